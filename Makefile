@@ -1,0 +1,55 @@
+# Every target but clean stands on setup, which does only what is not done yet.
+# HEADLESS, SEED, SUCCESS_RATE, HASH_ITERATIONS and PORT count on the command line and from the environment
+# (make hands both on to the programs). PYTHON names the Python that makes .venv.
+
+PYTHON ?= python3
+VENV := .venv/bin/python
+
+BENCHES := $(filter-out report,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.py)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench mutants nightly docs clean
+
+help:
+	@echo 'make demo [HEADLESS=1] [SEED=7]   five machines at work: open the printed address, or watch the terminal'
+	@echo 'make test | check                 all tests | lint, types, import rules'
+	@echo 'make bench [NAME=thread]          figures, each within five minutes'
+	@echo 'make nightly TIME=30              long property, fuzz and load runs, in minutes'
+	@echo 'make mutants [NAME=relations]     break the code on purpose: do the tests see it?'
+	@echo 'make docs                         check the links of the documents'
+	@echo 'make setup | clean                install everything | remove what was installed and made'
+
+setup:
+	@$(PYTHON) scripts/bootstrap.py
+
+demo: setup
+	@$(VENV) -m examples.wasm_workflow $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
+
+test: setup
+	$(VENV) -m pytest -m 'not nightly'
+	$(VENV) -m tests.conformance
+	$(VENV) -m pytest playwright
+
+check: setup
+	$(VENV) -m ruff check
+	$(VENV) -m ruff format --check
+	$(VENV) -m mypy
+	PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/tsc --noEmit
+	.venv/bin/lint-imports --quiet
+	$(VENV) -m scripts.tree_rules
+	$(VENV) -m scripts.doc_links
+
+bench: setup
+	@set -e; for name in $(or $(NAME),$(BENCHES)); do $(VENV) -m bench.$$name; done
+
+mutants: setup
+	$(VENV) -m scripts.mutants $(NAME)
+
+nightly: setup
+	$(VENV) -m scripts.nightly $(TIME)
+
+docs: setup
+	$(VENV) -m scripts.doc_links
+
+clean:
+	@$(PYTHON) scripts/bootstrap.py --clean

@@ -1,0 +1,78 @@
+"""`web/static/vendor/`: Pyodide, PyScript and the UI libraries, copied from npm's packages for the relay to serve."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.console import SetupError
+from scripts.step import Step, hash_files
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Files of one folder of `node_modules/`, by pattern, into one folder of `vendor/`."""
+
+    target: str
+    source: str
+    patterns: tuple[str, ...]
+
+
+COPIES = (
+    # The stock pyodide-lock.json stays behind: it names packages that npm does not carry. See page_wheels.
+    Copy(
+        "pyodide",
+        "pyodide",
+        ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide.d.ts", "ffi.d.ts"),
+    ),
+    Copy("pyscript", "@pyscript/core/dist", ("*.js", "*.css")),
+    Copy("lit-html", "lit-html", ("*.js", "*.d.ts", "directives/*.js", "directives/*.d.ts", "LICENSE")),
+    Copy("signals", "@preact/signals-core/dist", ("signals-core.mjs", "signals-core.d.ts")),
+)
+
+
+def vendor_folder(root: Path) -> Path:
+    """Where everything lies that the page loads and we did not write."""
+    return root / "web" / "static" / "vendor"
+
+
+def vendored_libraries(root: Path) -> Step:
+    """The step that copies the libraries."""
+    sources = [root / "package-lock.json", Path(__file__)]
+    return Step(
+        "page libraries in web/static/vendor",
+        vendor_folder(root),
+        lambda: hash_files(Path("/"), [path.resolve() for path in sources]),
+        lambda: copy_all(root / "node_modules", vendor_folder(root)),
+    )
+
+
+def copy_all(modules: Path, vendor: Path) -> None:
+    """Renew each folder; a folder is complete before it takes the old one's place."""
+    for copy in COPIES:
+        fresh = vendor / f"{copy.target}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        for source, name in files(modules / copy.source, copy.patterns):
+            target = fresh / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        shutil.rmtree(vendor / copy.target, ignore_errors=True)
+        fresh.rename(vendor / copy.target)
+
+
+def files(folder: Path, patterns: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
+    """Yield each file with the name it gets. Raises SetupError for a pattern that finds none.
+
+    Types beside a module `x.mjs` must be called `x.d.mts` to be found.
+    """
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if not found:
+            raise SetupError(f"{folder} has no {pattern}: its version differs from what scripts/vendor.py knows.")
+        for path in found:
+            name = path.relative_to(folder)
+            module = path.with_name(path.name.removesuffix(".d.ts") + ".mjs")
+            typed_module = path.name.endswith(".d.ts") and module.exists()
+            yield path, name.with_name(module.stem + ".d.mts") if typed_module else name
