@@ -7,6 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NEEDED = (3, 11)
 NEWER = ["python3.{}".format(minor) for minor in range(20, NEEDED[1] - 1, -1)]
@@ -14,15 +19,15 @@ PLACES = ["/usr/bin/python3", "/usr/local/bin/python3"]
 DEBIAN_CURE = ["apt-get", "install", "-y", "python3", "python3-venv"]
 
 
-def candidates():
+def candidates() -> "list[str]":
     """Pythons to try, best first: the one that runs this, then those on PATH, then where systems keep theirs."""
-    base = os.path.join(sys.base_prefix, "bin", "python3")
+    base = str(Path(sys.base_prefix) / "bin" / "python3")
     own = sys.executable if sys.prefix == sys.base_prefix else base
-    found = [own] + [shutil.which(name) for name in NEWER] + PLACES
-    return [path for path in found if path and os.path.exists(path)]
+    found = [own, *map(shutil.which, NEWER), *PLACES]
+    return [path for path in found if path and Path(path).exists()]
 
 
-def version_of(python):
+def version_of(python: str) -> "tuple[int, int]":
     """Return (major, minor) of the program, or (0, 0) if it does not run."""
     ask = "import sys; print(sys.version_info[0], sys.version_info[1])"
     try:
@@ -33,7 +38,7 @@ def version_of(python):
     return (int(major), int(minor))
 
 
-def choose(pythons, version=version_of):
+def choose(pythons: "list[str]", version: "Callable[[str], tuple[int, int]]" = version_of) -> "str | None":
     """Return the first program that is new enough, or None."""
     for python in pythons:
         if version(python) >= NEEDED:
@@ -41,18 +46,18 @@ def choose(pythons, version=version_of):
     return None
 
 
-def complaint(found):
+def complaint(found: "tuple[int, int]") -> str:
     """Say what is missing and which command cures it. `found` is (major, minor) of the best there is."""
     return (
         "asyncmachine needs Python {}.{} or newer; this one is {}.{}.\n"
         "Install one (Debian 12 and later: {}),\n"
-        "or name one that is installed: make PYTHON=/path/to/python3.12 …".format(
+        "or name one that is installed: make PYTHON=/path/to/python3.12 ...".format(
             NEEDED[0], NEEDED[1], found[0], found[1], " ".join(DEBIAN_CURE)
         )
     )
 
 
-def main():
+def main() -> None:
     """Replace this process by the setup, run by a Python that will do."""
     python = choose(candidates())
     if python is None and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -62,8 +67,8 @@ def main():
         python = choose(candidates())
     if python is None:
         sys.exit(complaint(sys.version_info[:2]))
-    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    os.execv(python, [python, "-m", "scripts.setup"] + sys.argv[1:])
+    os.chdir(str(Path(__file__).resolve().parent.parent))
+    os.execv(python, [python, "-m", "scripts.setup", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

