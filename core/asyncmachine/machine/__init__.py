@@ -1,0 +1,66 @@
+"""The machine: states, relations between them, mutations, transitions, clocks and waits. Standard library only.
+
+Where to read on, in the order data flows: `mutation`, `queue` and `machine` (who drains), `relations` and `plan` (where a
+mutation leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is told).
+"""
+
+from asyncmachine.machine.args import Args, ErrorArgs
+from asyncmachine.machine.errors import (
+    AmError,
+    Disposed,
+    HandlerError,
+    InvalidArgs,
+    PendingResult,
+    QueryFailed,
+    SchemaError,
+    ScopeEnded,
+    StateMissing,
+    WaitCanceled,
+    WaitTimeout,
+)
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.mutation import Mutation, MutationSource
+from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
+from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
+from asyncmachine.machine.scope import Scope
+from asyncmachine.machine.tracer import Tracer
+from asyncmachine.machine.transition import Transition
+from asyncmachine.machine.view import View
+from asyncmachine.machine.wait import Wait, wait_all, wait_any
+
+__all__ = [
+    "CANCELED",
+    "EXECUTED",
+    "AmError",
+    "Args",
+    "Disposed",
+    "ErrorArgs",
+    "Event",
+    "HandlerError",
+    "InvalidArgs",
+    "Machine",
+    "Mutation",
+    "MutationSource",
+    "Outcome",
+    "PendingResult",
+    "QueryFailed",
+    "Result",
+    "Schema",
+    "SchemaError",
+    "Scope",
+    "ScopeEnded",
+    "State",
+    "StateMissing",
+    "StatesDef",
+    "Tracer",
+    "Transition",
+    "View",
+    "Wait",
+    "WaitCanceled",
+    "WaitTimeout",
+    "group",
+    "state",
+    "wait_all",
+    "wait_any",
+]

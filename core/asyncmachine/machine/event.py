@@ -1,0 +1,83 @@
+"""The event: what a handler receives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asyncmachine.machine.args import Args, ArgsLike, typed
+from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.machine.mutation import Mutation, MutationSource
+from asyncmachine.machine.result import Result
+from asyncmachine.machine.scope import Scope
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.transition import Transition
+
+A = TypeVar("A", bound=Args)
+
+
+class Event:
+    """One call of one handler. `name` is the full handler name, `state` the state that the handler is about."""
+
+    __slots__ = ("machine", "name", "state", "tx")
+
+    def __init__(self, name: str, state: str, tx: Transition) -> None:
+        self.name = name
+        self.state = state
+        self.tx = tx
+        self.machine: Any = tx.machine
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name} of {self.machine.id}, {self.tx.mutation!r}>"
+
+    @property
+    def mutation(self) -> Mutation:
+        """The mutation that is carried out."""
+        return self.tx.mutation
+
+    @property
+    def is_check(self) -> bool:
+        """True in a dry run: nothing will change, so a negotiation handler must not act on it."""
+        return self.tx.mutation.is_check
+
+    @property
+    def raw_args(self) -> dict[str, Any]:
+        """All arguments. The dict is shared by the handlers of one transition."""
+        return self.tx.mutation.args
+
+    def args(self, kind: type[A]) -> A:
+        """The typed record of this class. Raises `InvalidArgs` if the mutation came without it."""
+        found = typed(self.tx.mutation.args, kind)
+        if found is None:
+            raise InvalidArgs(f"{self.name} needs {kind.__qualname__} arguments (key {kind.key!r}), none were given")
+        return found
+
+    def args_or_none(self, kind: type[A]) -> A | None:
+        """The typed record of this class, None if the mutation came without it."""
+        return typed(self.tx.mutation.args, kind)
+
+    @property
+    def source(self) -> MutationSource:
+        """This event as the origin of further mutations."""
+        return MutationSource(self.machine.id, self.tx.id, sum(self.tx.before))
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of the handler's state: in `FooState` it lives as long as this activation of Foo."""
+        scope: Scope = self.machine.scope(self.state)
+        return scope
+
+    def is_valid(self) -> bool:
+        """True while the transition is neither over nor canceled."""
+        return self.tx.accepted and not self.tx.completed
+
+    def add(self, states: str | Iterable[str], args: ArgsLike = None, /, **kw: Any) -> Result:
+        """`machine.add`, traced to this event."""
+        result: Result = self.machine.add(states, args, e=self, **kw)
+        return result
+
+    def remove(self, states: str | Iterable[str], args: ArgsLike = None, /, **kw: Any) -> Result:
+        """`machine.remove`, traced to this event."""
+        result: Result = self.machine.remove(states, args, e=self, **kw)
+        return result

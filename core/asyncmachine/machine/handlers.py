@@ -1,0 +1,262 @@
+"""Handlers: which functions are called, and in what order.
+
+A handler is a method whose name says when it runs (`Foo`, `Bar` are states):
+
+=============  ===========  =====================================================
+name           phase        when
+=============  ===========  =====================================================
+``FooExit``    negotiation  Foo is about to deactivate
+``FooEnter``   negotiation  Foo is about to activate, or a Multi state is called again
+``FooFoo``     negotiation  Foo is active before and after (not on removals)
+``FooBar``     negotiation  Foo is active before, Bar will be after
+``AnyEnter``   negotiation  every transition, last
+``FooEnd``     final        Foo has deactivated
+``FooState``   final        Foo has activated, or was called again
+``AnyState``   final        every accepted transition, last
+=============  ===========  =====================================================
+
+A negotiation handler vetoes by returning False. Names are looked up and verified when handlers are bound, so a misspelt
+one is an error there and not a handler that is never called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from asyncmachine.machine.errors import SchemaError, nearest
+from asyncmachine.machine.plan import Plan
+from asyncmachine.machine.relations import REMOVE
+
+Handler = Callable[..., Any]
+HandlerMap = Mapping[str, Handler]
+
+ANY_ENTER, ANY_STATE = "AnyEnter", "AnyState"
+NEGOTIATION, FINAL = ("Exit", "Enter"), ("End", "State")
+CALLS_LIMIT = 20_000
+"""Call lists remembered for one machine."""
+
+
+class Slot(NamedTuple):
+    """Where a handler name points: a kind (suffix, `Pair`, or the global name) and the indexes of one or two states."""
+
+    kind: str
+    first: int = -1
+    second: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One bound function."""
+
+    binding: str
+    function: Handler
+    is_async: bool
+
+
+class Step(NamedTuple):
+    """All functions bound to one handler name, called one after another. `state` is the index a failure is about."""
+
+    name: str
+    kind: str
+    state: int
+    calls: tuple[Call, ...]
+
+
+class Calls(NamedTuple):
+    """The handlers of one plan, in order."""
+
+    negotiation: tuple[Step, ...]
+    final: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Handlers bound together."""
+
+    id: str
+    slots: dict[Slot, Call]
+
+
+def slots_of(index: Mapping[str, int], name: str) -> list[Slot]:
+    """All meanings of a handler name in a schema: none if it is not one, several if state names make it ambiguous."""
+    if name in (ANY_ENTER, ANY_STATE):
+        return [Slot(name)]
+    found = [
+        Slot(suffix, index[name[: -len(suffix)]])
+        for suffix in (*NEGOTIATION, *FINAL)
+        if name.endswith(suffix) and name[: -len(suffix)] in index
+    ]
+    found += [
+        Slot("Pair", index[name[:at]], index[name[at:]])
+        for at in range(1, len(name))
+        if name[:at] in index and name[at:] in index
+    ]
+    return found
+
+
+def slot_of(index: Mapping[str, int], name: str) -> Slot:
+    """The meaning of a handler name. Raises `SchemaError` if there is none, or more than one."""
+    found = slots_of(index, name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = list(index)
+        meanings = " and ".join(f"{s.kind} of {'/'.join(names[i] for i in s[1:] if i >= 0)}" for s in found)
+        raise SchemaError(f"handler {name} is ambiguous: it can be {meanings}; rename one of the states")
+    legal = [state + suffix for state in index for suffix in (*NEGOTIATION, *FINAL)] + [ANY_ENTER, ANY_STATE]
+    hint = nearest(name, legal)
+    cure = f"did you mean {hint}?" if hint else "begin its name with a lower-case letter if it is not a handler"
+    raise SchemaError(f"{name} looks like a handler, but the schema has no state for it; {cure}")
+
+
+def bound(
+    index: Mapping[str, int], handlers: object, *, id: str, prefix: str = "", kinds: Collection[str] | None = None
+) -> Binding:
+    """Finds and verifies the handlers of an object or a dict.
+
+    With a `prefix` the method `FooState` handles the state `<prefix>Foo`. `kinds` restricts what may be bound (a network
+    machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
+    """
+    slots: dict[Slot, Call] = {}
+    for name, function in _candidates(handlers):
+        if prefix and name in (ANY_ENTER, ANY_STATE):
+            continue
+        slot = slot_of(index, _prefixed(prefix, name, index))
+        if kinds is not None and slot.kind not in kinds:
+            raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
+        slots[slot] = _call(name, function, slot, id)
+    return Binding(id, slots)
+
+
+def clean_id(id: str) -> str:
+    """A binding id without characters outside of ``[A-Za-z0-9-_.]``."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", id)
+
+
+class HandlerTable:
+    """The bindings of one machine, arranged by slot."""
+
+    __slots__ = ("_bindings", "_calls", "_index", "_names", "_slots")
+
+    def __init__(self, names: tuple[str, ...], index: Mapping[str, int]) -> None:
+        self._names = names
+        self._index = index
+        self._bindings: list[Binding] = []
+        self._slots: dict[Slot, tuple[Call, ...]] = {}
+        self._calls: dict[Plan, Calls] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids in the order of binding."""
+        return tuple(binding.id for binding in self._bindings)
+
+    def add(self, binding: Binding) -> None:
+        """Binds after all others."""
+        self._bindings.append(binding)
+        self._rebuild()
+
+    def remove(self, id: str) -> None:
+        """Takes the first binding with this id away. Raises `SchemaError` if there is none."""
+        found = next((binding for binding in self._bindings if binding.id == id), None)
+        if found is None:
+            raise SchemaError(f"handlers {id!r} are not bound; bound are {', '.join(self.ids) or 'none'}")
+        self._bindings.remove(found)
+        self._rebuild()
+
+    def calls(self, plan: Plan) -> Calls:
+        """The handlers that a plan calls."""
+        found = self._calls.get(plan)
+        if found is None:
+            if len(self._calls) >= CALLS_LIMIT:
+                self._calls.clear()
+            found = self._calls[plan] = Calls(tuple(self._negotiation(plan)), tuple(self.final(plan)))
+        return found
+
+    def final(self, plan: Plan) -> Iterator[Step]:
+        """End handlers of the exits, then State handlers of the enters."""
+        for kind, states in (("End", plan.exits), ("State", plan.enters)):
+            for i in states:
+                yield from self._step(Slot(kind, i))
+
+    def any_state(self) -> Iterator[Step]:
+        """The handlers that close an accepted transition."""
+        return self._step(Slot(ANY_STATE))
+
+    def _negotiation(self, plan: Plan) -> Iterator[Step]:
+        for kind, states in (("Exit", plan.exits), ("Enter", plan.enters)):
+            for i in states:
+                yield from self._step(Slot(kind, i))
+        before = plan.start
+        if plan.kind != REMOVE:
+            for i in plan.target:
+                if before.mask >> i & 1:
+                    yield from self._step(Slot("Pair", i, i))
+        if any(slot.kind == "Pair" for slot in self._slots):
+            for i in before.active:
+                for j in plan.target:
+                    if i != j:
+                        yield from self._step(Slot("Pair", i, j))
+        yield from self._step(Slot(ANY_ENTER))
+
+    def _step(self, slot: Slot) -> Iterator[Step]:
+        calls = self._slots.get(slot)
+        if calls:
+            yield Step(self._name(slot), slot.kind, slot.second if slot.kind == "Pair" else slot.first, calls)
+
+    def _name(self, slot: Slot) -> str:
+        if slot.kind == "Pair":
+            return self._names[slot.first] + self._names[slot.second]
+        return self._names[slot.first] + slot.kind if slot.first >= 0 else slot.kind
+
+    def _rebuild(self) -> None:
+        slots: dict[Slot, tuple[Call, ...]] = {}
+        for binding in self._bindings:
+            for slot, call in binding.slots.items():
+                slots[slot] = (*slots.get(slot, ()), call)
+        self._slots = slots
+        self._calls = {}
+
+
+def _candidates(handlers: object) -> Iterator[tuple[str, Handler]]:
+    """Public callables whose names begin like a state's."""
+    if isinstance(handlers, Mapping):
+        yield from handlers.items()
+        return
+    if isinstance(handlers, type):
+        raise SchemaError(f"bind an instance of {handlers.__qualname__}, not the class")
+    for name in dir(handlers):
+        if name[0].isupper():
+            found = getattr(handlers, name)
+            if callable(found) and not isinstance(found, type):
+                yield name, found
+
+
+def _prefixed(prefix: str, name: str, index: Mapping[str, int]) -> str:
+    """`FooState` under a prefix is the state's `<prefix>FooState`; a pair gets the prefix on both names."""
+    if not prefix:
+        return name
+    own = {state.removeprefix(prefix): i for state, i in index.items() if state.startswith(prefix)}
+    pair = next((s for s in slots_of(own, name) if s.kind == "Pair"), None)
+    if pair is None:
+        return prefix + name
+    names = list(index)
+    return names[pair.first] + names[pair.second]
+
+
+def _call(name: str, function: Handler, slot: Slot, binding: str) -> Call:
+    if not callable(function):
+        raise SchemaError(f"handler {name} is not callable")
+    try:
+        inspect.signature(function).bind(object())
+    except TypeError as error:
+        raise SchemaError(f"handler {name} must take one argument, the event: {error}") from None
+    except ValueError:
+        pass  # a builtin without a signature
+    is_async = inspect.iscoroutinefunction(function)
+    if is_async and slot.kind not in (*FINAL, ANY_STATE):
+        raise SchemaError(f"{name} decides about a transition and must be a plain `def`, not `async def`")
+    return Call(binding, function, is_async)

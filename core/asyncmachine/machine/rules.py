@@ -1,0 +1,184 @@
+"""A schema compiled to indexes and bit masks.
+
+Every state has an index, its position in the machine's order of names. A set of states is an `int` with one bit a state,
+so that *is any of these active* is one `&`. Compiling also sanitises: a state never removes or follows itself, and Add wins
+over Remove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from asyncmachine.machine.errors import SchemaError, nearest
+from asyncmachine.machine.schema import EXCEPTION, RELATIONS, Schema, State
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.plan import Configuration
+
+UnknownNames = Literal["error", "keep"]
+Resolver = Literal["recorded"]
+
+QUIET_STATES = frozenset({"Healthcheck", "Heartbeat"})
+"""Adding just one of these is a sign of life and never starts auto states."""
+
+
+class Rules:
+    """What the resolver reads. Made once for a schema and shared by all of its machines.
+
+    `requires`, `adds`, `removes`, `afters` hold index tuples by state; `remove_masks`, `after_masks` the same as masks;
+    `blockers[i]` are the states that remove `i`; `unmet` the states that require a name nobody defines.
+    """
+
+    __slots__ = (
+        "add_masks",
+        "adds",
+        "after_masks",
+        "any_after",
+        "auto",
+        "blockers",
+        "configurations",
+        "index",
+        "multi",
+        "names",
+        "origin",
+        "plan_count",
+        "quiet",
+        "ranks",
+        "remove_masks",
+        "require_masks",
+        "requires",
+        "schema",
+        "unmet",
+    )
+
+    def __init__(self, schema: Schema, *, unknown_names: UnknownNames = "error") -> None:
+        schema = sanitised(schema, unknown_names)
+        names = schema.names
+        self.schema = schema
+        self.names = names
+        self.index = {name: i for i, name in enumerate(names)}
+        index, states = self.index, [schema[name] for name in names]
+
+        def indexes(found: tuple[str, ...] | None) -> tuple[int, ...]:
+            return tuple(index[name] for name in found or () if name in index)
+
+        self.requires = [indexes(found.require) for found in states]
+        self.adds = [indexes(found.add) for found in states]
+        removes = [indexes(found.remove) for found in states]
+        afters = [indexes(found.after) for found in states]
+        self.require_masks = [mask_of(found) for found in self.requires]
+        self.add_masks = [mask_of(found) for found in self.adds]
+        self.remove_masks = [mask_of(found) for found in removes]
+        self.after_masks = [mask_of(found) for found in afters]
+        self.any_after = mask_of(i for i, found in enumerate(afters) if found)
+        self.blockers = [mask_of(b for b, mask in enumerate(self.remove_masks) if mask >> i & 1) for i in range(len(names))]
+        self.multi = mask_of(i for i, found in enumerate(states) if found.multi)
+        self.auto = tuple(i for i, found in enumerate(states) if found.auto)
+        self.quiet = mask_of(index[name] for name in QUIET_STATES if name in index)
+        self.unmet = mask_of(i for i, s in enumerate(states) if any(name not in index for name in s.require or ()))
+        self.ranks = require_ranks(self.requires)
+        self.configurations: dict[tuple[int, ...], Configuration] = {}
+        self.plan_count = 0
+        self.origin: Configuration | None = None
+
+    def bits(self, mask: int) -> tuple[int, ...]:
+        """The indexes in a mask, ascending."""
+        return tuple(i for i in range(len(self.names)) if mask >> i & 1)
+
+
+def mask_of(indexes: Iterable[int]) -> int:
+    """The set of these indexes as an int."""
+    mask = 0
+    for i in indexes:
+        mask |= 1 << i
+    return mask
+
+
+def rules_of(schema: Schema, *, unknown_names: UnknownNames = "error") -> Rules:
+    """The compiled schema, kept on the schema object so that the next machine of it starts at once."""
+    cache: dict[UnknownNames, Rules] = schema.__dict__.setdefault("_rules", {})
+    found = cache.get(unknown_names)
+    if found is None:
+        found = cache[unknown_names] = Rules(schema, unknown_names=unknown_names)
+    return found
+
+
+def sanitised(schema: Schema, unknown_names: UnknownNames = "error") -> Schema:
+    """The schema with `Exception` in it and without relations that cannot mean anything.
+
+    A state in both Add and Remove of another counts as added. Self references in Remove and After are dropped, so a
+    whole group can be given. Raises `SchemaError` for a Require that is also a Remove and, unless names are kept, for
+    names that no state has (then those in Add, Remove and After are dropped; a Require of one can never be met).
+    """
+    if EXCEPTION not in schema:
+        schema = schema.merge({EXCEPTION: State(multi=True)})
+    problems = conflicts(schema)
+    if unknown_names == "error":
+        problems += unknown_targets(schema)
+    if problems:
+        raise SchemaError("; ".join(problems))
+    clean: dict[str, State] = {}
+    for name, found in schema.items():
+        lists: dict[str, tuple[str, ...] | None] = {key: getattr(found, key) for key in RELATIONS}
+        added = set(lists["add"] or ())
+        drop: dict[str, set[str]] = {"remove": added | {name}, "after": {name}}
+        for key, names in lists.items():
+            if names is not None and key != "require":
+                lists[key] = tuple(n for n in names if n in schema and n not in drop.get(key, ()))
+        clean[name] = State(auto=found.auto, multi=found.multi, tags=found.tags, **lists)
+    return Schema(clean)
+
+
+def conflicts(schema: Mapping[str, State]) -> list[str]:
+    """One text for each state that requires what it removes."""
+    return [
+        f"schema error: require-remove conflict for {name} to {required}: drop one of the two relations"
+        for name, found in schema.items()
+        for required in found.require or ()
+        if required in (found.remove or ()) and required not in (found.add or ()) and required != name
+    ]
+
+
+def unknown_targets(schema: Mapping[str, State]) -> list[str]:
+    """One text for each relation to a name that no state has, with the nearest name."""
+    found = []
+    for name, definition in schema.items():
+        for key in RELATIONS:
+            for target in getattr(definition, key) or ():
+                if target not in schema:
+                    hint = nearest(target, schema)
+                    cure = f"did you mean {hint!r}?" if hint else "define it, or drop it from the relation"
+                    found.append(f"state {name!r}: {key} names unknown state {target!r}; {cure}")
+    return found
+
+
+def require_ranks(requires: list[tuple[int, ...]]) -> list[int] | None:
+    """Position of each state in a depth-first order of the Require graph, dependencies first; None if it has a cycle.
+
+    States outside of the graph rank -1, before all others. The walk starts from the states in their order.
+    """
+    ranks = [-1] * len(requires)
+    if not any(requires):
+        return ranks
+    involved = {i for i, found in enumerate(requires) if found} | {j for found in requires for j in found}
+    done: list[int] = []
+    open_: set[int] = set()
+
+    def visit(i: int) -> bool:
+        if i in done:
+            return True
+        if i in open_:
+            return False
+        open_.add(i)
+        if not all(visit(j) for j in requires[i]):
+            return False
+        open_.discard(i)
+        done.append(i)
+        return True
+
+    if not all(visit(i) for i in sorted(involved)):
+        return None
+    for position, i in enumerate(done):
+        ranks[i] = position
+    return ranks

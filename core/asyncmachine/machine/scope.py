@@ -1,0 +1,131 @@
+"""Scopes: lifetimes that work can be bound to.
+
+The scope of a state ends when the state's tick next changes. Made for an active state it lives as long as this
+activation; made for an inactive one it lives until the state activates. Tasks in it are cancelled at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from asyncmachine.machine.wait import Wait
+
+R = TypeVar("R")
+
+
+class Scope:
+    """A lifetime. `state` and `tick` tell which activation it stands for (empty and 0 for a free-standing one)."""
+
+    __slots__ = ("_bodies", "_end", "_tasks", "state", "tick")
+
+    def __init__(self, state: str = "", tick: int = 0) -> None:
+        self.state = state
+        self.tick = tick
+        self._end = Wait()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._bodies: list[_Body] = []
+
+    def __repr__(self) -> str:
+        return f"<Scope {self.state or 'free'}:{self.tick}{' ended' if self.expired else ''}>"
+
+    @property
+    def expired(self) -> bool:
+        """True once it has ended."""
+        return self._end.done()
+
+    def end(self) -> None:
+        """Ends it: tasks are cancelled, waits bound to it raise `ScopeEnded`. The second call does nothing."""
+        if self._end.done():
+            return
+        self._end._end()
+        for task in tuple(self._tasks):
+            _cancel(task)
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at the end, at once if it has ended."""
+        self._end.then(callback)
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Takes a callback of `on_end` back."""
+        self._end.forget(callback)
+
+    async def wait(self) -> None:
+        """Returns when the scope ends."""
+        await self._end
+
+    def create_task(self, body: Coroutine[Any, Any, R], *, name: str | None = None) -> asyncio.Task[R] | None:
+        """Runs a coroutine on the running loop until it returns or the scope ends. None if the scope has ended."""
+        if self.expired:
+            body.close()
+            return None
+        task = asyncio.get_running_loop().create_task(body, name=name)
+        self.adopt(task)
+        return task
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Cancels a running task when the scope ends."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self.expired:
+            _cancel(task)
+
+    def __await__(self) -> Generator[object, None, None]:
+        return self._end.__await__()
+
+    async def __aenter__(self) -> Self:
+        """The body of `async with scope:` is left quietly when the scope ends."""
+        task = asyncio.current_task()
+        assert task is not None
+        body = _Body(task)
+        self._bodies.append(body)
+        self._end.then(body.interrupt)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        task = asyncio.current_task()
+        body = next(found for found in reversed(self._bodies) if found.task is task)
+        self._bodies.remove(body)
+        self._end.forget(body.interrupt)
+        return body.leave(kind)
+
+
+class _Body:
+    """One running `async with scope:` block."""
+
+    __slots__ = ("interrupted", "left", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.interrupted = False
+        self.left = False
+
+    def interrupt(self) -> None:
+        if asyncio._get_running_loop() is not None and asyncio.current_task() is self.task:
+            # The block ends its own scope: let it reach its next await, or its end, first.
+            self.task.get_loop().call_soon(self._cancel)
+        else:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if not self.left:
+            self.interrupted = True
+            _cancel(self.task)
+
+    def leave(self, kind: type[BaseException] | None) -> bool:
+        self.left = True
+        # As asyncio.timeout does: swallow only the cancellation this scope asked for.
+        return self.interrupted and self.task.uncancel() <= 0 and kind is asyncio.CancelledError
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancels a task from any thread."""
+    loop = task.get_loop()
+    if asyncio._get_running_loop() is loop:
+        task.cancel()
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)

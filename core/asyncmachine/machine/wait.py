@@ -1,0 +1,153 @@
+"""Waiting for something that happens once: from a coroutine of any loop, from a thread, or by a look at `done()`.
+
+A `Wait` never holds a future of its own. Each awaiter makes one on its own loop, so cancelling one awaiter withdraws
+just that one, and a wait made in one loop or thread can be awaited in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+
+from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
+
+Callback = Callable[[], None]
+
+_lock = threading.Lock()
+
+
+class Wait:
+    """Ends once: met, or failed with a typed error. Await it; it returns None when met."""
+
+    __slots__ = ("_callbacks", "_drop", "_ended", "_error")
+
+    def __init__(self, drop: Callback | None = None) -> None:
+        self._ended = False
+        self._error: Callable[[], AmError] | None = None
+        self._callbacks: list[Callback] | None = None
+        self._drop = drop
+
+    def done(self) -> bool:
+        """True once it has ended, for whatever reason."""
+        return self._ended
+
+    def then(self, callback: Callback) -> None:
+        """Calls `callback` when the wait ends, at once if it has. It runs on the thread that ends the wait."""
+        with _lock:
+            if not self._ended:
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def forget(self, callback: Callback) -> None:
+        """Takes a callback of `then` back."""
+        with _lock:
+            if self._callbacks and callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+    def cancel(self) -> None:
+        """Withdraws the wait: whoever awaits it gets `WaitCanceled`. Does nothing once it has ended."""
+        self._end(lambda: WaitCanceled("the wait was canceled"))
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Blocks this thread until the wait ends. Raises `WaitTimeout` after `timeout` seconds.
+
+        Must not be called on a thread that runs an event loop; await the wait there.
+        """
+        block_until(self, timeout)
+        self._raise()
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield from until_ended(self)
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error()
+
+    def _end(self, error: Callable[[], AmError] | None = None) -> None:
+        """Ends it, met or with an error. Only the first call counts."""
+        with _lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._error = error
+            callbacks, self._callbacks = self._callbacks, None
+        if self._drop is not None:
+            self._drop()
+            self._drop = None
+        for callback in callbacks or ():
+            callback()
+
+
+def until_ended(wait: Wait) -> Generator[object, None, None]:
+    """Suspends the running task until the wait has ended."""
+    if wait.done():
+        return
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if asyncio._get_running_loop() is loop:
+            finish()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(finish)
+
+    def finish() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    wait.then(wake)
+    try:
+        yield from future
+    finally:
+        wait.forget(wake)
+
+
+def block_until(wait: Wait, timeout: float | None) -> None:
+    """Blocks a thread that runs no loop."""
+    if wait.done():
+        return
+    if asyncio._get_running_loop() is not None:
+        raise AmError("this thread runs an event loop that would stand still: use `await` instead of `.wait()`")
+    event = threading.Event()
+    wait.then(event.set)
+    if not event.wait(timeout):
+        wait.forget(event.set)
+        raise WaitTimeout(f"not met within {timeout} s")
+
+
+async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
+    """Returns when all are met. Raises the first error among them, or `WaitTimeout` after `timeout` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            for wait in waits:
+                await wait
+    except TimeoutError as error:
+        if isinstance(error, AmError):
+            raise
+        raise WaitTimeout(f"{sum(not w.done() for w in waits)} of {len(waits)} waits not met in {timeout} s") from None
+
+
+async def wait_any(*waits: Wait, timeout: float | None = None) -> Wait:
+    """Returns the first wait that is met; several at once: the first in the given order. Raises its error if it failed."""
+    if not waits:
+        raise AmError("wait_any needs at least one wait")
+    either = Wait()
+    callback = either._end
+    for wait in waits:
+        wait.then(callback)
+    try:
+        async with asyncio.timeout(timeout):
+            await either
+    except TimeoutError:
+        raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s") from None
+    finally:
+        for wait in waits:
+            wait.forget(callback)
+    first = next(wait for wait in waits if wait.done())
+    first._raise()
+    return first
