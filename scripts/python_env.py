@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from scripts.console import run
+from scripts.console import pip, run
 from scripts.prerequisites import need_venv_module
 from scripts.step import Step, hash_of
 
@@ -40,10 +40,9 @@ def install(root: Path, venv: Path) -> None:
         need_venv_module(root)
         run([sys.executable, "-m", "venv", "--clear", venv], "virtual environment", cwd=root)
         (venv / MADE_HERE).touch()
-    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--no-input", "--disable-pip-version-check"]
-    pip += ["install", "--progress-bar=off", "--constraint", root / "constraints.txt"]
-    run([*pip, "pip", "hatchling", "editables"], "pip", cwd=root)
-    run([*pip, "--no-build-isolation", "--group", "dev", "--editable", ".[all]"], "packages", cwd=root)
+    command = [*pip(root), "install", "--progress-bar=off", "--constraint", root / "constraints.txt"]
+    run([*command, "pip", "hatchling", "editables"], "pip", cwd=root)
+    run([*command, "--no-build-isolation", "--group", "dev", "--editable", ".[all]"], "packages", cwd=root)
 
 
 def healthy(venv: Path) -> bool:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from scripts.browser import provide_browser
+from scripts.clean import clean
 from scripts.console import SetupError, say
 from scripts.npm import npm_packages
 from scripts.page_wheels import page_wheels
@@ -21,13 +22,16 @@ from scripts.vendor import vendored_libraries
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> int:
-    """Do what is due; return the exit code."""
+def main(arguments: list[str]) -> int:
+    """Do what is due, or with `--clean` undo it all; return the exit code."""
     begin = time.monotonic()
     try:
         # Two targets may start at once; the second one waits and finds the work done.
         with (ROOT / "constraints.txt").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if arguments == ["--clean"]:
+                clean(ROOT)
+                return 0
             done = [perform(step(ROOT)) for step in (python_env, npm_packages, vendored_libraries, page_wheels)]
             provide_browser(ROOT, ROOT / ".venv")
     except SetupError as error:
@@ -47,4 +51,4 @@ def report(done: list[Done], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

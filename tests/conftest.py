@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.rounds import TAKEN, rounds
+
+__all__ = ["rounds"]
+
 # A task that was told to end may need a few turns of the loop to do so; one that needs more was forgotten.
 GRACE_TURNS = 20
 # A hung test is cancelled this long before pytest-timeout stops it from outside, so that the report shows the await.
@@ -90,3 +94,12 @@ def describe(context: dict[str, Any]) -> str:
     """One line for one call of the loop's exception handler."""
     exception = context.get("exception")
     return f"  {context['message']}" + (f": {exception!r}" if exception is not None else "")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print how many rounds each nightly test took."""
+    taken = config.stash.get(TAKEN, {})
+    if taken:
+        terminalreporter.section("rounds")
+        for test, count in taken.items():
+            terminalreporter.write_line(f"{count:>12,}  {test}")
