@@ -34,7 +34,7 @@ check: setup
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
 	$(VENV) -m mypy
-	PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/tsc --noEmit
+	PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/tsc --noEmit --project web/static
 	.venv/bin/lint-imports --quiet
 	$(VENV) -m scripts.tree_rules
 	$(VENV) -m scripts.doc_links

@@ -38,9 +38,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def time_limit(item: pytest.Item) -> float | None:
-    """Seconds the test may take: its own `timeout` mark, else the project's; None without a limit."""
+    """Seconds the test may take: by its own `timeout` mark, the command line, or the project; None without a limit."""
     mark = item.get_closest_marker("timeout")
-    seconds = float(mark.args[0] if mark and mark.args else item.config.getini("timeout"))
+    general = item.config.getoption("timeout") or item.config.getini("timeout")
+    seconds = float(mark.args[0] if mark and mark.args else general)
     return seconds - CANCEL_BEFORE if seconds > CANCEL_BEFORE else None
 
 

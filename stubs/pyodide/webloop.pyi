@@ -1,0 +1,13 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+class PyodideFuture(asyncio.Future[_T]):
+    def then(
+        self, onfulfilled: Callable[[_T], Any] | None, onrejected: Callable[[BaseException], Any] | None = ...
+    ) -> Any: ...
+
+class PyodideTask(asyncio.Task[_T]): ...
+class WebLoop(asyncio.AbstractEventLoop): ...
