@@ -1,7 +1,8 @@
 """asyncmachine: relational, clock-based state machines that stay in sync across browser and back end.
 
-Everyday use is `import asyncmachine as am`. Sub-packages: `machine` (the core, standard library only), `states` (ready-made
-schemas), `helpers` (pipes, waiting), `rpc` (machines across a network; imports msgspec and is not loaded from here).
+Everyday use is `import asyncmachine as am`. Sub-packages: `machine` (the core, standard library only), `states`
+(ready-made schemas), `helpers` (pipes, waiting), `rpc` (machines across a network; imports msgspec and is not loaded
+from here).
 """
 
 from asyncmachine.helpers import pipes

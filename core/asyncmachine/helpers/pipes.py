@@ -1,8 +1,9 @@
 """Pipes: a state of one machine follows a state of another.
 
-A pipe is a pair of final handlers on the source that mutate the target. As they run in the source's transitions and the
-target's queue keeps the order of calls, an activation and the deactivation right after it arrive in this order. The target may refuse. Arguments are passed along, and mutations are traced to
-the source's event. A pipe ends when it is closed or either machine is disposed.
+A pipe is a pair of final handlers on the source that mutate the target. As they run in the source's transitions and
+the target's queue keeps the order of calls, an activation and the deactivation right after it arrive in this order.
+The target may refuse. Arguments are passed along, and mutations are traced to the source's event. A pipe ends when it
+is closed or either machine is disposed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ READY, START = "Ready", "Start"
 class Pipe:
     """Bound handlers on the source. `close` takes them away; the states that were piped stay as they are."""
 
-    def __init__(self, source: View[Any], target: View[Any], handlers: Mapping[str, Callable[[Event], object]], id: str):
+    def __init__(
+        self, source: View[Any], target: View[Any], handlers: Mapping[str, Callable[[Event], object]], id: str
+    ):
         self.source = source
         self.target = target
         self.id = source.bind(dict(handlers), id=id)

@@ -1,7 +1,8 @@
 """The machine: states, relations between them, mutations, transitions, clocks and waits. Standard library only.
 
-Where to read on, in the order data flows: `mutation`, `queue` and `machine` (who drains), `relations` and `plan` (where a
-mutation leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is told).
+Where to read on, in the order data flows: `mutation`, `queue` and `machine` (who drains), `relations` and `plan`
+(where a mutation leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is
+told).
 """
 
 from asyncmachine.machine.args import Args, ErrorArgs

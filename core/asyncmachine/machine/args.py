@@ -1,7 +1,7 @@
 """Typed arguments of mutations.
 
-Arguments travel as a dict. A record of a subclass of `Args` takes one slot in it, under ``<prefix>__<state>``, so several
-records fit into one mutation and names never clash::
+Arguments travel as a dict. A record of a subclass of `Args` takes one slot in it, under ``<prefix>__<state>``, so
+several records fit into one mutation and names never clash::
 
     @dataclass(frozen=True)
     class Upload(Args, state="Uploading", prefix="app"):
@@ -15,7 +15,7 @@ records fit into one mutation and names never clash::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -53,8 +53,8 @@ class Args:
 class ErrorArgs(Args, state="Exception", prefix="_am"):
     """What comes with the `Exception` state.
 
-    `err` is the original exception object, `trace` its formatted stack (empty if it has none), `handler` the handler that
-    raised (empty for `add_err`), `called` and `before` the called and active states of the broken transition.
+    `err` is the original exception object, `trace` its formatted stack (empty if it has none), `handler` the handler
+    that raised (empty for `add_err`), `called` and `before` the called and active states of the broken transition.
     """
 
     err: BaseException
@@ -64,7 +64,7 @@ class ErrorArgs(Args, state="Exception", prefix="_am"):
     before: tuple[str, ...] = ()
 
 
-ArgsLike = RawArgs | Args | Iterable[Args] | None
+ArgsLike = RawArgs | Args | list[Args] | tuple[Args, ...] | None
 """What a mutation accepts as its arguments."""
 
 
@@ -77,7 +77,7 @@ def raw_args(args: ArgsLike, kw: Mapping[str, Any] | None = None) -> dict[str, A
         found.update(args)
     elif isinstance(args, Args):
         found[args.key] = args
-    elif isinstance(args, Iterable) and not isinstance(args, str | bytes):
+    elif isinstance(args, list | tuple):
         for record in args:
             if not isinstance(record, Args):
                 raise InvalidArgs(f"a list of arguments holds Args records, got {type(record).__name__}")

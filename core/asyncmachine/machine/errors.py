@@ -1,8 +1,8 @@
 """Every error the library raises, in one family.
 
-Two kinds are kept apart by where they show up: a *mistake of the caller* (unknown state, broken schema, wrong arguments)
-is raised at once and changes nothing; a *failure inside a handler* never reaches the caller, it becomes the `Exception`
-state of the machine and is kept in `machine.err`.
+Two kinds are kept apart by where they show up: a *mistake of the caller* (unknown state, broken schema, wrong
+arguments) is raised at once and changes nothing; a *failure inside a handler* never reaches the caller, it becomes the
+`Exception` state of the machine and is kept in `machine.err`.
 """
 
 from __future__ import annotations

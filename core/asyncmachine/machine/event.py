@@ -59,7 +59,7 @@ class Event:
 
     @property
     def source(self) -> MutationSource:
-        """This event as the origin of further mutations."""
+        """The origin that further mutations are traced to."""
         return MutationSource(self.machine.id, self.tx.id, sum(self.tx.before))
 
     @property

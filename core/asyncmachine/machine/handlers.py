@@ -58,7 +58,10 @@ class Call:
 
 
 class Step(NamedTuple):
-    """All functions bound to one handler name, called one after another. `state` is the index a failure is about."""
+    """All functions bound to one handler name, called one after another.
+
+    `kind` is that of the slot, or `Self` for a pair of one state; `state` the index that a veto or a failure is about.
+    """
 
     name: str
     kind: str
@@ -118,8 +121,8 @@ def bound(
 ) -> Binding:
     """Finds and verifies the handlers of an object or a dict.
 
-    With a `prefix` the method `FooState` handles the state `<prefix>Foo`. `kinds` restricts what may be bound (a network
-    machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
+    With a `prefix` the method `FooState` handles the state `<prefix>Foo`. `kinds` restricts what may be bound (a
+    network machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
     """
     slots: dict[Slot, Call] = {}
     for name, function in _candidates(handlers):
@@ -205,7 +208,8 @@ class HandlerTable:
     def _step(self, slot: Slot) -> Iterator[Step]:
         calls = self._slots.get(slot)
         if calls:
-            yield Step(self._name(slot), slot.kind, slot.second if slot.kind == "Pair" else slot.first, calls)
+            kind = "Self" if slot.first == slot.second >= 0 else slot.kind
+            yield Step(self._name(slot), kind, slot.second if slot.kind == "Pair" else slot.first, calls)
 
     def _name(self, slot: Slot) -> str:
         if slot.kind == "Pair":

@@ -40,9 +40,9 @@ logger = logging.getLogger("asyncmachine")
 class Machine(View[N]):
     """A state machine in this process. All methods may be called from any thread.
 
-    `states` is a class of states, a schema, or a plain mapping; `handlers` an object or a dict, bound at once. `parent` is
-    the machine this one belongs to: it is disposed with it. `names` fixes the order of the states. `unknown_names="keep"`
-    drops relations to states that do not exist instead of raising `SchemaError`.
+    `states` is a class of states, a schema, or a plain mapping; `handlers` an object or a dict, bound at once.
+    `parent` is the machine this one belongs to: it is disposed with it. `names` fixes the order of the states.
+    `unknown_names="keep"` drops relations to states that do not exist instead of raising `SchemaError`.
     """
 
     is_local = True
@@ -133,27 +133,19 @@ class Machine(View[N]):
 
     # Mutations
 
-    def add(
-        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
-    ) -> Result:
+    def add(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Activates states. Extra keywords become arguments of the mutation; `e` is the event it is traced to."""
         return self._mutate(ADD, states, args, e, kw)
 
-    def remove(
-        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
-    ) -> Result:
+    def remove(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Deactivates states."""
         return self._mutate(REMOVE, states, args, e, kw)
 
-    def set(
-        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
-    ) -> Result:
+    def set(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Activates exactly these states, and what they imply."""
         return self._mutate(SET, states, args, e, kw)
 
-    def toggle(
-        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
-    ) -> Result:
+    def toggle(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Deactivates the states if all are active, activates them otherwise; decided now, not when it runs."""
         names = called_names(states)
         kind = REMOVE if all(name in self for name in names) else ADD
@@ -163,9 +155,7 @@ class Machine(View[N]):
         """A dry run of `add`: relations and negotiation handlers are asked, nothing changes."""
         return self._check(ADD, states, args, e, kw)
 
-    def can_remove(
-        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
-    ) -> Result:
+    def can_remove(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """A dry run of `remove`."""
         return self._check(REMOVE, states, args, e, kw)
 
@@ -174,12 +164,13 @@ class Machine(View[N]):
     ) -> Result:
         """Adds `Exception` with this error, and with it `state` (or the state that the error's class names).
 
-        Should relations or a handler refuse the detailed state, `Exception` is added alone: an error is never lost.
+        Should relations reject the detailed state, `Exception` is added alone. A handler may still veto the whole; the
+        error is then in `err` only.
         """
         if self._closing or isinstance(err, asyncio.CancelledError):
             return CANCELED
         self._err = err
-        detail = state or getattr(err, "state", "")
+        detail: Any = state or getattr(err, "state", "")
         if state is None and detail not in self._index:
             detail = ""
         found = raw_args(args)
@@ -216,12 +207,10 @@ class Machine(View[N]):
         if "Start" in self:
             self._mutate(REMOVE, "Start", None, None, {})
         with self._guard:
-            if self._closing:
-                return
-            self._closing = True
-            if self._draining:
-                return
-        self._dispose_now()
+            closes, self._closing = not self._closing, True
+            closes = closes and not self._draining
+        if closes:
+            self._dispose_now()
 
     def _dispose_now(self) -> None:
         for mutation in self._queue:
@@ -232,9 +221,7 @@ class Machine(View[N]):
 
     # The queue's inside
 
-    def _mutate(
-        self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]
-    ) -> Result:
+    def _mutate(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
         if self._closing:
             return CANCELED
         key = states if states.__class__ is str else called_names(states)
@@ -310,15 +297,13 @@ class Machine(View[N]):
             self._finished = mutation.queue_tick
             if self._subs is not None:
                 self._subs.queue_ticked(mutation.queue_tick)
-        if outcome is Outcome.CANCELED and ErrorArgs.key in mutation.args and len(mutation.called) > 1:
+        if not plan.accepted and ErrorArgs.key in mutation.args and len(mutation.called) > 1:
             self._add_plain_error(mutation)
         if mutation.result is not None:
             mutation.result._settle(outcome)
         return outcome
 
-    def _enqueue(
-        self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]
-    ) -> Result:
+    def _enqueue(self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
         """Appends behind a running drain, unless the queue is full or the mutation would change nothing."""
         indexes = self._indexes(names)
         found = raw_args(args, kw)
@@ -398,25 +383,24 @@ class Machine(View[N]):
         """Gives the drain up. What other threads have queued in the last moment is run first."""
         while True:
             self._tx = None
-            if self._subs is not None:
-                self._subs.queue_ended()
-            for tracer in self._tracers:
-                self._guarded(tracer.queue_end, self)
             with self._guard:
                 if not self._queue or self._closing:
                     self._draining = False
-                    closing = self._closing and not self._disposed
                     break
             self._drain()
-        if closing:
+        if self._subs is not None:
+            self._subs.queue_ended()
+        for tracer in self._tracers:
+            self._guarded(tracer.queue_end, self)
+        if self._closing and not self._disposed:
             self._dispose_now()
 
     def _add_plain_error(self, mutation: Mutation) -> None:
-        """An error whose detailed state was refused is added without it."""
+        """An error whose detailed state was rejected by relations is added without it."""
         exception = self._index.get(EXCEPTION)
         if exception is None or exception not in mutation.indexes:
             return
-        logger.warning("%s: %r was refused, adding %s alone", self._id, mutation, EXCEPTION)
+        logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
         self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
 
     # Coroutine handlers
@@ -440,7 +424,7 @@ class Machine(View[N]):
             except asyncio.CancelledError:
                 if not scope.expired:
                     raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
                 self.add_err(error, e=event)
 
         def start() -> None:
@@ -475,4 +459,3 @@ class Machine(View[N]):
 def source_of(e: Source) -> MutationSource | None:
     """The trace of origin that an event stands for."""
     return e.source if isinstance(e, Event) else e
-

@@ -1,9 +1,10 @@
 """Plans: the outcome of relations, resolved once and remembered.
 
 For a given schema the outcome of relations depends only on the active states in their order, the kind of mutation, the
-called states and whether it is an auto mutation. So each `Configuration` (ordered active states) keeps the *plans* that
-start from it, a plan names the configuration it leads to, and a warm mutation is one dictionary look-up. Configurations
-are shared by all machines of a schema; their number is bounded, beyond which the whole memory is dropped and built anew.
+called states and whether it is an auto mutation. So each `Configuration` (ordered active states) keeps the *plans*
+that start from it, a plan names the configuration it leads to, and a warm mutation is one dictionary look-up.
+Configurations are shared by all machines of a schema; their number is bounded, beyond which the whole memory is
+dropped and built anew.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ PLAN_LIMIT = 20_000
 class Plan:
     """What relations make of one mutation in one configuration. Immutable once made.
 
-    `target`, `enters`, `exits` are indexes in order; `rises` the states whose tick grows by one, `again` the called Multi
-    states that were active (their tick grows by two); `touched` both. `accepted` tells whether relations let it through;
-    handlers may still veto. `settled` is what takes effect: the plan itself, or for an auto plan the resolution without
-    the states that relations rejected.
+    `target`, `enters`, `exits` are indexes in order; `rises` the states whose tick grows by one, `again` the called
+    Multi states that were active (their tick grows by two); `touched` both. `accepted` tells whether relations let it
+    through; handlers may still veto. `settled` is what takes effect: the plan itself, or for an auto plan the
+    resolution without the states that relations rejected.
     """
 
     __slots__ = (

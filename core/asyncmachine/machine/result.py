@@ -21,9 +21,9 @@ class Outcome(StrEnum):
 class Result:
     """The outcome of a mutation, as far as it is known, and a way to wait for the rest.
 
-    `bool(result)` is True only if the mutation is known to be executed. `await result` gives the final result.
-    `tick` is the queue tick at which a queued mutation runs; 0 for those that go to the front of the queue, which do not
-    tick (dry runs).
+    `bool(result)` is True only if the mutation is known to be executed. `await result` gives the final result. `tick`
+    is the queue tick at which a queued mutation runs; 0 for those that go to the front of the queue, which do not tick
+    (dry runs).
     """
 
     __slots__ = ("_error", "_outcome", "_wait", "tick")
@@ -73,7 +73,9 @@ class Result:
         return f"<Result {self._outcome}{f' at {self.tick}' if self.queued else ''}>"
 
     def __eq__(self, other: object) -> bool:
-        return (self._outcome, self.tick) == (other._outcome, other.tick) if isinstance(other, Result) else NotImplemented
+        return (
+            (self._outcome, self.tick) == (other._outcome, other.tick) if isinstance(other, Result) else NotImplemented
+        )
 
     __hash__ = object.__hash__
 

@@ -1,8 +1,8 @@
 """A schema compiled to indexes and bit masks.
 
-Every state has an index, its position in the machine's order of names. A set of states is an `int` with one bit a state,
-so that *is any of these active* is one `&`. Compiling also sanitises: a state never removes or follows itself, and Add wins
-over Remove.
+Every state has an index, its position in the machine's order of names. A set of states is an `int` with one bit a
+state, so that *is any of these active* is one `&`. Compiling also sanitises: a state never removes or follows itself,
+and Add wins over Remove.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Rules:
         self.remove_masks = [mask_of(found) for found in removes]
         self.after_masks = [mask_of(found) for found in afters]
         self.any_after = mask_of(i for i, found in enumerate(afters) if found)
-        self.blockers = [mask_of(b for b, mask in enumerate(self.remove_masks) if mask >> i & 1) for i in range(len(names))]
+        self.blockers = [
+            mask_of(b for b, mask in enumerate(self.remove_masks) if mask >> i & 1) for i in range(len(names))
+        ]
         self.multi = mask_of(i for i, found in enumerate(states) if found.multi)
         self.auto = tuple(i for i, found in enumerate(states) if found.auto)
         self.quiet = mask_of(index[name] for name in QUIET_STATES if name in index)
@@ -156,12 +158,10 @@ def unknown_targets(schema: Mapping[str, State]) -> list[str]:
 def require_ranks(requires: list[tuple[int, ...]]) -> list[int] | None:
     """Position of each state in a depth-first order of the Require graph, dependencies first; None if it has a cycle.
 
-    States outside of the graph rank -1, before all others. The walk starts from the states in their order.
+    States outside of the graph rank -1, before all others. The walk starts from the states that require something, in
+    their order.
     """
     ranks = [-1] * len(requires)
-    if not any(requires):
-        return ranks
-    involved = {i for i, found in enumerate(requires) if found} | {j for found in requires for j in found}
     done: list[int] = []
     open_: set[int] = set()
 
@@ -177,7 +177,7 @@ def require_ranks(requires: list[tuple[int, ...]]) -> list[int] | None:
         done.append(i)
         return True
 
-    if not all(visit(i) for i in sorted(involved)):
+    if not all(visit(i) for i, found in enumerate(requires) if found):
         return None
     for position, i in enumerate(done):
         ranks[i] = position

@@ -96,7 +96,7 @@ class State:
 class Schema(Mapping[str, State]):
     """An immutable, ordered mapping from state names to states."""
 
-    def __init__(self, states: Mapping[str, State | Mapping[str, Any]] = {}) -> None:  # noqa: B006 (never mutated)
+    def __init__(self, states: Mapping[str, State | Mapping[str, Any]] = {}) -> None:
         self._states = {_name(name): State.parse(value, name) for name, value in states.items()}
 
     def __getitem__(self, name: str) -> State:
@@ -140,20 +140,13 @@ class Schema(Mapping[str, State]):
         def rename(name: str) -> str:
             return name if name not in kept or (once and name.startswith(prefix)) else prefix + name
 
-        return Schema(
-            {
-                rename(name): replace(
-                    found,
-                    **{
-                        key: tuple(map(rename, getattr(found, key)))
-                        for key in RELATIONS
-                        if getattr(found, key) is not None
-                    },
-                )
-                for name, found in self.items()
-                if name in kept
+        def renamed(found: State) -> State:
+            lists: dict[str, Any] = {
+                key: tuple(map(rename, names)) for key in RELATIONS if (names := getattr(found, key)) is not None
             }
-        )
+            return replace(found, **lists)
+
+        return Schema({rename(name): renamed(found) for name, found in self.items() if name in kept})
 
     def ordered(self, names: Iterable[str]) -> Schema:
         """The same states in another order. Raises `SchemaError` if the names are not exactly these states."""
@@ -240,9 +233,7 @@ class StatesMeta(type):
             for name, found in source.items():
                 cls._states.setdefault(name, found)
         cls._own = own  # type: ignore[attr-defined]
-        cls._groups = {
-            name: members for parent in reversed(parents) for name, members in parent._groups.items()
-        }
+        cls._groups = {name: members for parent in reversed(parents) for name, members in parent._groups.items()}
         for name, found in body.items():
             if isinstance(found, group):
                 cls._groups[name] = _flat(found.members) or ()
@@ -305,16 +296,16 @@ def _name(name: object) -> str:
 def _texts(value: object, name: str, key: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (sys.intern(value),)
-    names = list(value) if isinstance(value, Iterable) else [None]
-    if not all(isinstance(item, str) for item in names):
+    names = list(value) if isinstance(value, Iterable) else []
+    if not isinstance(value, Iterable) or not all(isinstance(item, str) for item in names):
         raise SchemaError(f"state {name!r}: {key} must be a list of names, got {value!r}")
-    return tuple(map(sys.intern, names))
+    return tuple([sys.intern(item) for item in names])
 
 
 if TYPE_CHECKING:
     # Seen by a type checker, a member is an instance of its class and a text, as in a `StrEnum`.
     class _Text(str):
-        pass
+        __slots__ = ()
 else:
     _Text = object
 

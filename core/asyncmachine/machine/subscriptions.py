@@ -61,7 +61,7 @@ class QueryWait(Wait):
     def met(self, ticks: Ticks) -> bool:
         try:
             return bool(self.query(dict(zip(self.names, ticks, strict=True))))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the caller's function; told to who waits)
             failure = QueryFailed(f"when_query: {error!r}")
             failure.__cause__ = error
             self._end(lambda: failure)

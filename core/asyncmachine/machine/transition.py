@@ -27,6 +27,7 @@ from asyncmachine.machine.plan import Configuration, Plan, configuration, settle
 from asyncmachine.machine.result import Outcome
 from asyncmachine.machine.rules import mask_of
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from asyncmachine.machine.machine import Machine
@@ -39,7 +40,18 @@ class Transition:
     end. `before` are all ticks at its start.
     """
 
-    __slots__ = ("_after", "_id", "accepted", "before", "broken", "completed", "machine", "mutation", "plan", "queue_len")
+    __slots__ = (
+        "_after",
+        "_id",
+        "accepted",
+        "before",
+        "broken",
+        "completed",
+        "machine",
+        "mutation",
+        "plan",
+        "queue_len",
+    )
 
     def __init__(self, machine: Any, mutation: Mutation, plan: Plan, before: list[int]) -> None:
         self.machine = machine
@@ -143,7 +155,8 @@ def run(machine: Machine[Any], mutation: Mutation, plan: Plan) -> Outcome:
             for tracer in tracers:
                 machine._guarded(tracer.transition_finals, tx)
             touched += finish(tx, table)
-            if touched and tx.accepted and not mutation.is_auto and not plan.quiet:
+            changed = tx.accepted and bool(touched)
+            if changed and not mutation.is_auto and not plan.quiet:
                 queue_auto(machine)
     except BaseException:
         tx.accepted = False
@@ -164,8 +177,11 @@ def run(machine: Machine[Any], mutation: Mutation, plan: Plan) -> Outcome:
 def negotiate(tx: Transition, table: HandlerTable) -> None:
     """Asks the negotiation handlers. A veto cancels, or in an auto transition takes out the Auto state it is about."""
     plan, machine = tx.plan, tx.machine
+    there = mask_of(plan.target) if tx.mutation.is_auto else 0
     vetoed = 0
     for step in table.calls(plan).negotiation:
+        if vetoed and not there & ~vetoed:
+            break
         if vetoed and step.kind in ("Pair", "Enter") and vetoed >> step.state & 1:
             continue
         if asks(tx, step):
@@ -175,19 +191,14 @@ def negotiate(tx: Transition, table: HandlerTable) -> None:
             break
         vetoed |= 1 << step.state
     if vetoed:
-        left = plan.called_mask & mask_of(plan.target) & ~vetoed
-        if not mask_of(plan.target) & ~vetoed:
+        if not there & ~vetoed:
             tx.accepted = False
-        tx.plan = settled_plan(machine._rules, plan.start, left, plan.called)
+        tx.plan = settled_plan(machine._rules, plan.start, plan.called_mask & there & ~vetoed, plan.called)
 
 
 def may_leave(tx: Transition, step: Step) -> bool:
-    """True if a veto only takes out the state: an Auto state that enters, or a pair's second one, of an auto transition."""
-    if not tx.mutation.is_auto or step.state not in tx.machine._rules.auto:
-        return False
-    if step.kind == "Enter":
-        return True
-    return step.kind == "Pair" and step.name != tx.machine.names[step.state] * 2
+    """True if a veto takes out just the state: an Auto state that enters, or is second in a pair, when all is auto."""
+    return tx.mutation.is_auto and step.kind in ("Enter", "Pair") and step.state in tx.machine._rules.auto
 
 
 def asks(tx: Transition, step: Step) -> bool:
@@ -200,7 +211,7 @@ def asks(tx: Transition, step: Step) -> bool:
                     f"{step.name} returned {type(verdict).__name__}: a negotiation handler returns False to veto, "
                     "True or None to accept"
                 )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
             failed(tx, step, error)
             return False
         if verdict is False:
@@ -219,13 +230,14 @@ def apply(tx: Transition) -> tuple[int, ...]:
 
 def finish(tx: Transition, table: HandlerTable | None) -> tuple[int, ...]:
     """Calls the final handlers. Returns the states that were taken back because a handler raised."""
-    machine, plan = tx.machine, tx.plan
-    subs = machine._subs
+    machine = tx.machine
+    subs: Subscriptions | None = machine._subs
     if table is None:
         if subs is not None:
             for name in tx.enters:
                 subs.activated(name, tx.mutation.args)
         return ()
+    plan = tx.plan
     awaited = subs is not None and any(subs.reads_args(name) for name in tx.enters)
     steps = with_awaited(tx, table.calls(plan).final) if awaited else table.calls(plan).final
     for step in (*steps, *table.any_state()):
@@ -238,7 +250,7 @@ def finish(tx: Transition, table: HandlerTable | None) -> tuple[int, ...]:
                     failed(tx, step, error)
                     return taken
                 raise
-        if awaited and step.kind == "State":
+        if awaited and subs is not None and step.kind == "State":
             subs.activated(machine.names[step.state], tx.mutation.args)
     return ()
 
@@ -313,7 +325,4 @@ def queue_auto(machine: Machine[Any]) -> None:
     due: Configuration = machine._config
     if due.auto_called:
         names = machine._names
-        machine._prepend(
-            Mutation(ADD, due.auto_called, tuple([names[i] for i in due.auto_called]), {}, is_auto=True)
-        )
-
+        machine._prepend(Mutation(ADD, due.auto_called, tuple([names[i] for i in due.auto_called]), {}, is_auto=True))

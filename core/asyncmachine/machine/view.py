@@ -28,7 +28,7 @@ from asyncmachine.machine.subscriptions import (
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.wait import Wait
 
-N = TypeVar("N", bound=str, contravariant=True)
+N = TypeVar("N", bound=str, contravariant=True)  # noqa: PLC0105 (one letter, as it is in every signature)
 """The names a machine takes: a class of states, or `str` for a machine made from a plain schema."""
 
 _making = threading.Lock()
@@ -297,12 +297,13 @@ class View(Generic[N]):
 
         Raises `SchemaError` if a name looks like a handler and is none.
         """
-        id = clean_id(id) or f"anon-{token_hex(2)}"
-        binding = bound(self._index, handlers, id=id, prefix=prefix, kinds=self._bindable())
+        binding = bound(
+            self._index, handlers, id=clean_id(id) or f"anon-{token_hex(2)}", prefix=prefix, kinds=self._bindable()
+        )
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.add(binding)
-        return id
+        return binding.id
 
     def detach(self, id: str) -> None:
         """Takes a binding away. Raises `SchemaError` if there is none with this id."""
@@ -347,10 +348,9 @@ class View(Generic[N]):
         if self._disposed:
             return ""
         lines = []
-        for name in self._names if names is None else names:
-            found, tick = self._schema[name], self.tick(name)
-            lines.append(f"{tick & 1} {name}")
-            lines.append(f"    |Tick     {tick}")
+        for i in range(len(self._names)) if names is None else self._indexes(names):
+            found, tick = self._schema[self._names[i]], self._ticks[i]
+            lines += [f"{tick & 1} {self._names[i]}", f"    |Tick     {tick}"]
             lines += [f"    |{flag.capitalize():<8} true" for flag in ("auto", "multi") if getattr(found, flag)]
             lines += [
                 f"    |{key.capitalize():<8} {' '.join(getattr(found, key))}"
@@ -408,7 +408,7 @@ class View(Generic[N]):
         """Calls an observer; what it raises is kept as the machine's error and stops nothing."""
         try:
             function(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (kept as the machine's error)
             self._observer_failed(error)
 
     def _observer_failed(self, error: Exception) -> None:
@@ -456,4 +456,3 @@ class View(Generic[N]):
             if self._disposed:
                 return ()
             raise StateMissing([name for name in names if name not in index], self._id, index) from None
-

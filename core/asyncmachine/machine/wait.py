@@ -133,7 +133,7 @@ async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
 
 
 async def wait_any(*waits: Wait, timeout: float | None = None) -> Wait:
-    """Returns the first wait that is met; several at once: the first in the given order. Raises its error if it failed."""
+    """Returns the first wait that is met (of several at once the first given). Raises its error if it failed."""
     if not waits:
         raise AmError("wait_any needs at least one wait")
     either = Wait()
