@@ -155,8 +155,7 @@ def run(machine: Machine[Any], mutation: Mutation, plan: Plan) -> Outcome:
             for tracer in tracers:
                 machine._guarded(tracer.transition_finals, tx)
             touched += finish(tx, table)
-            changed = tx.accepted and bool(touched)
-            if changed and not mutation.is_auto and not plan.quiet:
+            if touched and not tx.broken and not mutation.is_auto and not plan.quiet:
                 queue_auto(machine)
     except BaseException:
         tx.accepted = False
