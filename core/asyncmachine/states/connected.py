@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from asyncmachine.machine.args import ArgsLike
 from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.event import Event
@@ -31,7 +33,7 @@ class ConnectingError(AmError):
 
 
 def add_err_connecting(
-    machine: Machine[str], error: BaseException, args: ArgsLike = None, *, e: Event | None = None
+    machine: Machine[Any], error: BaseException, args: ArgsLike = None, *, e: Event | None = None
 ) -> Result:
     """Adds `ErrConnecting` with the reason why a connection could not be made."""
     wrapped = ConnectingError(f"error connecting: {error}")
