@@ -39,23 +39,23 @@ class Event:
     @property
     def is_check(self) -> bool:
         """True in a dry run: nothing will change, so a negotiation handler must not act on it."""
-        return self.tx.mutation.is_check
+        return self.tx.is_check
 
     @property
     def raw_args(self) -> dict[str, Any]:
         """All arguments. The dict is shared by the handlers of one transition."""
-        return self.tx.mutation.args
+        return self.tx.args
 
     def args(self, kind: type[A]) -> A:
         """The typed record of this class. Raises `InvalidArgs` if the mutation came without it."""
-        found = typed(self.tx.mutation.args, kind)
+        found = typed(self.tx.args, kind)
         if found is None:
             raise InvalidArgs(f"{self.name} needs {kind.__qualname__} arguments (key {kind.key!r}), none were given")
         return found
 
     def args_or_none(self, kind: type[A]) -> A | None:
         """The typed record of this class, None if the mutation came without it."""
-        return typed(self.tx.mutation.args, kind)
+        return typed(self.tx.args, kind)
 
     @property
     def source(self) -> MutationSource:

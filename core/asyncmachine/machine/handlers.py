@@ -60,12 +60,14 @@ class Call:
 class Step(NamedTuple):
     """All functions bound to one handler name, called one after another.
 
-    `kind` is that of the slot, or `Self` for a pair of one state; `state` the index that a veto or a failure is about.
+    `kind` is that of the slot, or `Self` for a pair of one state; `state` the index that a veto or a failure is about,
+    `about` its name (of a global handler: the handler's own).
     """
 
     name: str
     kind: str
     state: int
+    about: str
     calls: tuple[Call, ...]
 
 
@@ -74,6 +76,9 @@ class Calls(NamedTuple):
 
     negotiation: tuple[Step, ...]
     final: tuple[Step, ...]
+
+
+NO_CALLS = Calls((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +181,8 @@ class HandlerTable:
         if found is None:
             if len(self._calls) >= CALLS_LIMIT:
                 self._calls.clear()
-            found = self._calls[plan] = Calls(tuple(self._negotiation(plan)), tuple(self.final(plan)))
+            found = self._calls[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
         return found
-
-    def final(self, plan: Plan) -> Iterator[Step]:
-        """End handlers of the exits, then State handlers of the enters."""
-        for kind, states in (("End", plan.exits), ("State", plan.enters)):
-            for i in states:
-                yield from self._step(Slot(kind, i))
-
-    def any_state(self) -> Iterator[Step]:
-        """The handlers that close an accepted transition."""
-        return self._step(Slot(ANY_STATE))
 
     def _negotiation(self, plan: Plan) -> Iterator[Step]:
         for kind, states in (("Exit", plan.exits), ("Enter", plan.enters)):
@@ -205,11 +200,18 @@ class HandlerTable:
                         yield from self._step(Slot("Pair", i, j))
         yield from self._step(Slot(ANY_ENTER))
 
+    def _final(self, plan: Plan) -> Iterator[Step]:
+        for kind, states in (("End", plan.exits), ("State", plan.enters)):
+            for i in states:
+                yield from self._step(Slot(kind, i))
+        yield from self._step(Slot(ANY_STATE))
+
     def _step(self, slot: Slot) -> Iterator[Step]:
         calls = self._slots.get(slot)
         if calls:
             kind = "Self" if slot.first == slot.second >= 0 else slot.kind
-            yield Step(self._name(slot), kind, slot.second if slot.kind == "Pair" else slot.first, calls)
+            state = slot.second if slot.kind == "Pair" else slot.first
+            yield Step(self._name(slot), kind, state, self._names[state] if state >= 0 else slot.kind, calls)
 
     def _name(self, slot: Slot) -> str:
         if slot.kind == "Pair":

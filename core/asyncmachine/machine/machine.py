@@ -250,11 +250,11 @@ class Machine(View[N]):
             if self._table is None and self._subs is None and not self._tracers:
                 outcome = self._run_quietly(plan)
             else:
-                mutation = Mutation(kind, plan.called, called_names(key), raw_args(args, kw), source_of(e))
-                mutation.queue_tick = tick
+                found = {} if args is None and not kw else raw_args(args, kw)
+                tx = Transition(self, plan, found, source_of(e), tick)
                 for tracer in self._tracers:
-                    self._guarded(tracer.mutation_queued, self, mutation)
-                outcome = self._carry_out(mutation, plan)
+                    self._guarded(tracer.mutation_queued, self, tx.mutation)
+                outcome = self._carry_out(tx)
             if self._queue:
                 self._drain()
         finally:
@@ -290,17 +290,15 @@ class Machine(View[N]):
         if self._scopes:
             self._end_scopes(plan.touched)
 
-    def _carry_out(self, mutation: Mutation, plan: Plan) -> Outcome:
-        """Runs a transition in full and tells everybody who waits for its end."""
-        outcome = run(self, mutation, plan)
-        if mutation.queue_tick:
-            self._finished = mutation.queue_tick
+    def _carry_out(self, tx: Transition) -> Outcome:
+        """Runs a transition in full and tells those who wait for its end."""
+        outcome = run(tx)
+        if tx.queue_tick:
+            self._finished = tx.queue_tick
             if self._subs is not None:
-                self._subs.queue_ticked(mutation.queue_tick)
-        if not plan.accepted and ErrorArgs.key in mutation.args and len(mutation.called) > 1:
-            self._add_plain_error(mutation)
-        if mutation.result is not None:
-            mutation.result._settle(outcome)
+                self._subs.queue_ticked(tx.queue_tick)
+        if not tx.plan.accepted and ErrorArgs.key in tx.args:
+            self._add_plain_error(tx.mutation)
         return outcome
 
     def _enqueue(self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
@@ -377,7 +375,9 @@ class Machine(View[N]):
             else:
                 key = mutation.called[0] if len(mutation.called) == 1 else mutation.called
                 plan = config.plans[mutation.kind_id].get(key) or self._new_plan(mutation.kind_id, key)
-            self._carry_out(mutation, plan)
+            outcome = self._carry_out(Transition.of(self, plan, mutation))
+            if mutation.result is not None:
+                mutation.result._settle(outcome)
 
     def _end_drain(self) -> None:
         """Gives the drain up. What other threads have queued in the last moment is run first."""
@@ -398,7 +398,7 @@ class Machine(View[N]):
     def _add_plain_error(self, mutation: Mutation) -> None:
         """An error whose detailed state was rejected by relations is added without it."""
         exception = self._index.get(EXCEPTION)
-        if exception is None or exception not in mutation.indexes:
+        if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
             return
         logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
         self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))

@@ -5,8 +5,7 @@ Its phases, in order, each a function below:
 1. *relations* have decided already: the plan tells target, enters and exits, or that the mutation is rejected;
 2. `negotiate`: Exit, Enter, self, state-state and AnyEnter handlers, any of which may veto;
 3. `apply`: ticks change, scopes of changed states end;
-4. `finish`: End handlers, State handlers, AnyState. A handler that raises breaks the transition: its state and those
-   that come after it are taken back, and `Exception` runs next;
+4. `finish`: End handlers, State handlers, AnyState. A handler that raises breaks the transition (`recovery`);
 5. an auto mutation is put to the front of the queue if any tick has changed.
 
 A dry run stops after the second phase. In an auto transition a veto of an Auto state takes out just that state.
@@ -14,19 +13,17 @@ A dry run stops after the second phase. In an auto transition a veto of an Auto 
 
 from __future__ import annotations
 
-import traceback
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.handlers import ANY_ENTER, ANY_STATE, Call, HandlerTable, Step
-from asyncmachine.machine.mutation import ADD, Kind, Mutation
-from asyncmachine.machine.plan import Configuration, Plan, configuration, settled_plan
+from asyncmachine.machine.handlers import NO_CALLS, Call, Step
+from asyncmachine.machine.mutation import ADD, KINDS, Kind, Mutation, MutationSource
+from asyncmachine.machine.plan import Plan, settled_plan
+from asyncmachine.machine.recovery import failed, take_back
 from asyncmachine.machine.result import Outcome
 from asyncmachine.machine.rules import mask_of
-from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -36,34 +33,37 @@ if TYPE_CHECKING:
 class Transition:
     """What handlers and tracers see of it. Names and ticks are made from the plan when they are asked for.
 
-    `accepted` turns False when relations reject it, a handler vetoes or a handler raises; `completed` turns True at its
-    end. `before` are all ticks at its start.
+    `accepted` turns False when relations reject it, a handler vetoes or a handler raises (then `broken` turns True);
+    `completed` turns True at its end. `args` are the mutation's arguments, shared by all handlers; `source` is what the
+    mutation is traced to; `queue_tick` its number in the queue; `queue_len` how many mutations wait at the end.
     """
 
-    __slots__ = (
-        "_after",
-        "_id",
-        "accepted",
-        "before",
-        "broken",
-        "completed",
-        "machine",
-        "mutation",
-        "plan",
-        "queue_len",
-    )
+    broken = False
+    completed = False
+    is_check = False
+    queue_len = 0
+    _after: tuple[int, ...] | None = None
+    _id = ""
+    _mutation: Mutation | None = None
 
-    def __init__(self, machine: Any, mutation: Mutation, plan: Plan, before: list[int]) -> None:
+    def __init__(
+        self, machine: Any, plan: Plan, args: dict[str, Any], source: MutationSource | None = None, queue_tick: int = 0
+    ) -> None:
         self.machine = machine
-        self.mutation = mutation
         self.plan = plan
-        self.before = before
         self.accepted = plan.accepted
-        self.completed = False
-        self.broken = False
-        self.queue_len = 0
-        self._id = ""
-        self._after: tuple[int, ...] | None = None
+        self.args = args
+        self.source = source
+        self.queue_tick = queue_tick
+        self._before: list[int] = machine._ticks.copy()
+
+    @classmethod
+    def of(cls, machine: Any, plan: Plan, mutation: Mutation) -> Transition:
+        """The transition of a mutation that waited in the queue."""
+        tx = cls(machine, plan, mutation.args, mutation.source, mutation.queue_tick)
+        tx._mutation = mutation
+        tx.is_check = mutation.is_check
+        return tx
 
     def __repr__(self) -> str:
         return f"<Transition {self.id} {self.mutation!r}>"
@@ -76,21 +76,45 @@ class Transition:
         return self._id
 
     @property
+    def mutation(self) -> Mutation:
+        """The request that is carried out."""
+        found = self._mutation
+        if found is None:
+            plan = self.plan
+            found = Mutation(plan.kind, plan.called, self._names(plan.called), self.args, self.source)
+            found.queue_tick = self.queue_tick
+            self._mutation = found
+        return found
+
+    @property
     def kind(self) -> Kind:
-        return self.mutation.kind
+        """add, remove or set."""
+        return KINDS[self.plan.kind]
 
     @property
     def is_auto(self) -> bool:
-        return self.mutation.is_auto
-
-    @property
-    def is_check(self) -> bool:
-        return self.mutation.is_check
+        """True if the machine started it on its own, for its Auto states."""
+        return self._mutation is not None and self._mutation.is_auto
 
     @property
     def called(self) -> tuple[str, ...]:
         """States named by the mutation."""
         return self.mutation.called
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """Ticks at its start."""
+        return tuple(self._before)
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """Ticks at its end; while it runs, the ticks it is about to lead to."""
+        if self._after is not None:
+            return self._after
+        ticks = self._before.copy()
+        if self.accepted and not self.is_check:
+            advance(ticks, self.plan)
+        return tuple(ticks)
 
     @property
     def active_before(self) -> tuple[str, ...]:
@@ -112,16 +136,6 @@ class Transition:
         """States that deactivate."""
         return self._names(self.plan.exits)
 
-    @property
-    def after(self) -> tuple[int, ...]:
-        """Ticks at its end; while it runs, the ticks it is about to lead to."""
-        if self._after is not None:
-            return self._after
-        ticks = list(self.before)
-        if self.accepted and not self.mutation.is_check:
-            advance(ticks, self.plan)
-        return tuple(ticks)
-
     def _names(self, indexes: tuple[int, ...]) -> tuple[str, ...]:
         names = self.machine.names
         return tuple([names[i] for i in indexes])
@@ -135,54 +149,57 @@ def advance(ticks: list[int], plan: Plan) -> None:
         ticks[i] += 2
 
 
-def run(machine: Machine[Any], mutation: Mutation, plan: Plan) -> Outcome:
+def run(tx: Transition) -> Outcome:
     """Carries out a mutation on the draining thread. Returns executed or canceled."""
-    tx = Transition(machine, mutation, plan, machine._ticks.copy())
-    machine._tx = tx
+    machine, plan = tx.machine, tx.plan
     tracers, table = machine._tracers, machine._table
+    machine._tx = tx
+    calls = NO_CALLS if table is None else table.calls(plan)
+    touched: tuple[int, ...] = ()
     for tracer in tracers:
         machine._guarded(tracer.transition_init, tx)
     for tracer in tracers:
         machine._guarded(tracer.transition_start, tx)
-    touched: tuple[int, ...] = ()
     try:
-        if tx.accepted and table is not None:
-            negotiate(tx, table)
-        if mutation.is_auto:
+        if tx.accepted and calls.negotiation:
+            negotiate(tx, calls.negotiation)
+        if plan.is_auto:
             tx.plan = tx.plan.settled
-        if tx.accepted and not mutation.is_check:
+        if tx.accepted and not tx.is_check:
             touched = apply(tx)
             for tracer in tracers:
                 machine._guarded(tracer.transition_finals, tx)
-            touched += finish(tx, table)
-            if touched and not tx.broken and not mutation.is_auto and not plan.quiet:
+            final = calls.final if tx.plan is plan or table is None else table.calls(tx.plan).final
+            if final or machine._subs is not None:
+                touched += finish(tx, final)
+            if touched and not tx.broken and not plan.is_auto and not plan.quiet:
                 queue_auto(machine)
     except BaseException:
         tx.accepted = False
         raise
     finally:
-        tx.queue_len = len(machine._queue)
-        tx._after = tuple(machine._ticks)
         tx.completed = True
-        for tracer in tracers:
-            machine._guarded(tracer.transition_end, tx)
-        if touched:
-            machine._resolve(touched)
-    if not tx.accepted:
-        return Outcome.CANCELED
-    return Outcome.EXECUTED if tx.plan.met else Outcome.CANCELED
+        if tracers:
+            tx.queue_len = len(machine._queue)
+            tx._after = tuple(machine._ticks)
+            for tracer in tracers:
+                machine._guarded(tracer.transition_end, tx)
+        if touched and machine._subs is not None:
+            machine._subs.changed(machine._ticks, touched)
+    return Outcome.EXECUTED if tx.accepted and tx.plan.met else Outcome.CANCELED
 
 
-def negotiate(tx: Transition, table: HandlerTable) -> None:
+def negotiate(tx: Transition, steps: tuple[Step, ...]) -> None:
     """Asks the negotiation handlers. A veto cancels, or in an auto transition takes out the Auto state it is about."""
-    plan, machine = tx.plan, tx.machine
-    there = mask_of(plan.target) if tx.mutation.is_auto else 0
+    plan = tx.plan
+    there = mask_of(plan.target) if plan.is_auto else 0
     vetoed = 0
-    for step in table.calls(plan).negotiation:
-        if vetoed and not there & ~vetoed:
-            break
-        if vetoed and step.kind in ("Pair", "Enter") and vetoed >> step.state & 1:
-            continue
+    for step in steps:
+        if vetoed:
+            if not there & ~vetoed:
+                break
+            if step.kind in ("Pair", "Enter") and vetoed >> step.state & 1:
+                continue
         if asks(tx, step):
             continue
         if tx.broken or not may_leave(tx, step):
@@ -192,12 +209,12 @@ def negotiate(tx: Transition, table: HandlerTable) -> None:
     if vetoed:
         if not there & ~vetoed:
             tx.accepted = False
-        tx.plan = settled_plan(machine._rules, plan.start, plan.called_mask & there & ~vetoed, plan.called)
+        tx.plan = settled_plan(tx.machine._rules, plan.start, plan.called_mask & there & ~vetoed, plan.called)
 
 
 def may_leave(tx: Transition, step: Step) -> bool:
     """True if a veto takes out just the state: an Auto state that enters, or is second in a pair, when all is auto."""
-    return tx.mutation.is_auto and step.kind in ("Enter", "Pair") and step.state in tx.machine._rules.auto
+    return tx.plan.is_auto and step.kind in ("Enter", "Pair") and step.state in tx.machine._rules.auto
 
 
 def asks(tx: Transition, step: Step) -> bool:
@@ -223,34 +240,28 @@ def apply(tx: Transition) -> tuple[int, ...]:
     machine, plan = tx.machine, tx.plan
     advance(machine._ticks, plan)
     machine._config = plan.leads_to
-    machine._end_scopes(plan.touched)
+    if machine._scopes:
+        machine._end_scopes(plan.touched)
     return plan.touched
 
 
-def finish(tx: Transition, table: HandlerTable | None) -> tuple[int, ...]:
+def finish(tx: Transition, steps: tuple[Step, ...]) -> tuple[int, ...]:
     """Calls the final handlers. Returns the states that were taken back because a handler raised."""
     machine = tx.machine
     subs: Subscriptions | None = machine._subs
-    if table is None:
-        if subs is not None:
-            for name in tx.enters:
-                subs.activated(name, tx.mutation.args)
-        return ()
-    plan = tx.plan
     awaited = subs is not None and any(subs.reads_args(name) for name in tx.enters)
-    steps = with_awaited(tx, table.calls(plan).final) if awaited else table.calls(plan).final
-    for step in (*steps, *table.any_state()):
+    for step in with_awaited(tx, steps) if awaited else steps:
         for call in step.calls:
             try:
                 invoke(tx, step, call)
-            except BaseException as error:
-                taken = take_back(tx, step)
-                if isinstance(error, Exception):
-                    failed(tx, step, error)
-                    return taken
+            except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+                failed(tx, step, error)
+                return take_back(tx, step)
+            except BaseException:
+                take_back(tx, step)
                 raise
         if awaited and subs is not None and step.kind == "State":
-            subs.activated(machine.names[step.state], tx.mutation.args)
+            subs.activated(step.about, tx.args)
     return ()
 
 
@@ -258,55 +269,15 @@ def with_awaited(tx: Transition, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The final steps plus an empty one for each entering state without handlers, so that waits for arguments match."""
     handled = {step.state: step for step in steps if step.kind == "State"}
     names = tx.machine.names
-    ends = tuple(step for step in steps if step.kind == "End")
-    return ends + tuple(handled.get(i) or Step(names[i] + "State", "State", i, ()) for i in tx.plan.enters)
-
-
-def take_back(tx: Transition, step: Step) -> tuple[int, ...]:
-    """Deactivates the state whose `State` handler raised, and those that would have come after it."""
-    machine, plan = tx.machine, tx.plan
-    if step.kind != "State":
-        return ()
-    taken = plan.enters[plan.enters.index(step.state) :]
-    for i in taken:
-        machine._ticks[i] += 1
-    gone = mask_of(taken)
-    machine._config = configuration(machine._rules, [i for i in plan.target if not gone >> i & 1])
-    machine._end_scopes(taken)
-    return taken
-
-
-def failed(tx: Transition, step: Step, error: Exception) -> None:
-    """A handler raised: the transition is canceled and `Exception` is next, with the error in its arguments."""
-    machine = tx.machine
-    tx.accepted = False
-    tx.broken = True
-    machine._err = error
-    exception = machine._index[EXCEPTION]
-    if exception in tx.mutation.indexes:
-        # An error handler that fails must not call itself again.
-        machine._log_error(f"{step.name} raised while an error was handled", error)
-        return
-    args = ErrorArgs(
-        err=error,
-        trace="".join(traceback.format_exception(error)),
-        handler=step.name,
-        called=tx.called,
-        before=tx.active_before,
-    )
-    detail = getattr(error, "state", "")
-    called = (detail, EXCEPTION) if detail and detail in machine._index else (EXCEPTION,)
-    event = Event(step.name, "", tx)
-    machine._prepend(
-        Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, event.source)
-    )
+    entering = [handled.get(i) or Step(names[i] + "State", "State", i, names[i], ()) for i in tx.plan.enters]
+    ends = [step for step in steps if step.kind == "End"]
+    return (*ends, *entering, *(step for step in steps if step.kind not in ("End", "State")))
 
 
 def invoke(tx: Transition, step: Step, call: Call) -> Any:
     """Calls one handler, or starts its task if it is a coroutine function."""
     machine = tx.machine
-    name = step.kind if step.kind in (ANY_ENTER, ANY_STATE) else machine.names[step.state]
-    event = Event(step.name, name, tx)
+    event = Event(step.name, step.about, tx)
     tracers = machine._tracers
     if not tracers:
         return machine._start_task(event, step, call) if call.is_async else call.function(event)
@@ -321,7 +292,7 @@ def invoke(tx: Transition, step: Step, call: Call) -> Any:
 
 def queue_auto(machine: Machine[Any]) -> None:
     """Puts the auto mutation that is due now, if any, to the front of the queue."""
-    due: Configuration = machine._config
-    if due.auto_called:
+    called = machine._config.auto_called
+    if called:
         names = machine._names
-        machine._prepend(Mutation(ADD, due.auto_called, tuple([names[i] for i in due.auto_called]), {}, is_auto=True))
+        machine._prepend(Mutation(ADD, called, tuple([names[i] for i in called]), {}, is_auto=True))

@@ -1,0 +1,58 @@
+"""What happens when a handler raises: the transition is canceled, and `Exception` comes next with the error.
+
+In a final phase ticks have changed already. Then the state whose `State` handler raised, and those whose handlers would
+have come after it, are deactivated again; states before it stay, and an `End` or `AnyState` handler takes nothing back.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from asyncmachine.machine.args import ErrorArgs
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.handlers import Step
+from asyncmachine.machine.mutation import ADD, Mutation
+from asyncmachine.machine.plan import configuration
+from asyncmachine.machine.rules import mask_of
+from asyncmachine.machine.schema import EXCEPTION
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.transition import Transition
+
+
+def take_back(tx: Transition, step: Step) -> tuple[int, ...]:
+    """Deactivates the state whose `State` handler raised and those after it. Returns them."""
+    machine, plan = tx.machine, tx.plan
+    if step.kind != "State":
+        return ()
+    taken = plan.enters[plan.enters.index(step.state) :]
+    for i in taken:
+        machine._ticks[i] += 1
+    gone = mask_of(taken)
+    machine._config = configuration(machine._rules, [i for i in plan.target if not gone >> i & 1])
+    machine._end_scopes(taken)
+    return taken
+
+
+def failed(tx: Transition, step: Step, error: Exception) -> None:
+    """Cancels the transition and puts the adding of `Exception` to the front of the queue."""
+    machine = tx.machine
+    tx.accepted = False
+    tx.broken = True
+    machine._err = error
+    if machine._index[EXCEPTION] in tx.plan.called:
+        # An error handler that fails must not call itself again.
+        machine._log_error(f"{step.name} raised while an error was handled", error)
+        return
+    args = ErrorArgs(
+        err=error,
+        trace="".join(traceback.format_exception(error)),
+        handler=step.name,
+        called=tx.called,
+        before=tx.active_before,
+    )
+    detail = getattr(error, "state", "")
+    called = (detail, EXCEPTION) if detail and detail in machine._index else (EXCEPTION,)
+    source = Event(step.name, step.about, tx).source
+    machine._prepend(Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, source))
