@@ -247,7 +247,7 @@ class Machine(View[N]):
                 self._issued = tick = self._issued + 1
         try:
             self._queue_tick = tick
-            if self._table is None and self._subs is None and not self._tracers:
+            if self._table is None and not self._tracers and (self._subs is None or self._subs.only_states()):
                 outcome = self._run_quietly(plan)
             else:
                 found = {} if args is None and not kw else raw_args(args, kw)
@@ -266,21 +266,22 @@ class Machine(View[N]):
         return plan_for(self._rules, self._config, kind, self._indexes(names), key)
 
     def _run_quietly(self, plan: Plan) -> Outcome:
-        """A transition that nobody observes: no handlers, no tracers, no waits."""
+        """A transition that nobody observes: no handlers, no tracers, at most waits for states."""
         if not plan.accepted:
+            self._finished = self._queue_tick
             return Outcome.CANCELED
         touched = plan.touched
         if touched:
-            self._advance(plan)
+            self._advance(plan, touched)
             due = plan.leads_to
             if due.auto_called and not plan.quiet:
                 auto = auto_plan(self._rules, due)
                 if auto.accepted:
-                    self._advance(auto.settled)
+                    self._advance(auto.settled, auto.settled.touched)
         self._finished = self._queue_tick
         return Outcome.EXECUTED if plan.met else Outcome.CANCELED
 
-    def _advance(self, plan: Plan) -> None:
+    def _advance(self, plan: Plan, touched: tuple[int, ...]) -> None:
         ticks = self._ticks
         for i in plan.rises:
             ticks[i] += 1
@@ -288,7 +289,9 @@ class Machine(View[N]):
             ticks[i] += 2
         self._config = plan.leads_to
         if self._scopes:
-            self._end_scopes(plan.touched)
+            self._end_scopes(touched)
+        if self._subs is not None:
+            self._subs.changed(ticks, touched)
 
     def _carry_out(self, tx: Transition) -> Outcome:
         """Runs a transition in full and tells those who wait for its end."""

@@ -90,7 +90,7 @@ class Result:
             block_until(self._wait, timeout)
         return self._final()
 
-    def then(self, callback: Callable[[], None]) -> None:
+    def then(self, callback: Callable[[], object]) -> None:
         """Calls `callback()` once the outcome is final."""
         if self._wait is None:
             callback()

@@ -11,54 +11,54 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from asyncmachine.machine.wait import Wait
+from asyncmachine.machine.wait import Once, until_ended
 
 R = TypeVar("R")
 
 
-class Scope:
-    """A lifetime. `state` and `tick` tell which activation it stands for (empty and 0 for a free-standing one)."""
+class Scope(Once):
+    """A lifetime. `await scope` returns when it ends.
 
-    __slots__ = ("_bodies", "_end", "_tasks", "state", "tick")
+    `state` and `tick` tell which activation it stands for (empty and 0 for a free-standing one).
+    """
+
+    __slots__ = ("_bodies", "_tasks", "state", "tick")
 
     def __init__(self, state: str = "", tick: int = 0) -> None:
+        super().__init__()
         self.state = state
         self.tick = tick
-        self._end = Wait()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._bodies: list[_Body] = []
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._bodies: list[_Body] | None = None
 
     def __repr__(self) -> str:
-        return f"<Scope {self.state or 'free'}:{self.tick}{' ended' if self.expired else ''}>"
+        return f"<Scope {self.state or 'free'}:{self.tick}{' ended' if self._ended else ''}>"
 
     @property
     def expired(self) -> bool:
         """True once it has ended."""
-        return self._end.done()
+        return self._ended
 
     def end(self) -> None:
         """Ends it: tasks are cancelled, waits bound to it raise `ScopeEnded`. The second call does nothing."""
-        if self._end.done():
-            return
-        self._end._end()
-        for task in tuple(self._tasks):
-            _cancel(task)
+        if self._end() and self._tasks:
+            for task in tuple(self._tasks):
+                _cancel(task)
 
-    def on_end(self, callback: Callable[[], None]) -> None:
+    def on_end(self, callback: Callable[[], object]) -> None:
         """Calls `callback` at the end, at once if it has ended."""
-        self._end.then(callback)
+        self.then(callback)
 
-    def forget(self, callback: Callable[[], None]) -> None:
-        """Takes a callback of `on_end` back."""
-        self._end.forget(callback)
+    def __await__(self) -> Generator[object, None, None]:
+        return until_ended(self)
 
     async def wait(self) -> None:
         """Returns when the scope ends."""
-        await self._end
+        await self
 
     def create_task(self, body: Coroutine[Any, Any, R], *, name: str | None = None) -> asyncio.Task[R] | None:
         """Runs a coroutine on the running loop until it returns or the scope ends. None if the scope has ended."""
-        if self.expired:
+        if self._ended:
             body.close()
             return None
         task = asyncio.get_running_loop().create_task(body, name=name)
@@ -67,30 +67,31 @@ class Scope:
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Cancels a running task when the scope ends."""
+        if self._tasks is None:
+            self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if self.expired:
+        if self._ended:
             _cancel(task)
-
-    def __await__(self) -> Generator[object, None, None]:
-        return self._end.__await__()
 
     async def __aenter__(self) -> Self:
         """The body of `async with scope:` is left quietly when the scope ends."""
         task = asyncio.current_task()
         assert task is not None
         body = _Body(task)
+        if self._bodies is None:
+            self._bodies = []
         self._bodies.append(body)
-        self._end.then(body.interrupt)
+        self.then(body.interrupt)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        task = asyncio.current_task()
-        body = next(found for found in reversed(self._bodies) if found.task is task)
-        self._bodies.remove(body)
-        self._end.forget(body.interrupt)
+        task, bodies = asyncio.current_task(), self._bodies or []
+        body = next(found for found in reversed(bodies) if found.task is task)
+        bodies.remove(body)
+        self.forget(body.interrupt)
         return body.leave(kind)
 
 

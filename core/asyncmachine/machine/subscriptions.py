@@ -8,7 +8,6 @@ the state's handlers run; `WhenQueue`: when the mutation of that tick has finish
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +30,10 @@ class StatesWait(Wait):
 
     def met(self, ticks: Ticks) -> bool:
         odd = self.odd
-        return all(ticks[i] & 1 == odd for i in self.reads)
+        for i in self.reads:  # noqa: SIM110 (a loop is twice as fast as all() here)
+            if ticks[i] & 1 != odd:
+                return False
+        return True
 
 
 class TimeWait(Wait):
@@ -71,10 +73,11 @@ class QueryWait(Wait):
 class ArgsWait(Wait):
     """Ends when its state's `State` handlers have run with arguments that hold all of the given ones."""
 
-    __slots__ = ("args",)
+    __slots__ = ("args", "state")
 
-    def __init__(self, args: Mapping[str, Any]) -> None:
+    def __init__(self, state: str, args: Mapping[str, Any]) -> None:
         super().__init__()
+        self.state = state
         self.args = args
 
     def matches(self, args: Mapping[str, Any]) -> bool:
@@ -93,106 +96,91 @@ class QueueWait(Wait):
 
 
 class Subscriptions:
-    """The open waits of one machine. Safe to use from several threads."""
+    """The open waits of one machine. Safe to use from several threads: each step is one operation on a dict."""
 
-    __slots__ = ("_args", "_closed", "_ends", "_lock", "_queries", "_queue", "_states")
+    __slots__ = ("_closed", "args", "ends", "queries", "queue", "states")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._states: dict[int, dict[StatesWait | TimeWait, None]] = {}
-        self._queries: dict[QueryWait, None] = {}
-        self._args: dict[str, dict[ArgsWait, None]] = {}
-        self._queue: dict[QueueWait, None] = {}
-        self._ends: dict[Wait, None] = {}
+        self.states: dict[int, dict[Wait, None]] = {}
+        self.queries: dict[Wait, None] = {}
+        self.args: dict[Wait, None] = {}
+        self.queue: dict[Wait, None] = {}
+        self.ends: dict[Wait, None] = {}
         self._closed: Callable[[], AmError] | None = None
 
     def add_states(self, wait: StatesWait | TimeWait, ticks: Ticks) -> None:
         """Files a wait under the states it reads; ends it at once if it is met."""
-
-        def drop() -> None:
-            with self._lock:
-                for i in wait.reads:
-                    self._states.get(i, {}).pop(wait, None)
-
-        with self._lock:
-            for i in wait.reads:
-                self._states.setdefault(i, {})[wait] = None
-        self._open(wait, drop)
         # Filed first, looked at second: a change in between is seen by one of the two.
+        shelves = [self.states.setdefault(i, {}) for i in wait.reads]
+        self._file(wait, *shelves)
         if wait.met(ticks):
             wait._end()
 
     def add_query(self, wait: QueryWait, ticks: Ticks) -> None:
         """Files a query; ends it at once if it holds."""
-        self._file(self._queries, wait)
+        self._file(wait, self.queries)
         if wait.met(ticks):
             wait._end()
 
-    def add_args(self, state: str, wait: ArgsWait) -> None:
+    def add_args(self, wait: ArgsWait) -> None:
         """Files a wait for arguments of a state."""
-        self._file(self._args.setdefault(state, {}), wait)
+        self._file(wait, self.args)
 
     def add_queue(self, wait: QueueWait) -> None:
         """Files a wait for a queue tick."""
-        self._file(self._queue, wait)
+        self._file(wait, self.queue)
 
     def add_queue_end(self, wait: Wait) -> None:
         """Files a wait for the end of the running drain."""
-        self._file(self._ends, wait)
+        self._file(wait, self.ends)
+
+    def only_states(self) -> bool:
+        """True if nobody waits for arguments or the queue."""
+        return not (self.args or self.queue or self.ends)
 
     def changed(self, ticks: Ticks, touched: Iterable[int]) -> None:
         """Ends the waits that are met now. `touched` are the states whose tick has changed."""
-        if self._states:
+        states = self.states
+        if states:
             for i in touched:
-                for wait in tuple(self._states.get(i, ())):
-                    if not wait.done() and wait.met(ticks):
-                        wait._end()
-        for query in tuple(self._queries):
-            if query.met(ticks):
-                query._end()
+                shelf = states.get(i)
+                if shelf:
+                    for wait in tuple(shelf):
+                        if wait.met(ticks):  # type: ignore[attr-defined]
+                            wait._end()
+        if self.queries:
+            for query in tuple(self.queries):
+                if query.met(ticks):  # type: ignore[attr-defined]
+                    query._end()
 
     def activated(self, state: str, args: Mapping[str, Any]) -> None:
         """Ends the waits for these arguments of a state."""
-        for wait in tuple(self._args.get(state, ())):
-            if wait.matches(args):
+        for wait in tuple(self.args):
+            if isinstance(wait, ArgsWait) and wait.state == state and wait.matches(args):
                 wait._end()
 
     def queue_ticked(self, tick: int) -> None:
         """Ends the waits for this queue tick or an earlier one."""
-        for wait in tuple(self._queue):
-            if wait.tick <= tick:
+        for wait in tuple(self.queue):
+            if isinstance(wait, QueueWait) and wait.tick <= tick:
                 wait._end()
 
     def queue_ended(self) -> None:
         """Ends the waits for the end of the drain."""
-        for wait in tuple(self._ends):
+        for wait in tuple(self.ends):
             wait._end()
 
     def close(self, error: Callable[[], AmError]) -> None:
         """Ends all open waits, and each later one, with an error."""
         self._closed = error
-        with self._lock:
-            found: set[Wait] = {*self._queries, *self._queue, *self._ends}
-            for states in self._states.values():
-                found.update(states)
-            for args in self._args.values():
-                found.update(args)
-        for wait in found:
+        shelves = [self.queries, self.args, self.queue, self.ends, *self.states.values()]
+        for wait in {wait for shelf in shelves for wait in shelf}:
             wait._end(error)
 
-    def reads_args(self, state: str) -> bool:
-        """True if somebody waits for arguments of this state."""
-        return bool(self._args.get(state))
-
-    def _file(self, shelf: dict[Any, None], wait: Wait) -> None:
-        def drop() -> None:
-            shelf.pop(wait, None)
-
-        shelf[wait] = None
-        self._open(wait, drop)
-
-    def _open(self, wait: Wait, drop: Callable[[], None]) -> None:
-        wait._drop = drop
+    def _file(self, wait: Wait, *shelves: dict[Wait, None]) -> None:
+        wait._shelves = shelves
+        for shelf in shelves:
+            shelf[wait] = None
         if self._closed is not None:
             wait._end(self._closed)
 

@@ -249,7 +249,7 @@ def finish(tx: Transition, steps: tuple[Step, ...]) -> tuple[int, ...]:
     """Calls the final handlers. Returns the states that were taken back because a handler raised."""
     machine = tx.machine
     subs: Subscriptions | None = machine._subs
-    awaited = subs is not None and any(subs.reads_args(name) for name in tx.enters)
+    awaited = subs is not None and bool(subs.args)
     for step in with_awaited(tx, steps) if awaited else steps:
         for call in step.calls:
             try:

@@ -231,8 +231,8 @@ class View(Generic[N]):
     def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
         """Met when the state activates (or is called again) with arguments that hold all of these."""
         self._indexes((name,))
-        wait = ArgsWait(raw_args(args, kw))
-        self._subscriptions().add_args(name, wait)
+        wait = ArgsWait(name, raw_args(args, kw))
+        self._subscriptions().add_args(wait)
         bind_to(wait, scope)
         return wait
 
@@ -279,16 +279,22 @@ class View(Generic[N]):
 
     def scope(self, name: N) -> Scope:
         """The lifetime that ends when the state's tick next changes. Shared by all who ask in the meantime."""
-        (i,) = self._indexes((name,))
+        i = self._index.get(name)
+        if i is None:
+            return self._missing_scope(name)
         found = self._scopes.get(i)
         if found is None:
             with _making:
                 found = self._scopes.get(i)
                 if found is None:
                     found = self._scopes[i] = Scope(name, self._ticks[i])
-        if self._disposed:
-            found.end()
         return found
+
+    def _missing_scope(self, name: str) -> Scope:
+        self._indexes((name,))
+        ended = Scope(name)
+        ended.end()
+        return ended
 
     # Handlers and tracers
 

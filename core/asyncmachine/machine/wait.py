@@ -9,31 +9,33 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Generator
+from typing import Any
 
 from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 _lock = threading.Lock()
 
 
-class Wait:
-    """Ends once: met, or failed with a typed error. Await it; it returns None when met."""
+class Once:
+    """Something that happens once. Whoever wants to know leaves a callback."""
 
-    __slots__ = ("_callbacks", "_drop", "_ended", "_error")
+    __slots__ = ("_callbacks", "_ended", "_error", "_shelves")
 
-    def __init__(self, drop: Callback | None = None) -> None:
+    def __init__(self) -> None:
         self._ended = False
         self._error: Callable[[], AmError] | None = None
         self._callbacks: list[Callback] | None = None
-        self._drop = drop
+        # Where it is filed until it ends.
+        self._shelves: tuple[dict[Any, None], ...] = ()
 
     def done(self) -> bool:
         """True once it has ended, for whatever reason."""
         return self._ended
 
     def then(self, callback: Callback) -> None:
-        """Calls `callback` when the wait ends, at once if it has. It runs on the thread that ends the wait."""
+        """Calls `callback` when it ends, at once if it has. It runs on the thread that ends it."""
         with _lock:
             if not self._ended:
                 if self._callbacks is None:
@@ -47,6 +49,27 @@ class Wait:
         with _lock:
             if self._callbacks and callback in self._callbacks:
                 self._callbacks.remove(callback)
+
+    def _end(self, error: Callable[[], AmError] | None = None) -> bool:
+        """Ends it, met or with an error. Only the first call counts, and returns True."""
+        with _lock:
+            if self._ended:
+                return False
+            self._ended = True
+            self._error = error
+            callbacks, self._callbacks = self._callbacks, None
+        for shelf in self._shelves:
+            shelf.pop(self, None)
+        if callbacks:
+            for callback in callbacks:
+                callback()
+        return True
+
+
+class Wait(Once):
+    """Ends once: met, or failed with a typed error. Await it; it returns None when met."""
+
+    __slots__ = ()
 
     def cancel(self) -> None:
         """Withdraws the wait: whoever awaits it gets `WaitCanceled`. Does nothing once it has ended."""
@@ -68,22 +91,8 @@ class Wait:
         if self._error is not None:
             raise self._error()
 
-    def _end(self, error: Callable[[], AmError] | None = None) -> None:
-        """Ends it, met or with an error. Only the first call counts."""
-        with _lock:
-            if self._ended:
-                return
-            self._ended = True
-            self._error = error
-            callbacks, self._callbacks = self._callbacks, None
-        if self._drop is not None:
-            self._drop()
-            self._drop = None
-        for callback in callbacks or ():
-            callback()
 
-
-def until_ended(wait: Wait) -> Generator[object, None, None]:
+def until_ended(wait: Once) -> Generator[object, None, None]:
     """Suspends the running task until the wait has ended."""
     if wait.done():
         return
@@ -107,7 +116,7 @@ def until_ended(wait: Wait) -> Generator[object, None, None]:
         wait.forget(wake)
 
 
-def block_until(wait: Wait, timeout: float | None) -> None:
+def block_until(wait: Once, timeout: float | None) -> None:
     """Blocks a thread that runs no loop."""
     if wait.done():
         return
