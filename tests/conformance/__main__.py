@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with quiet_logging():
         for entry in load(options.paths or [OWN_VECTORS]):
             report.add(check(entry))
-            if options.stop and report.failed >= options.stop:
+            if 0 < options.stop <= report.failed:
                 print(f"stopped after {report.failed} failures; what comes after them was not run")
                 break
     report.close(time.monotonic() - started)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncmachine as am
-from asyncmachine.machine import clock, names
+from asyncmachine.machine import clock, names, verify
 from asyncmachine.machine.clock import Time, TimeIndex
 
 from .load import Json, VectorError, need
@@ -65,6 +65,26 @@ def parsed_states(args: Json) -> list[str]:
 def texts(args: Json) -> Json:
     machine = machine_of(args)
     return {"inspect": machine.inspect(), "string": str(machine), "string_all": machine.string_all()}
+
+
+def parsed(args: Json) -> Json:
+    schema = am.Schema(args["schema"])
+    errors = verify.conflicts(schema) + verify.unknown_targets(schema)
+    return {"errors": sorted(errors) or None, "schema": verify.cleaned(schema).to_dict()}
+
+
+def related(args: Json, query: Callable[[am.Schema], Any], key: str) -> Json:
+    """The answer of a relation query under `key`, or the error for a state that is unknown."""
+    try:
+        return {"error": None, key: list(query(machine_of(args).schema))}
+    except KeyError as error:
+        return {"error": f"state unknown: {error.args[0]}", key: []}
+
+
+def exported(args: Json) -> Json:
+    machine = machine_of(args)
+    export = {**machine.export().to_dict(), "id": "t"}
+    return {"error": None, "export": export, "schema": machine.schema.to_dict()}
 
 
 def prefixed(args: Json) -> Json:
@@ -144,11 +164,20 @@ SCHEMA: dict[str, Function] = {
     "State.SetRels": lambda a: am.State.parse(a["state"]).override(am.State.parse(a["state2"])).to_dict(),
     "Schema.Merge": lambda a: am.Schema(a["schemas"][0]).merge(*map(am.Schema, a["schemas"][1:])).to_dict(),
     "Schema.Prefix": prefixed,
+    "Schema.Parse": parsed,
     "Schema.AdjacentStates": lambda a: am.Schema(a["schema"]).get(a["str"], am.State()).related(),
 }
 
 MACHINE: dict[str, Function] = {
     "Machine.Text": texts,
+    "Machine.Export": exported,
+    "Machine.RelationsOf": lambda a: related(a, lambda schema: schema.relations_of(a["str"]), "relations"),
+    "Machine.RelationsBetween": lambda a: related(
+        a, lambda schema: schema.relations_between(a["str"], a["str2"]), "relations"
+    ),
+    "Machine.InboundRelationsOf": lambda a: related(
+        a, lambda schema: sorted(schema.inbound_relations_of(a["str"])), "states_sorted"
+    ),
     "Machine.Inspect": lambda a: machine_of(a).inspect(a["s"]),
     "Machine.ParseStates": parsed_states,
     "Machine.Is": lambda a: machine_of(a).is_(*a["s"]),
