@@ -18,15 +18,17 @@ from typing import Any, TypeVar, overload
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.errors import HandlerError, SchemaError
 from asyncmachine.machine.event import Event
+from asyncmachine.machine.export import Export
 from asyncmachine.machine.handlers import Call, Step
 from asyncmachine.machine.mutation import ADD, REMOVE, SET, Mutation, MutationSource, called_names
 from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
 from asyncmachine.machine.queue import is_duplicate, lets_in
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
-from asyncmachine.machine.rules import Resolver, UnknownNames, rules_of
+from asyncmachine.machine.rules import Resolver, rules_of
 from asyncmachine.machine.schema import EXCEPTION, Schema, State, StatesMeta
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition, run
+from asyncmachine.machine.verify import UnknownNames
 from asyncmachine.machine.view import N, View
 
 Source = Event | MutationSource | None
@@ -129,7 +131,7 @@ class Machine(View[N]):
         return f"<Machine {self._id} {self}>"
 
     def __reduce__(self) -> str:
-        raise TypeError(f"machine {self._id!r} cannot be pickled: send its export() and import_() it elsewhere")
+        raise TypeError(f"machine {self._id!r} cannot be pickled: send its export() and restore() it elsewhere")
 
     # Mutations
 
@@ -194,6 +196,41 @@ class Machine(View[N]):
     def transition(self) -> Transition | None:
         """The transition that runs now; within a drain also the last one that ran."""
         return self._tx
+
+    # Export and import
+
+    def export(self) -> Export:
+        """The machine's time as plain data; `restore` takes it."""
+        return Export(self._id, self._names, self.time(), self._queue_tick, self._machine_tick)
+
+    def restore(self, data: Export) -> None:
+        """Takes over an exported time. Meant for a fresh machine: no handlers are called, the queue tick stays.
+
+        Raises `SchemaError` if id or states differ, or during a transition; nothing has changed then. Afterwards
+        `MachineRestored` is added, if the schema has it.
+        """
+        if data.id != self._id:
+            raise SchemaError(f"the export is of machine {data.id!r}, this one is {self._id!r}")
+        if set(data.state_names) != set(self._names) or len(data.time) != len(self._names):
+            raise SchemaError(f"the export has other states than {self._id!r}; make the machine from the same schema")
+        ticks = dict(zip(data.state_names, data.time, strict=True))
+        with self._guard:
+            if self._draining:
+                raise SchemaError("cannot restore during a transition: wait with when_queue_ends()")
+            self._draining = True
+        try:
+            before = self._ticks.copy()
+            self._ticks[:] = [ticks[name] for name in self._names]
+            active = [self._index[name] for name in data.state_names if ticks[name] & 1]
+            self._config = configuration(self._rules, active)
+            self._machine_tick = data.machine_tick + 1
+            touched = [i for i, tick in enumerate(self._ticks) if tick != before[i]]
+            self._end_scopes(touched)
+            self._resolve(touched)
+        finally:
+            self._end_drain()
+        if "MachineRestored" in self._index:
+            self._mutate(ADD, "MachineRestored", None, None, {})
 
     # Disposal
 

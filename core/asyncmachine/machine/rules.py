@@ -7,16 +7,15 @@ and Add wins over Remove.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from asyncmachine.machine.errors import SchemaError, nearest
-from asyncmachine.machine.schema import EXCEPTION, RELATIONS, Schema, State
+from asyncmachine.machine.schema import EXCEPTION, Schema, State
+from asyncmachine.machine.verify import UnknownNames, cleaned, verify
 
 if TYPE_CHECKING:
     from asyncmachine.machine.plan import Configuration
 
-UnknownNames = Literal["error", "keep"]
 Resolver = Literal["recorded"]
 
 QUIET_STATES = frozenset({"Healthcheck", "Heartbeat"})
@@ -53,7 +52,10 @@ class Rules:
     )
 
     def __init__(self, schema: Schema, *, unknown_names: UnknownNames = "error") -> None:
-        schema = sanitised(schema, unknown_names)
+        if EXCEPTION not in schema:
+            schema = schema.merge({EXCEPTION: State(multi=True)})
+        verify(schema, unknown_names)
+        schema = cleaned(schema)
         names = schema.names
         self.schema = schema
         self.names = names
@@ -103,55 +105,6 @@ def rules_of(schema: Schema, *, unknown_names: UnknownNames = "error") -> Rules:
     found = cache.get(unknown_names)
     if found is None:
         found = cache[unknown_names] = Rules(schema, unknown_names=unknown_names)
-    return found
-
-
-def sanitised(schema: Schema, unknown_names: UnknownNames = "error") -> Schema:
-    """The schema with `Exception` in it and without relations that cannot mean anything.
-
-    A state in both Add and Remove of another counts as added. Self references in Remove and After are dropped, so a
-    whole group can be given. Raises `SchemaError` for a Require that is also a Remove and, unless names are kept, for
-    names that no state has (then those in Add, Remove and After are dropped; a Require of one can never be met).
-    """
-    if EXCEPTION not in schema:
-        schema = schema.merge({EXCEPTION: State(multi=True)})
-    problems = conflicts(schema)
-    if unknown_names == "error":
-        problems += unknown_targets(schema)
-    if problems:
-        raise SchemaError("; ".join(problems))
-    clean: dict[str, State] = {}
-    for name, found in schema.items():
-        lists: dict[str, tuple[str, ...] | None] = {key: getattr(found, key) for key in RELATIONS}
-        added = set(lists["add"] or ())
-        drop: dict[str, set[str]] = {"remove": added | {name}, "after": {name}}
-        for key, names in lists.items():
-            if names is not None and key != "require":
-                lists[key] = tuple(n for n in names if n in schema and n not in drop.get(key, ()))
-        clean[name] = State(auto=found.auto, multi=found.multi, tags=found.tags, **lists)
-    return Schema(clean)
-
-
-def conflicts(schema: Mapping[str, State]) -> list[str]:
-    """One text for each state that requires what it removes."""
-    return [
-        f"schema error: require-remove conflict for {name} to {required}: drop one of the two relations"
-        for name, found in schema.items()
-        for required in found.require or ()
-        if required in (found.remove or ()) and required not in (found.add or ()) and required != name
-    ]
-
-
-def unknown_targets(schema: Mapping[str, State]) -> list[str]:
-    """One text for each relation to a name that no state has, with the nearest name."""
-    found = []
-    for name, definition in schema.items():
-        for key in RELATIONS:
-            for target in getattr(definition, key) or ():
-                if target not in schema:
-                    hint = nearest(target, schema)
-                    cure = f"did you mean {hint!r}?" if hint else "define it, or drop it from the relation"
-                    found.append(f"state {name!r}: {key} names unknown state {target!r}; {cure}")
     return found
 
 

@@ -156,6 +156,21 @@ class Schema(Mapping[str, State]):
             raise SchemaError(f"the order must name each state once; missing: {missing}, not in the schema: {extra}")
         return Schema({name: self[name] for name in names})
 
+    def relations_of(self, name: str) -> tuple[str, ...]:
+        """Kinds of relations that a state has, in the order add, require, remove, after. KeyError if unknown."""
+        found = self[name]
+        return tuple(key for key in ("add", "require", "remove", "after") if getattr(found, key) is not None)
+
+    def relations_between(self, name: str, other: str) -> tuple[str, ...]:
+        """Kinds of relations from one state to another. KeyError if either is unknown."""
+        found, _ = self[name], self[other]
+        return tuple(key for key in self.relations_of(name) if other in getattr(found, key))
+
+    def inbound_relations_of(self, name: str) -> tuple[str, ...]:
+        """States with a relation to this one, each once. KeyError if it is unknown."""
+        self[name]
+        return tuple(other for other in self if other != name and name in self[other].related())
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain data for JSON and the wire, in order."""
         return {name: found.to_dict() for name, found in self.items()}
