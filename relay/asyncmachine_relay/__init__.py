@@ -1,0 +1,34 @@
+"""The relay: serves a page and carries its tunnels into this process. Start with `Relay` and `RelayServer`."""
+
+from asyncmachine_relay.admission import Authorize, own_machine
+from asyncmachine_relay.app import Relay
+from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.matchers import Match, Serve, Tunnel
+from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError
+from asyncmachine_relay.server import Bound, PortBusy, RelayServer, bind
+from asyncmachine_relay.states import RelayStates, TunnelArgs
+from asyncmachine_relay.static import StaticRoot
+
+__all__ = [
+    "EVERY_TUNNEL",
+    "Authorize",
+    "Bound",
+    "Limits",
+    "Match",
+    "Op",
+    "PortBusy",
+    "Reason",
+    "Refused",
+    "Relay",
+    "RelayConfigError",
+    "RelayServer",
+    "RelayStates",
+    "Serve",
+    "StaticRoot",
+    "Tunnel",
+    "TunnelArgs",
+    "TunnelGrants",
+    "bind",
+    "own_machine",
+]

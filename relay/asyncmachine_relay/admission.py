@@ -1,0 +1,137 @@
+"""How a tunnel comes to be opened: a token first, then the upgrade that uses it up.
+
+    POST /token {op, id, target, secret?}  →  {token, resume, expires_in}
+    GET  /<op>/<id>/<target>               Sec-WebSocket-Protocol: amrpc.v1, amtok.<token>
+
+`secret` is the resume secret of an earlier answer, for a page that opens its own id again. A page keeps it in memory
+and nowhere else: a duplicated tab gets a copy of everything that is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.websockets import WebSocket
+
+from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
+from asyncmachine_relay.guard import Caller
+from asyncmachine_relay.limits import Limits, PeerRate
+from asyncmachine_relay.matchers import Match, first
+from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError, check_id, check_target
+from asyncmachine_relay.tokens import Claims, Tokens
+
+SUBPROTOCOL = "amrpc.v1"
+TOKEN_PREFIX = "amtok."  # noqa: S105 (a prefix)
+
+Authorize = Callable[[Request], TunnelGrants | Awaitable[TunnelGrants | None] | None]
+"""Decides what the sender of a token request may have. None: nothing."""
+
+
+def own_machine(request: Request) -> TunnelGrants | None:
+    """The default: programs and pages on this machine may have what the matchers offer, nobody else anything."""
+    return EVERY_TUNNEL if Caller.of(request.scope).direct else None
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """Body of `POST /token`."""
+
+    op: Op
+    id: str
+    target: str
+    secret: str = ""
+
+
+class TokenReply(msgspec.Struct, frozen=True):
+    """Its answer. `expires_in` is in seconds."""
+
+    token: str
+    resume: str
+    expires_in: float
+
+
+class Admitted(NamedTuple):
+    """A tunnel that may be opened."""
+
+    match: Match
+    claims: Claims
+
+
+class Admission:
+    """Decides; opens nothing."""
+
+    def __init__(
+        self, matches: Mapping[Op, Sequence[Match]], authorize: Authorize, tokens: Tokens, limits: Limits
+    ) -> None:
+        self._matches = matches
+        self._authorize = authorize
+        self._tokens = tokens
+        self._limits = limits
+        self._asked = PeerRate(limits)
+        self._opened = PeerRate(limits)
+        self._decoder = msgspec.json.Decoder(TokenRequest)
+
+    async def token(self, request: Request) -> TokenReply:
+        """Answers a token request. Raises `Refused`, and whatever `authorize` raises."""
+        self._count(self._asked, Caller.of(request.scope))
+        wish = await self._wish(request)
+        check_id(wish.id)
+        check_target(wish.target)
+        granted = self._authorize(request)
+        grants = await granted if inspect.isawaitable(granted) else granted
+        if grants is None:
+            raise Refused(Reason.AUTH, "log in first")
+        if not isinstance(grants, TunnelGrants):
+            raise RelayConfigError(f"authorize must return TunnelGrants or None, got {type(grants).__name__}")
+        if not grants.permits(wish.id, wish.target):
+            raise Refused(Reason.FORBIDDEN, "you are not granted this id and target")
+        self._match(wish.op, wish.id, wish.target)
+        token, resume = self._tokens.issue(wish.op, wish.id, wish.target, grants, wish.secret)
+        return TokenReply(token, resume, self._limits.token)
+
+    def admit(self, op: Op, socket: WebSocket) -> Admitted:
+        """Judges an upgrade and uses its token up. Raises `Refused`."""
+        self._count(self._opened, Caller.of(socket.scope))
+        name = check_id(socket.path_params["id"])
+        target = check_target(socket.path_params["target"])
+        offered = socket.scope["subprotocols"]
+        tokens = [name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)]
+        if SUBPROTOCOL not in offered or len(tokens) != 1:
+            raise Refused(Reason.AUTH, f"offer the subprotocols {SUBPROTOCOL} and {TOKEN_PREFIX}<token from /token>")
+        claims = self._tokens.redeem(tokens[0], op, name, target)
+        return Admitted(self._match(op, name, target), claims)
+
+    def _match(self, op: Op, id: str, target: str) -> Match:
+        match = first(self._matches[op], id, target)
+        if match is None:
+            raise Refused(Reason.TARGET, f"nothing here answers {op} for this id and target")
+        return match
+
+    def _count(self, rate: PeerRate, caller: Caller) -> None:
+        if not rate.take(caller.address, asyncio.get_running_loop().time()):
+            raise Refused(Reason.LIMIT, f"more than {self._limits.opens_per_second:g} a second; wait before the next")
+
+    async def _wish(self, request: Request) -> TokenRequest:
+        """The body, typed. Raises `Refused` for one that is too long, too slow, or no token request."""
+        # A page of another site can send any other type without asking first.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refused(Reason.BAD_FRAME, "the body is JSON; send content-type: application/json")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.hello):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._limits.body:
+                        raise Refused(Reason.TOO_LARGE, f"the body has at most {self._limits.body} bytes")
+        except TimeoutError:
+            raise Refused(Reason.DEADLINE, f"the body did not arrive within {self._limits.hello:g} s") from None
+        except ClientDisconnect:
+            raise Refused(Reason.BAD_FRAME, "the body was cut off") from None
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Refused(Reason.BAD_FRAME, f"{error}; send op, id and target") from error

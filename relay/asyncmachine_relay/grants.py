@@ -1,0 +1,39 @@
+"""What the application lets a peer have: which tunnels, and what to do at the end of them.
+
+`authorize(request)` returns one of these, or None for nothing. The grants are sealed into the token, so they reach the
+matcher, and aRPC as `peer.grants`, unchanged and without a second look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from asyncmachine.rpc.grants import Grants
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelGrants(Grants):
+    """`ids` and `targets` are exact names or patterns (`*` and `?`, case counts); none at all opens nothing.
+
+    `mutate`, `read` and `payload` say what the peer may do with the source, which is everything unless they are given.
+    `rights` are words of the application's own and `subject` names who was let in; both are only handed on.
+    """
+
+    ids: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    rights: tuple[str, ...] = ()
+    subject: str = ""
+
+    def permits(self, id: str, target: str) -> bool:
+        """Whether a tunnel of this id to this target may be opened."""
+        return _listed(id, self.ids) and _listed(target, self.targets)
+
+
+EVERY_TUNNEL = TunnelGrants(ids=("*",), targets=("*",))
+"""Every id and target that the relay's matchers know."""
+
+
+def _listed(name: str, patterns: Iterable[str]) -> bool:
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,64 @@
+"""The door in front of every route: judges Host and Origin before anything else looks at a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketClose
+
+from asyncmachine_relay.policy import Door, Refused, check_origin_present, is_direct_loopback
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The direct peer. `direct` says that it is a program on this machine that speaks for itself."""
+
+    address: str
+    port: int
+    direct: bool
+
+    @classmethod
+    def of(cls, scope: Scope) -> Caller:
+        address, port = scope.get("client") or ("", 0)
+        return cls(address, port, is_direct_loopback(address, Headers(scope=scope)))
+
+
+class Guard:
+    """ASGI middleware. `door` is asked each time, since the relay learns its own origin when it starts to listen."""
+
+    def __init__(self, app: ASGIApp, *, door: Callable[[], Door], note: Callable[[Refused, Scope], None]) -> None:
+        self._app = app
+        self._door = door
+        self._note = note
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origins = headers.getlist("origin")
+        try:
+            self._door().check(headers.getlist("host"), origins)
+            if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
+                check_origin_present(origins, direct=Caller.of(scope).direct)
+        except Refused as refused:
+            self._note(refused, scope)
+            await _turn_away(refused, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+async def _turn_away(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    response = PlainTextResponse(str(refused), status_code=refused.reason.status)
+    if scope["type"] == "http":
+        await response(scope, receive, send)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await WebSocketClose()(scope, receive, send)

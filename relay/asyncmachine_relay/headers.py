@@ -1,0 +1,73 @@
+"""Headers that protect a page, on every answer.
+
+Two content policies are named. `strict` is for pages that boot Pyodide themselves: own scripts only, and WebAssembly.
+`pyscript` is for pages with PyScript: it evaluates text, and fetches and starts its workers from `blob:`. Neither lets a
+page load anything from elsewhere, or send anything there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from asyncmachine_relay.policy import RelayConfigError
+
+_COMMON = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'"
+
+POLICIES: Mapping[str, str] = MappingProxyType(
+    {
+        "strict": f"{_COMMON}; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'",
+        "pyscript": (
+            f"{_COMMON}; script-src 'self' blob: 'unsafe-eval' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+            "connect-src 'self' blob:; style-src 'self' 'unsafe-inline'"
+        ),
+    }
+)
+
+_ISOLATED = {
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-resource-policy": "same-origin",
+}
+_ALWAYS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+
+
+class SecurityHeaders:
+    """ASGI middleware. `csp` maps path prefixes to the names of policies: the longest that fits counts, `strict` where
+    none does. `isolation` makes pages cross-origin isolated and forbids others to frame or embed them.
+
+    Raises `RelayConfigError` for an unknown policy.
+    """
+
+    def __init__(self, app: ASGIApp, *, csp: Mapping[str, str], isolation: bool) -> None:
+        for prefix, name in csp.items():
+            if name not in POLICIES:
+                raise RelayConfigError(f"csp[{prefix!r}]={name!r} is no policy: {', '.join(POLICIES)}")
+            if not prefix.startswith("/"):
+                raise RelayConfigError(f"csp prefix {prefix!r} must start with a slash")
+        self._app = app
+        self._csp = sorted(csp.items(), key=lambda item: -len(item[0]))
+        self._fixed = {**_ALWAYS, **(_ISOLATED if isolation else {})}
+        self._framing = "; frame-ancestors 'self'" if isolation else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(self._fixed)
+                headers["content-security-policy"] = self.policy(scope["path"]) + self._framing
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def policy(self, path: str) -> str:
+        """The content policy for a path of the site."""
+        name = next((name for prefix, name in self._csp if path.startswith(prefix)), "strict")
+        return POLICIES[name]

@@ -1,0 +1,65 @@
+"""Who answers a tunnel. A matcher names the ids and the one target it is for, and a coroutine that serves it.
+
+    Match(r"browser[1-4]", target="orchestrator", serve=fn)
+
+The first match wins. `serve` gets the tunnel and owns it until it returns; if it raises, the tunnel is closed. There is
+no second choice: nothing else is ever tried for a tunnel whose matcher failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from asyncmachine.rpc.transport import Transport
+from asyncmachine_relay.grants import TunnelGrants
+from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """One WebSocket between a page or program and the matcher that serves it."""
+
+    op: Op
+    id: str
+    target: str
+    transport: Transport
+    grants: TunnelGrants
+
+    def __str__(self) -> str:
+        return f"{self.op}/{self.id}/{self.target}"
+
+
+Serve = Callable[[Tunnel], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Match:
+    """`ids` is a regular expression that must fit the whole id; `target` is compared exactly.
+
+    Raises `RelayConfigError` for an expression or target that cannot be.
+    """
+
+    ids: str
+    target: str
+    serve: Serve
+    _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            pattern = re.compile(self.ids, re.ASCII)
+        except re.error as error:
+            raise RelayConfigError(f"matcher ids={self.ids!r} is no regular expression: {error}") from error
+        if not 1 <= len(self.target) <= MAX_TARGET:
+            raise RelayConfigError(f"matcher target={self.target!r} must have 1 to {MAX_TARGET} characters")
+        object.__setattr__(self, "_pattern", pattern)
+
+    def fits(self, id: str, target: str) -> bool:
+        """True when this matcher is for tunnels of this id to this target."""
+        return target == self.target and self._pattern.fullmatch(id) is not None
+
+
+def first(matches: Iterable[Match], id: str, target: str) -> Match | None:
+    """The first matcher that fits, None if none does."""
+    return next((match for match in matches if match.fits(id, target)), None)

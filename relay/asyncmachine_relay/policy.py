@@ -1,0 +1,173 @@
+"""Who may come in: pure rules, no sockets, no clock.
+
+A request first passes the `Door`: its Host and Origin must equal an entry, letter by letter. A tunnel then needs an id
+and a target of the right shape (`check_id`, `check_target`) and a token (`tokens`). Whatever is refused is refused with
+a `Reason`, and each reason knows how a WebSocket is closed for it and how an HTTP request is answered.
+
+A page cannot read why an upgrade failed over HTTP. Tunnels are therefore accepted first and closed with code and
+reason; only a foreign Host or Origin is turned away before that, since such a page has nothing to learn here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from asyncmachine import AmError
+
+MAX_ID = 128
+MAX_TARGET = 255
+MAX_CLOSE_REASON = 123
+"""Bytes of UTF-8 that fit into a WebSocket close frame beside its code."""
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORWARDING = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
+
+
+class Op(StrEnum):
+    """What a page wants: be listened for (`listen`), or call in (`dial`)."""
+
+    LISTEN = "listen"
+    DIAL = "dial"
+
+
+class Reason(Enum):
+    """Why a tunnel or request ends. `close_code` goes to a WebSocket, `status` to an HTTP request."""
+
+    AUTH = (4401, 401)
+    FORBIDDEN = (4403, 403)
+    TARGET = (4404, 404)
+    DUPLICATE = (4409, 409)
+    LIMIT = (4429, 429)
+    BAD_FRAME = (4400, 400)
+    DEADLINE = (4408, 408)
+    TOO_LARGE = (1009, 413)
+    TEXT = (1003, 415)
+    SHUTDOWN = (1001, 503)
+    INTERNAL = (1011, 500)
+
+    def __init__(self, close_code: int, status: int) -> None:
+        self.close_code = close_code
+        self.status = status
+
+
+class Refused(AmError):
+    """The peer asked for what it may not have, or broke a rule. `hint` says what to do; it never repeats a secret."""
+
+    def __init__(self, reason: Reason, hint: str) -> None:
+        self.reason = reason
+        self.hint = hint
+        super().__init__(f"{reason.name}: {hint}")
+
+    @property
+    def close_reason(self) -> str:
+        """The text of the close frame, cut to what fits into one."""
+        return clip(str(self))
+
+
+class RelayConfigError(AmError):
+    """The relay was given settings that cannot be; the message names the setting and the cure."""
+
+
+def clip(text: str, size: int = MAX_CLOSE_REASON) -> str:
+    """The longest start of `text` that takes at most `size` bytes of UTF-8."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
+def origin(text: str) -> str:
+    """An origin as browsers write it: `scheme://host` plus the port unless it is the scheme's own.
+
+    Raises `RelayConfigError` for anything else: a path, a wildcard, `null`, another scheme.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    host = parts.hostname or ""
+    rest = parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password
+    if parts.scheme not in _DEFAULT_PORTS or not re.fullmatch(r"[a-z0-9.:-]+", host) or rest:
+        raise RelayConfigError(f"origin {text!r} is no origin: write scheme, host and port, as http://127.0.0.1:8080")
+    name = f"{parts.scheme}://[{host}]" if ":" in host else f"{parts.scheme}://{host}"
+    return name if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{name}:{port}"
+
+
+@dataclass(frozen=True)
+class Door:
+    """The Origins and Hosts that may come in. Comparison is exact: no patterns, no suffixes, no letter case.
+
+    Empty sets let nobody in.
+    """
+
+    origins: frozenset[str]
+    hosts: frozenset[str]
+
+    @classmethod
+    def of(cls, origins: Iterable[str], hosts: Iterable[str] = ()) -> Door:
+        """A door for these origins, their hosts, and further `hosts` (`name` or `name:port`)."""
+        names = frozenset(origin(text) for text in origins)
+        return cls(names, frozenset(name.partition("://")[2] for name in names) | frozenset(hosts))
+
+    def check(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        """Judges the values of a request's Host and Origin headers.
+
+        Raises `Refused` unless Host equals an entry, and Origin too, where there is one.
+        """
+        if len(hosts) != 1 or hosts[0] not in self.hosts:
+            raise Refused(Reason.FORBIDDEN, f"foreign Host; {self._cure}")
+        if origins and (len(origins) != 1 or origins[0] not in self.origins):
+            raise Refused(Reason.FORBIDDEN, f"foreign Origin; {self._cure}")
+
+    @property
+    def _cure(self) -> str:
+        if not self.origins:
+            return "the relay knows no origin yet: pass origins=[…], or run it with RelayServer"
+        return f"open {min(self.origins)}"
+
+
+def check_origin_present(origins: Sequence[str], *, direct: bool) -> None:
+    """Refuses a request without Origin, unless it is `direct`: from this very machine, with nothing in between.
+
+    A page always sends an Origin with what opens a tunnel; only a native program may leave it out. Raises `Refused`.
+    """
+    if not origins and not direct:
+        raise Refused(Reason.FORBIDDEN, "no Origin; send one that the relay lists")
+
+
+def is_direct_loopback(peer: str, header_names: Iterable[str]) -> bool:
+    """True when the peer itself, an address without port, is loopback and speaks for itself.
+
+    A forwarding header, `header_names` are in lower case, means that a proxy on this machine speaks for a stranger.
+    """
+    for name in header_names:
+        if name in _FORWARDING or name.startswith("x-forwarded"):
+            return False
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback
+
+
+def check_id(text: str) -> str:
+    """The id itself when it is one: 1 to 128 letters, digits, `_`, `.`, `-`, not dots alone. Raises `Refused`.
+
+    Ids may become part of a file name, so nothing that names a directory passes.
+    """
+    if not _ID.fullmatch(text) or not text.strip("."):
+        raise Refused(Reason.FORBIDDEN, "an id is 1 to 128 characters of A-Z a-z 0-9 _ . - and not dots alone")
+    return text
+
+
+def check_target(text: str) -> str:
+    """The target's name when it has a possible length. Whether it exists is the matchers' to say. Raises `Refused`."""
+    if not 1 <= len(text) <= MAX_TARGET:
+        raise Refused(Reason.TARGET, f"a target is 1 to {MAX_TARGET} characters; ask for one that the relay lists")
+    return text

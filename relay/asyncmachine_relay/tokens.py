@@ -1,0 +1,163 @@
+"""Tokens: proof that the application let this peer open this one tunnel, now, once.
+
+A token is `base64url(claims ‖ HMAC-SHA256(claims))`. It says which tunnel (op, id, target), until when, what the peer
+may do, and who owns the id. It opens one tunnel; its nonce is remembered until the token would have expired anyway.
+
+The *resume secret* lets whoever opened an id open it again while the old tunnel still seems to live, as after a change
+of network. It is sealed to the id. The token carries only its digest, and the tunnel keeps that for its lifetime: a
+second opener with another one is told the id is taken. Nothing of it is stored, so it works across relays that share the
+secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from asyncmachine_relay.grants import TunnelGrants
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError
+
+MIN_SECRET = 16
+"""Bytes a configured secret must have at least."""
+MAX_TOKEN = 4096
+"""Characters; a longer one is not even decoded."""
+MAX_NONCES = 100_000
+"""Nonces remembered at a time. Beyond that nothing opens: a relay that forgets one would accept a token twice."""
+
+_MAC = hashlib.sha256().digest_size
+_RESUME_NONCE = 16
+_RESUME_MAC = 16
+_OWNER = 16
+_RESUME_SIZE = _RESUME_NONCE + _RESUME_MAC
+
+
+class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a token says. `expires` is Unix time in seconds; `owner` the digest of the resume secret."""
+
+    op: Op
+    id: str
+    target: str
+    expires: float
+    nonce: bytes
+    owner: bytes
+    grants: TunnelGrants
+
+
+class Tokens:
+    """Issues and redeems. `clock` is Unix time: several relays with one secret must agree on it.
+
+    Raises `RelayConfigError` for a secret that is too short.
+    """
+
+    def __init__(self, secret: bytes | None, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
+        if secret is not None and len(secret) < MIN_SECRET:
+            raise RelayConfigError(f"secret has {len(secret)} bytes: at least {MIN_SECRET}, or None for a random one")
+        root = secret or secrets.token_bytes(32)
+        self._token_key = hmac.digest(root, b"asyncmachine relay token 1", "sha256")
+        self._resume_key = hmac.digest(root, b"asyncmachine relay resume 1", "sha256")
+        self._limits = limits
+        self._clock = clock
+        self._spent: OrderedDict[bytes, float] = OrderedDict()
+        self._decoder = msgspec.msgpack.Decoder(Claims)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def issue(self, op: Op, id: str, target: str, grants: TunnelGrants, resume: str = "") -> tuple[str, str]:
+        """A token and the resume secret that goes with it: the given one if it is of this id, else a new one.
+
+        A foreign or stale secret is no error. It earns nothing: while the id is taken, the tunnel is refused.
+        """
+        if not self._is_resume(id, resume):
+            nonce = secrets.token_bytes(_RESUME_NONCE)
+            resume = _text(nonce + self._resume_mac(id, nonce))
+        claims = Claims(
+            op, id, target, self._clock() + self._limits.token, secrets.token_bytes(12), _digest(resume), grants
+        )
+        body = self._encoder.encode(claims)
+        token = _text(body + hmac.digest(self._token_key, body, "sha256"))
+        if len(token) > MAX_TOKEN:
+            raise RelayConfigError(f"the grants for {id!r} make a token of {len(token)} characters, {MAX_TOKEN} fit")
+        return token, resume
+
+    def redeem(self, token: str, op: Op, id: str, target: str) -> Claims:
+        """Uses a token up. Raises `Refused` when it is missing, not ours, too old, used, or of another tunnel."""
+        claims = self._read(token)
+        ours = f"{claims.op}\0{claims.id}\0{claims.target}".encode()
+        if not hmac.compare_digest(ours, f"{op}\0{id}\0{target}".encode()):
+            raise _refused("the token is of another tunnel")
+        now = self._clock()
+        if claims.expires <= now:
+            raise _refused("the token has expired")
+        if claims.expires > now + 60:
+            raise _refused("the token is of the future; set the relays' clocks")
+        self._spend(claims.nonce, now)
+        return claims
+
+    def _read(self, token: str) -> Claims:
+        if not token:
+            raise _refused("no token")
+        try:
+            raw = _bytes(token)
+            body, mac = raw[:-_MAC], raw[-_MAC:]
+            if not hmac.compare_digest(mac, hmac.digest(self._token_key, body, "sha256")):
+                raise _refused("the token is not of this relay")
+            return self._decoder.decode(body)
+        except (ValueError, msgspec.MsgspecError):
+            # From None: the cause would show parts of the token to whoever prints the traceback.
+            raise _refused("the token is malformed") from None
+
+    def _spend(self, nonce: bytes, now: float) -> None:
+        spent = self._spent
+        while spent and next(iter(spent.values())) <= now:
+            spent.popitem(last=False)
+        if nonce in spent:
+            raise _refused("the token was used")
+        if len(spent) >= MAX_NONCES:
+            raise Refused(Reason.LIMIT, "too many tunnels were opened just now; try again in a minute")
+        # No token outlives 60 s, so this order of insertion is also the order in which nonces may be forgotten.
+        spent[nonce] = now + 60
+
+    def _is_resume(self, id: str, resume: str) -> bool:
+        try:
+            raw = _bytes(resume)
+        except ValueError:
+            return False
+        nonce, mac = raw[:_RESUME_NONCE], raw[_RESUME_NONCE:]
+        return len(raw) == _RESUME_SIZE and hmac.compare_digest(mac, self._resume_mac(id, nonce))
+
+    def _resume_mac(self, id: str, nonce: bytes) -> bytes:
+        return hmac.digest(self._resume_key, nonce + id.encode(), "sha256")[:_RESUME_MAC]
+
+
+def _refused(what: str) -> Refused:
+    return Refused(Reason.AUTH, f"{what}; fetch a fresh one from /token")
+
+
+def _digest(resume: str) -> bytes:
+    return hashlib.sha256(resume.encode()).digest()[:_OWNER]
+
+
+def _text(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    """Raises ValueError unless the text is base64url without padding, written the one way it can be."""
+    if len(text) > MAX_TOKEN or not text.isascii():
+        raise ValueError("no base64url")
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except Base64Error as error:
+        raise ValueError("no base64url") from error
+    # The decoder skips foreign letters and ignores spare bits: many texts for one token.
+    if _text(raw) != text:
+        raise ValueError("no base64url")
+    return raw

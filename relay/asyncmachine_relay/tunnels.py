@@ -1,0 +1,165 @@
+"""Which tunnels are open: one id, one tunnel.
+
+An id belongs to a tunnel from the moment it is taken until its WebSocket has ended, whatever its matcher still does.
+Only the owner of the id, who presents the same resume secret, may take it over before that; the old tunnel is then
+closed. A matcher is never asked to serve the same id twice at a time: the second call waits for the first to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from asyncmachine.rpc.transport import NORMAL, TransportClosed
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.matchers import Serve, Tunnel
+from asyncmachine_relay.policy import Op, Reason, Refused
+from asyncmachine_relay.websocket import WebSocketTransport
+
+logger = logging.getLogger("asyncmachine.relay")
+
+Hook = Callable[[Tunnel], None]
+Key = tuple[Op, str]
+
+
+@dataclass(eq=False)
+class Place:
+    """A tunnel and what it takes up. `before` had the id last and has to end first."""
+
+    tunnel: Tunnel
+    transport: WebSocketTransport
+    address: str
+    owner: bytes
+    before: Place | None
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the matcher has ended too."""
+
+    @property
+    def key(self) -> Key:
+        return self.tunnel.op, self.tunnel.id
+
+
+class Tunnels:
+    """The registry. Its length and counts are of tunnels whose WebSocket is open.
+
+    `up` and `down` are told of every tunnel, in order, when its id is taken and when it is given back.
+    """
+
+    def __init__(self, limits: Limits, *, up: Hook, down: Hook) -> None:
+        self._limits = limits
+        self._up = up
+        self._down = down
+        self._open: dict[Key, Place] = {}
+        self._ending: dict[Key, Place] = {}
+        self._by_address: Counter[str] = Counter()
+        self._by_id: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Tunnel]:
+        return iter([place.tunnel for place in self._open.values()])
+
+    async def run(
+        self, tunnel: Tunnel, transport: WebSocketTransport, owner: bytes, address: str, serve: Serve
+    ) -> None:
+        """The whole life of a tunnel. Raises `Refused` when it may not begin, and else what its matcher raised."""
+        place = self._take(tunnel, transport, owner, address)
+        try:
+            if place.before is not None:
+                await self._end(place.before)
+                place.before = None
+            matcher = asyncio.create_task(_answer(tunnel, serve), name=f"matcher of {tunnel}")
+            try:
+                await transport.pump()
+                self._free(place)
+                await asyncio.wait({matcher}, timeout=self._limits.close)
+            finally:
+                self._free(place)
+                matcher.cancel("the tunnel has ended")
+                await asyncio.wait({matcher}, timeout=self._limits.close)
+            _check_ended(matcher, tunnel)
+        finally:
+            self._free(place)
+            if self._ending.get(place.key) is place:
+                del self._ending[place.key]
+            place.finished.set()
+
+    async def close_all(self, refused: Refused) -> None:
+        """Closes every tunnel and waits until their matchers have ended."""
+        places = {*self._open.values(), *self._ending.values()}
+        await asyncio.gather(
+            *(place.transport.close(refused.reason.close_code, refused.close_reason) for place in places)
+        )
+        for place in places:
+            await place.finished.wait()
+
+    def _take(self, tunnel: Tunnel, transport: WebSocketTransport, owner: bytes, address: str) -> Place:
+        key = (tunnel.op, tunnel.id)
+        old = self._open.get(key)
+        if old is not None and not hmac.compare_digest(old.owner, owner):
+            raise Refused(Reason.DUPLICATE, "this id is taken; close its other tab, or use another id")
+        self._check_counts(tunnel.id, address, old)
+        place = Place(tunnel, transport, address, owner, old or self._ending.get(key))
+        if old is not None:
+            self._free(old)
+        self._open[key] = place
+        self._by_address[address] += 1
+        self._by_id[tunnel.id] += 1
+        self._up(tunnel)
+        return place
+
+    def _free(self, place: Place) -> None:
+        """Gives the id back, once."""
+        if self._open.get(place.key) is not place:
+            return
+        del self._open[place.key]
+        self._ending[place.key] = place
+        for counter, name in ((self._by_address, place.address), (self._by_id, place.tunnel.id)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+        self._down(place.tunnel)
+
+    async def _end(self, old: Place) -> None:
+        """Ends a tunnel whose id was taken over, or waits for the rest of one that has ended."""
+        await old.transport.close(Reason.DUPLICATE.close_code, "DUPLICATE: its owner opened this id again")
+        await old.finished.wait()
+
+    def _check_counts(self, id: str, address: str, replaced: Place | None) -> None:
+        """Raises `Refused` when one more, instead of `replaced`, would be too many."""
+        limits = self._limits
+        less = int(replaced is not None)
+        less_here = int(replaced is not None and replaced.address == address)
+        if len(self._open) - less >= limits.tunnels:
+            raise Refused(Reason.LIMIT, f"the relay has {limits.tunnels} tunnels; try again later")
+        if self._by_address[address] - less_here >= limits.tunnels_per_peer:
+            raise Refused(Reason.LIMIT, f"your address has {limits.tunnels_per_peer} tunnels; close one")
+        if self._by_id[id] - less >= limits.tunnels_per_id:
+            raise Refused(Reason.LIMIT, f"this id has {limits.tunnels_per_id} tunnels; close one")
+
+
+async def _answer(tunnel: Tunnel, serve: Serve) -> None:
+    """Lets the matcher have the tunnel, and closes it whatever comes of that."""
+    try:
+        await serve(tunnel)
+    except TransportClosed:
+        pass  # how a matcher that reads on learns of the end
+    except Exception:
+        # What was raised is the operator's to see, not the peer's.
+        failed = Refused(Reason.INTERNAL, f"the matcher of {tunnel.op}/{tunnel.target} failed")
+        await tunnel.transport.close(failed.reason.close_code, failed.close_reason)
+        raise
+    finally:
+        await tunnel.transport.close(NORMAL)
+
+
+def _check_ended(matcher: asyncio.Task[None], tunnel: Tunnel) -> None:
+    if not matcher.done():
+        logger.error("the matcher of %s ignores its cancellation; it is left behind", tunnel)
+    elif not matcher.cancelled():
+        matcher.result()

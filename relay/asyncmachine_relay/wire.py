@@ -1,0 +1,210 @@
+"""uvicorn's protocols with the deadlines and manners that a public door needs.
+
+Left alone, uvicorn has no deadline for a request that arrives byte by byte, closes sockets so fast that a page never
+reads why, waits for ever to flush to a peer that reads nothing, and lets the WebSocket library log headers, tokens
+among them. Each method here mends one of these and leaves everything else to its base class. The versions are pinned in
+`constraints.txt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.transports import BaseTransport
+from typing import Any, cast
+
+import uvicorn
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Close, Frame, Opcode
+
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, TEXT_FRAME
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.policy import Reason, Refused
+
+logger = logging.getLogger("asyncmachine.relay.wire")
+# Below WARNING the base classes log addresses with their queries, and the library below them logs headers.
+logger.setLevel(logging.WARNING)
+
+
+class WireConfig(uvicorn.Config):
+    """uvicorn's settings for these protocols. Proxy headers are not believed, signals and logging are the caller's."""
+
+    def __init__(self, app: Any, limits: Limits) -> None:
+        super().__init__(
+            app,
+            http=HttpProtocol,
+            ws=TunnelProtocol,
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=limits.head,
+            ws_max_size=limits.frame,
+            ws_ping_interval=limits.ping,
+            ws_ping_timeout=limits.pong,
+            # A kilobyte can inflate to a megabyte; aRPC compresses what is worth it, after the limits.
+            ws_per_message_deflate=False,
+        )
+        self.limits = limits
+
+
+class HttpProtocol(H11Protocol):
+    """HTTP with a deadline for the head of each request."""
+
+    config: WireConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.access_logger = logger
+        self.access_log = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._upgraded:
+            return
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            # The first byte starts the time for a further request; the bytes after it do not prolong it.
+            if self._deadline is None and not self.transport.is_closing():
+                self._expect_head()
+        else:
+            self._head_is_here()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._head_is_here()
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self.config.limits.congested, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_here()
+        super().connection_lost(exc)  # resumes writing
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(self.config.limits.upgrade, self.transport.abort)
+
+    def _head_is_here(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class TunnelProtocol(WebSocketsSansIOProtocol):
+    """A WebSocket whose every end is one that the peer can read, and that does end."""
+
+    config: WireConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = logger
+        self.conn.logger = logger
+        self.conn.debug = False
+        self._last_call: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        limits = self.config.limits
+        self.transport.set_write_buffer_limits(high=limits.buffer_high, low=limits.buffer_low)
+
+    def data_received(self, data: bytes) -> None:
+        if self._last_call is not None and self.conn.parser_exc is not None:
+            return  # the peer is still sending what was refused
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # Headers that the HTTP parser took and the WebSocket library does not.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_text(self, event: Frame) -> None:
+        """Refused before it is decoded, which may fail."""
+        self._fail(Refused(Reason.TEXT, "text frames are not taken; send binary ones"), TEXT_FRAME)
+
+    def handle_parser_exception(self) -> None:
+        """The peer broke the WebSocket protocol, or announced a frame beyond the limit."""
+        self.conn.data_to_send()  # the library's close frame, with a reason of its own
+        code = self.conn.close_sent.code if self.conn.close_sent is not None else Reason.BAD_FRAME.close_code
+        if code == FRAME_TOO_LARGE:
+            refused = Refused(Reason.TOO_LARGE, f"a frame has at most {self.config.limits.frame} bytes; send chunks")
+        else:
+            refused = Refused(Reason.BAD_FRAME, "not a WebSocket frame")
+        self._fail(refused, code)
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._end_soon()
+
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = None
+        refused = Refused(Reason.DEADLINE, f"no pong for {self.config.limits.pong:g} s; dial again")
+        self._fail(refused, refused.reason.close_code)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+        if self.conn.close_rcvd is None and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": LOST})
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops. Tunnels were closed before; this is for what slipped through."""
+        self.stop_keepalive()
+        if not self.handshake_complete:
+            super().shutdown()
+        elif not self.close_sent:
+            self._close(GOING_AWAY, Refused(Reason.SHUTDOWN, "the relay stops; dial again").close_reason)
+        self._end_soon()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "websocket.close":
+            self._end_soon()
+        await super().send(message)
+
+    def _fail(self, refused: Refused, code: int) -> None:
+        """Closes for what the peer sent, and keeps reading until it has read why.
+
+        A socket that is closed with unread bytes is reset, and a reset overtakes the close frame: the page would see
+        1006.
+        """
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(code)
+            self.conn.data_to_send()
+            self._close(code, refused.close_reason, refused)
+        self.read_paused = False
+        self.transport.resume_reading()
+        self._end_soon()
+
+    def _close(self, code: int, reason: str, refused: Refused | None = None) -> None:
+        """Writes a close frame past the library, which lets nobody choose the reason of a failure."""
+        message = {"type": "websocket.disconnect", "code": code, "reason": reason, "refused": refused}
+        self.queue.put_nowait(cast(Any, message))
+        frame = Frame(Opcode.CLOSE, Close(code, reason).serialize())
+        self.transport.write(frame.serialize(mask=False))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.close_sent = True
+
+    def _end_soon(self) -> None:
+        """From here on the connection lives for `limits.close` at most, even if the peer takes nothing more."""
+        if self._last_call is None:
+            self.stop_keepalive()
+            self._last_call = self.loop.call_later(self.config.limits.close, self.transport.abort)
+            # The base class closes the socket as soon as the app returns, unless a timer of its own is set.
+            self.close_timer = self._last_call
