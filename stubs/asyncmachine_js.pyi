@@ -1,0 +1,28 @@
+# What web/static/boot.mjs gives Python in a page or worker.
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from asyncmachine_web.page.ui import Surface
+
+class Forked(Protocol):
+    port: Any
+    def terminate(self) -> None: ...
+
+class Context(Protocol):
+    id: str
+    main: str
+    env: str
+    port: Any
+
+class Tab(Protocol):
+    def secret(self, id: str) -> str: ...
+    def keep(self, id: str, secret: str) -> None: ...
+
+class Ui(Protocol):
+    def open(self, flush: Callable[[str], str], emit: Callable[[int, str], None]) -> Surface: ...
+
+ui: Ui  # in a page
+context: Context  # in a worker
+tab: Tab
+
+def fork(order: str, tell: Callable[[str, str], None]) -> Forked: ...

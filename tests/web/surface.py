@@ -1,0 +1,68 @@
+"""A document that remembers what was done to it, in place of `ui.mjs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+
+class FakeDocument:
+    """Every selector in `elements` matches that many elements; `frame()` of the test draws one frame."""
+
+    def __init__(self, **elements: int) -> None:
+        self.elements = elements
+        self.defined: dict[int, tuple[str, str, str]] = {}
+        self.shown: dict[int, Any] = {}
+        self.listening: dict[int, tuple[str, str, bool]] = {}
+        self.reports: list[str] = []
+        self._asked = False
+        self.closed = False
+
+    def open(self, flush: Callable[[str], str], emit: Callable[[int, str], None]) -> FakeDocument:
+        self._flush = flush
+        self._emit = emit
+        return self
+
+    def frame(self) -> None:
+        self._asked = True
+
+    def asks(self) -> bool:
+        """True when a frame was asked for and not drawn yet."""
+        return self._asked
+
+    def define(self, id: int, selector: str, kind: str, detail: str) -> int:
+        self.defined[id] = (selector, kind, detail)
+        return self.elements.get(selector.strip("#."), 0)
+
+    def drop(self, id: int) -> None:
+        self.defined.pop(id, None)
+        self.shown.pop(id, None)
+
+    def listen(self, id: int, type: str, selector: str, prevent: bool) -> None:
+        self.listening[id] = (type, selector, prevent)
+
+    def unlisten(self, id: int) -> None:
+        del self.listening[id]
+
+    def report(self, message: str) -> None:
+        self.reports.append(message)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def draw(self, ended: tuple[int, ...] = ()) -> dict[tuple[str, str, str], Any]:
+        """One frame: what it changed, by (selector, kind, detail)."""
+        self._asked = False
+        for number in ended:
+            self.drop(number)
+        batch = dict(json.loads(self._flush(json.dumps(ended))))
+        self.shown.update(batch)
+        return {self.defined[number]: value for number, value in batch.items()}
+
+    def fire(self, type: str, selector: str, **facts: Any) -> None:
+        """An event within an element that matches the selector."""
+        event = {"type": type, "value": "", "checked": False, "data": {}, "key": "", "form": {}} | facts
+        for number, (listened, where, _) in list(self.listening.items()):
+            if (listened, where) == (type, selector):
+                self._emit(number, json.dumps(event))

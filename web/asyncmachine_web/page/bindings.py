@@ -1,0 +1,171 @@
+"""Bindings: an expression, where its value goes, and the batch of values that changed since the last frame.
+
+    machine ticks ──▶ Bindings.touched ──▶ asks for a frame ─ … ─▶ Bindings.flush ──▶ [[id, value], …]
+
+At a frame, the sources that were touched say which states ticked, only the bindings that read one of these are
+evaluated, and only values that differ from the last ones are sent. A binding whose expression raises keeps its value
+and its reads.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from asyncmachine import AmError
+
+from .reads import Readable, Reads, evaluate
+
+Plain: TypeAlias = "str | bool | None"
+Sent: TypeAlias = "Plain | list[list[Plain]]"
+"""What crosses to JavaScript: numbers go as text, since a page shows text and JavaScript rounds large integers."""
+
+
+UNSENT: Final = object()
+"""What a binding has sent at first, equal to no value."""
+
+
+class BindingError(AmError):
+    """A binding that cannot be: no such element, a wrong kind of expression, a value that cannot be shown."""
+
+
+@dataclass(eq=False)
+class Binding:
+    id: int
+    where: str
+    """For messages: selector and kind."""
+    compute: Callable[[], Sent]
+    reads: Reads = field(default_factory=set)
+    sent: Sent | object = UNSENT
+
+
+def as_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview | set | frozenset):
+        raise BindingError(f"a {type(value).__name__} has no text of its own; format it, e.g. with .hex() or sorted()")
+    return str(value)
+
+
+def as_attribute(value: object) -> Plain:
+    """None and False remove the attribute, True sets it empty."""
+    return value if value is None or isinstance(value, bool) else as_text(value)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A row of a list: HTML with `{name}` holes as in `str.format`; each hole is one attribute value or one text."""
+
+    strings: tuple[str, ...]
+    holes: tuple[tuple[str, str], ...]
+    """(name, format specification) for each gap between two strings."""
+
+    @classmethod
+    def parse(cls, text: str) -> Template:
+        strings, holes = [""], []
+        for literal, name, spec, conversion in string.Formatter().parse(text):
+            strings[-1] += literal
+            if name is None:
+                continue
+            if not name.isidentifier() or conversion:
+                raise BindingError(f"the hole {{{name}}} of a template must be a plain name, with a format at most")
+            holes.append((name, spec or ""))
+            strings.append("")
+        return cls(tuple(strings), tuple(holes))
+
+    def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
+        """Each row as [key, value of each hole]. Raises BindingError for a missing name and a key that comes twice."""
+        result = [self._row(row, key) for row in rows]
+        if len({row[0] for row in result}) < len(result):
+            raise BindingError(f"two rows have the same {key!r}; choose a key that tells rows apart")
+        return result
+
+    def _row(self, row: Mapping[str, object], key: str) -> list[Plain]:
+        try:
+            values = [format(row[name], spec) if spec else as_attribute(row[name]) for name, spec in self.holes]
+            return [as_text(row[key]), *values]
+        except KeyError as missing:
+            raise BindingError(f"a row has no {missing}; it has {', '.join(row)}") from None
+
+
+class Bindings:
+    """All bindings of a page. `ask` asks for a frame, `report` shows an error of an expression."""
+
+    def __init__(self, ask: Callable[[], None], report: Callable[[str, Exception], None]) -> None:
+        self._ask = ask
+        self._report = report
+        self._bindings: dict[int, Binding] = {}
+        self._readers: dict[Readable, dict[int, set[Binding]]] = {}
+        self._touched: set[Readable] = set()
+        self._dirty: dict[Binding, None] = {}  # a set in the order of marking
+        self._ids = 0
+
+    def __len__(self) -> int:
+        return len(self._bindings)
+
+    def new_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def add(self, binding: Binding) -> None:
+        self._bindings[binding.id] = binding
+        self._dirty[binding] = None
+        self._ask()
+
+    def end(self, ids: Iterable[int]) -> None:
+        """End these bindings; unknown ids are those ended before."""
+        for ended in ids:
+            binding = self._bindings.pop(ended, None)
+            if binding:
+                self._dirty.pop(binding, None)
+                self._reads(binding, set())
+
+    def clear(self) -> None:
+        self.end(list(self._bindings))
+
+    def touched(self, readable: Readable) -> None:
+        if not self._touched:
+            self._ask()
+        self._touched.add(readable)
+
+    def flush(self) -> list[tuple[int, Sent]]:
+        """Evaluate what may have changed; the values that did."""
+        touched, self._touched = self._touched, set()
+        for readable in touched:
+            readers = self._readers.get(readable, {})
+            for key in readable.changes():
+                self._dirty.update(dict.fromkeys(readers.get(key, ())))
+        dirty, self._dirty = self._dirty, {}
+        batch: list[tuple[int, Sent]] = []
+        for binding in dirty:
+            reads: Reads = set()
+            try:
+                value = evaluate(binding.compute, reads)
+            except Exception as error:  # noqa: BLE001  # anything may be wrong with one; the others are shown
+                self._report(binding.where, error)
+                self._reads(binding, binding.reads | reads)
+                continue
+            self._reads(binding, reads)
+            if value != binding.sent or type(value) is not type(binding.sent):
+                binding.sent = value
+                batch.append((binding.id, value))
+        return batch
+
+    def _reads(self, binding: Binding, reads: Reads) -> None:
+        """Enter what the binding reads now; a source is watched from its first reader to its last."""
+        for readable, key in reads - binding.reads:
+            if readable not in self._readers:
+                self._readers[readable] = {}
+                readable.start(self.touched)
+            self._readers[readable].setdefault(key, set()).add(binding)
+        for readable, key in binding.reads - reads:
+            keys = self._readers[readable]
+            keys[key].discard(binding)
+            if not keys[key]:
+                del keys[key]
+            if not keys:
+                del self._readers[readable]
+                readable.stop()
+        binding.reads = reads

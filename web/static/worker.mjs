@@ -1,0 +1,33 @@
+/** The script of every worker: takes part in the start protocol of `fork.mjs`, boots Python and runs its main. */
+import { inherit, loadPyodide } from "./boot.mjs";
+import { tell } from "./lifecycle.mjs";
+import { holder } from "./tab.mjs";
+
+/** @typedef {{postMessage: (message: unknown) => void, close: () => void}} Scope */
+const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
+const say = (/** @type {string} */ type, detail = {}) => scope.postMessage({ type, ...detail });
+
+addEventListener("message", ({ data: { type, ...order } }) => {
+  if (type === "PING") say("PONG");
+  if (type === "PAGE") tell(order.state);
+  if (type === "CONNECT") run(order);
+});
+addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
+say("READY");
+
+/** @param {import("./fork.mjs").Order & {settings: object, module?: WebAssembly.Module, secrets: import("./tab.mjs").Secrets, port: MessagePort}} order */
+async function run({ id, main, env, settings, module, secrets, port }) {
+  const tab = holder(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
+  try {
+    inherit({ settings, module, tab, context: { id, main, env: JSON.stringify(env), port } });
+    const python = await loadPyodide({ env });
+    say("STARTED");
+    await python.pyimport("asyncmachine_web.page.workers").run();
+    say("EXIT", { reason: "returned" });
+  } catch (error) {
+    const { name, code = name, message = String(error) } = /** @type {Error & {code?: string}} */ (error);
+    say("ERROR", { code, message });
+  } finally {
+    scope.close();
+  }
+}
