@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.errors import HandlerError, SchemaError
@@ -23,9 +23,11 @@ from asyncmachine.machine.handlers import Call, Step
 from asyncmachine.machine.mutation import ADD, REMOVE, SET, Mutation, MutationSource, called_names
 from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
 from asyncmachine.machine.queue import is_duplicate, lets_in
+from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.rules import Resolver, rules_of
 from asyncmachine.machine.schema import EXCEPTION, Schema, State, StatesMeta
+from asyncmachine.machine.strict import STRICT
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition, run
 from asyncmachine.machine.verify import UnknownNames
@@ -33,6 +35,9 @@ from asyncmachine.machine.view import N, View
 
 Source = Event | MutationSource | None
 """What a mutation can be traced to."""
+
+Relations = Literal["recorded", "strict"] | Resolver
+"""A shipped resolver by name, or one of your own."""
 
 D = TypeVar("D", bound=str)
 
@@ -45,6 +50,7 @@ class Machine(View[N]):
     `states` is a class of states, a schema, or a plain mapping; `handlers` an object or a dict, bound at once.
     `parent` is the machine this one belongs to: it is disposed with it. `names` fixes the order of the states.
     `unknown_names="keep"` drops relations to states that do not exist instead of raising `SchemaError`.
+    `relations` picks the resolver: `recorded` (the default) or `strict`.
     """
 
     is_local = True
@@ -61,7 +67,7 @@ class Machine(View[N]):
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
         tracers: Iterable[Tracer] = (),
-        relations: Resolver = "recorded",
+        relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
     ) -> None: ...
 
@@ -77,7 +83,7 @@ class Machine(View[N]):
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
         tracers: Iterable[Tracer] = (),
-        relations: Resolver = "recorded",
+        relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
     ) -> None: ...
 
@@ -92,11 +98,9 @@ class Machine(View[N]):
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
         tracers: Iterable[Tracer] = (),
-        relations: Resolver = "recorded",
+        relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
     ) -> None:
-        if relations != "recorded":
-            raise SchemaError(f"relations must be 'recorded', got {relations!r}")
         schema = states.schema if isinstance(states, StatesMeta) else states
         if not isinstance(schema, Schema):
             schema = Schema(schema)
@@ -104,7 +108,7 @@ class Machine(View[N]):
             if EXCEPTION not in schema:
                 schema = schema.merge({EXCEPTION: State(multi=True)})
             schema = schema.ordered(names)
-        self._rules = rules_of(schema, unknown_names=unknown_names)
+        self._rules = rules_of(schema, resolver_of(relations), unknown_names)
         super().__init__(id, self._rules.schema, tags=tags, parent_id=parent.id if parent is not None else "")
         self._config = configuration(self._rules, ())
         self._queue: deque[Mutation] = deque()
@@ -494,6 +498,16 @@ class Machine(View[N]):
 
     def _log_error(self, what: str, error: BaseException) -> None:
         logger.error("%s: %s: %r", self._id, what, error)
+
+
+def resolver_of(relations: Relations) -> Resolver:
+    """The resolver that a name stands for. Raises `SchemaError` for an unknown name."""
+    if not isinstance(relations, str):
+        return relations
+    found: dict[str, Resolver] = {"recorded": RECORDED, "strict": STRICT}
+    if relations not in found:
+        raise SchemaError(f"relations must be 'recorded', 'strict' or a resolver, got {relations!r}")
+    return found[relations]
 
 
 def source_of(e: Source) -> MutationSource | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asyncmachine.machine.relations import ADD, REMOVE, auto_states, in_order, target_states
+from asyncmachine.machine.relations import ADD, REMOVE
 from asyncmachine.machine.rules import Rules, mask_of
 
 PLAN_LIMIT = 20_000
@@ -55,13 +55,14 @@ class Plan:
         *,
         is_auto: bool = False,
         settles: bool = False,
+        vetoed: int = 0,
     ) -> None:
         self.start = start
         self.kind = kind
         self.called = called
         self.is_auto = is_auto
         self.called_mask = mask_of(called)
-        self.target = target_states(rules, start.active, kind, called)
+        self.target = rules.resolver.target_states(rules, start.active, kind, called, vetoed)
         there = mask_of(self.target)
         self.accepted = settles or self._accepted(there)
         again = there & start.mask & self.called_mask & rules.multi
@@ -69,7 +70,7 @@ class Plan:
         self.exits: tuple[int, ...] = ()
         if self.accepted:
             self.enters = tuple(i for i in self.target if not start.mask >> i & 1 or again >> i & 1)
-            self.exits = in_order(rules, (i for i in start.active if not there >> i & 1))
+            self.exits = rules.resolver.in_order(rules, (i for i in start.active if not there >> i & 1))
         self.rises = rules.bits(there ^ start.mask)
         self.again = rules.bits(again)
         self.touched = self.rises + self.again
@@ -99,7 +100,7 @@ class Configuration:
         self.mask = mask_of(active)
         self.names = tuple(rules.names[i] for i in active)
         self.plans: tuple[dict[object, Plan], ...] = ({}, {}, {})
-        self.auto_called = auto_states(rules, self.mask)
+        self.auto_called = rules.resolver.auto_states(rules, self.mask)
         self.auto_plan: Plan | None = None
 
 
@@ -129,9 +130,9 @@ def auto_plan(rules: Rules, start: Configuration) -> Plan:
     return found
 
 
-def settled_plan(rules: Rules, start: Configuration, left: int, called: Sequence[int]) -> Plan:
+def settled_plan(rules: Rules, start: Configuration, left: int, called: Sequence[int], vetoed: int = 0) -> Plan:
     """An auto mutation resolved again with only the called states in `left`; what the others implied is gone."""
-    return Plan(rules, start, ADD, tuple(i for i in called if left >> i & 1), settles=True)
+    return Plan(rules, start, ADD, tuple(i for i in called if left >> i & 1), settles=True, vetoed=vetoed)
 
 
 def forget(rules: Rules) -> None:

@@ -28,24 +28,37 @@ ADD, REMOVE, SET = 0, 1, 2
 """Kinds of mutation, as used for dispatch inside of the machine."""
 
 
-def target_states(
-    rules: Rules, active: Sequence[int], kind: int, called: Sequence[int], *, barred: int = 0
-) -> tuple[int, ...]:
-    """The states that are active if this mutation is accepted, in order.
+class Recorded:
+    """The default resolver: what the reference did, to the letter."""
 
-    `barred` states are kept out whatever implies them (used by resolvers that honour vetoes).
-    """
+    name = "recorded"
+
+    def verify(self, rules: Rules) -> None:
+        """Nothing to refuse: a cycle of Require only leaves its states unsorted."""
+
+    def target_states(
+        self, rules: Rules, active: Sequence[int], kind: int, called: Sequence[int], vetoed: int = 0
+    ) -> tuple[int, ...]:
+        """See `target_states`. A vetoed auto state may come back when another one implies it."""
+        return target_states(rules, active, kind, called)
+
+    def in_order(self, rules: Rules, states: Iterable[int]) -> tuple[int, ...]:
+        """See `in_order`."""
+        return in_order(rules, states)
+
+    def auto_states(self, rules: Rules, active: int) -> tuple[int, ...]:
+        """See `auto_states`."""
+        return auto_states(rules, active)
+
+
+RECORDED = Recorded()
+
+
+def target_states(rules: Rules, active: Sequence[int], kind: int, called: Sequence[int]) -> tuple[int, ...]:
+    """The states that are active if this mutation is accepted, in order."""
     before = mask_of(active)
-    called_mask = mask_of(called)
-    leaving = called_mask if kind == REMOVE else 0
-    if kind == ADD:
-        wanted: Iterable[int] = (*called, *active)
-    elif kind == REMOVE:
-        wanted = (i for i in active if not called_mask >> i & 1)
-    else:
-        wanted = called
-    found = list(dict.fromkeys(wanted))
-    found = unbarred(with_implied(rules, found, before, leaving), barred)
+    leaving = mask_of(called) if kind == REMOVE else 0
+    found = with_implied(rules, wanted_states(active, kind, called), before, leaving)
     found = with_requirements(rules, found)
     found = unblocked(rules, found)
     removed = 0
@@ -53,10 +66,19 @@ def target_states(
         removed |= rules.remove_masks[i]
     implied = with_implied(rules, found, before, leaving)
     if len(implied) != len(found):
-        found = unbarred([i for i in implied if not removed >> i & 1], barred)
+        found = [i for i in implied if not removed >> i & 1]
     found.reverse()
     found = with_requirements(rules, found)
     return in_order(rules, found)
+
+
+def wanted_states(active: Sequence[int], kind: int, called: Sequence[int]) -> list[int]:
+    """What a mutation asks for before relations have their say: called states first, then those that stay."""
+    if kind == ADD:
+        return list(dict.fromkeys((*called, *active)))
+    if kind == REMOVE:
+        return [i for i in active if i not in called]
+    return list(dict.fromkeys(called))
 
 
 def with_implied(rules: Rules, found: list[int], before: int, leaving: int) -> list[int]:
@@ -91,11 +113,6 @@ def unblocked(rules: Rules, found: list[int]) -> list[int]:
         else:
             kept.append(i)
     return kept
-
-
-def unbarred(found: list[int], barred: int) -> list[int]:
-    """The list without the barred states."""
-    return [i for i in found if not barred >> i & 1] if barred else found
 
 
 def in_order(rules: Rules, found: Iterable[int]) -> tuple[int, ...]:

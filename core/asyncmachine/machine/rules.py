@@ -7,8 +7,8 @@ and Add wins over Remove.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from asyncmachine.machine.schema import EXCEPTION, Schema, State
 from asyncmachine.machine.verify import UnknownNames, cleaned, verify
@@ -16,10 +16,38 @@ from asyncmachine.machine.verify import UnknownNames, cleaned, verify
 if TYPE_CHECKING:
     from asyncmachine.machine.plan import Configuration
 
-Resolver = Literal["recorded"]
-
 QUIET_STATES = frozenset({"Healthcheck", "Heartbeat"})
 """Adding just one of these is a sign of life and never starts auto states."""
+
+
+class Resolver(Protocol):
+    """Decides where mutations lead. Pure: the same question always gets the same answer, so that plans may keep it.
+
+    `recorded` and `strict` are shipped; a machine takes any other object of this form as its `relations`.
+    """
+
+    @property
+    def name(self) -> str:
+        """How it is called in settings and in the debugger."""
+        ...
+
+    def verify(self, rules: Rules) -> None:
+        """Raises `SchemaError` for a schema it cannot resolve."""
+        ...
+
+    def target_states(
+        self, rules: Rules, active: Sequence[int], kind: int, called: Sequence[int], vetoed: int = 0
+    ) -> tuple[int, ...]:
+        """States that will be active, in order. `vetoed` are states that a handler refused in this auto transition."""
+        ...
+
+    def in_order(self, rules: Rules, states: Iterable[int]) -> tuple[int, ...]:
+        """States in the order of their handlers."""
+        ...
+
+    def auto_states(self, rules: Rules, active: int) -> tuple[int, ...]:
+        """States that the next auto transition calls, given a mask of the active ones."""
+        ...
 
 
 class Rules:
@@ -40,24 +68,25 @@ class Rules:
         "index",
         "multi",
         "names",
-        "origin",
         "plan_count",
         "quiet",
         "ranks",
         "remove_masks",
         "require_masks",
         "requires",
+        "resolver",
         "schema",
         "unmet",
     )
 
-    def __init__(self, schema: Schema, *, unknown_names: UnknownNames = "error") -> None:
+    def __init__(self, schema: Schema, resolver: Resolver, unknown_names: UnknownNames = "error") -> None:
         if EXCEPTION not in schema:
             schema = schema.merge({EXCEPTION: State(multi=True)})
         verify(schema, unknown_names)
         schema = cleaned(schema)
         names = schema.names
         self.schema = schema
+        self.resolver = resolver
         self.names = names
         self.index = {name: i for i, name in enumerate(names)}
         index, states = self.index, [schema[name] for name in names]
@@ -84,7 +113,7 @@ class Rules:
         self.ranks = require_ranks(self.requires)
         self.configurations: dict[tuple[int, ...], Configuration] = {}
         self.plan_count = 0
-        self.origin: Configuration | None = None
+        resolver.verify(self)
 
     def bits(self, mask: int) -> tuple[int, ...]:
         """The indexes in a mask, ascending."""
@@ -99,12 +128,12 @@ def mask_of(indexes: Iterable[int]) -> int:
     return mask
 
 
-def rules_of(schema: Schema, *, unknown_names: UnknownNames = "error") -> Rules:
+def rules_of(schema: Schema, resolver: Resolver, unknown_names: UnknownNames = "error") -> Rules:
     """The compiled schema, kept on the schema object so that the next machine of it starts at once."""
-    cache: dict[UnknownNames, Rules] = schema.__dict__.setdefault("_rules", {})
-    found = cache.get(unknown_names)
+    cache: dict[tuple[Resolver, UnknownNames], Rules] = schema.__dict__.setdefault("_rules", {})
+    found = cache.get((resolver, unknown_names))
     if found is None:
-        found = cache[unknown_names] = Rules(schema, unknown_names=unknown_names)
+        found = cache[resolver, unknown_names] = Rules(schema, resolver, unknown_names)
     return found
 
 

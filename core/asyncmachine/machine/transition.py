@@ -209,7 +209,8 @@ def negotiate(tx: Transition, steps: tuple[Step, ...]) -> None:
     if vetoed:
         if not there & ~vetoed:
             tx.accepted = False
-        tx.plan = settled_plan(tx.machine._rules, plan.start, plan.called_mask & there & ~vetoed, plan.called)
+        left = plan.called_mask & there & ~vetoed
+        tx.plan = settled_plan(tx.machine._rules, plan.start, left, plan.called, vetoed)
 
 
 def may_leave(tx: Transition, step: Step) -> bool:
