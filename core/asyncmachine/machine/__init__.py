@@ -6,6 +6,7 @@ told).
 """
 
 from asyncmachine.machine.args import Args, ErrorArgs
+from asyncmachine.machine.decorators import on, pool, scoped
 from asyncmachine.machine.errors import (
     AmError,
     Disposed,
@@ -61,6 +62,9 @@ __all__ = [
     "WaitCanceled",
     "WaitTimeout",
     "group",
+    "on",
+    "pool",
+    "scoped",
     "state",
     "wait_all",
     "wait_any",

@@ -16,7 +16,7 @@ name           phase        when
 =============  ===========  =====================================================
 
 A negotiation handler vetoes by returning False. Names are looked up and verified when handlers are bound, so a misspelt
-one is an error there and not a handler that is never called.
+one is an error there and not a handler that is never called. `decorators` says the same by reference.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from asyncmachine.machine.decorators import Handled, marks_of
 from asyncmachine.machine.errors import SchemaError, nearest
 from asyncmachine.machine.plan import Plan
+from asyncmachine.machine.pool import Limit, Pool
 from asyncmachine.machine.relations import REMOVE
 
 Handler = Callable[..., Any]
@@ -50,11 +52,17 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One bound function."""
+    """One bound function.
+
+    Of a coroutine function, `scope` is the state whose activation its task lives in (empty: by the rule of its kind),
+    `pool` what limits the number of its tasks.
+    """
 
     binding: str
     function: Handler
     is_async: bool
+    scope: str = ""
+    pool: Pool | None = None
 
 
 class Step(NamedTuple):
@@ -130,13 +138,20 @@ def bound(
     network machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
     """
     slots: dict[Slot, Call] = {}
-    for name, function in _candidates(handlers):
-        if prefix and name in (ANY_ENTER, ANY_STATE):
+    names: dict[Slot, str] = {}
+    pools: dict[Limit, Pool] = {}
+    for name, function, handled in _candidates(handlers):
+        if prefix and not handled and name in (ANY_ENTER, ANY_STATE):
             continue
-        slot = slot_of(index, _prefixed(prefix, name, index))
-        if kinds is not None and slot.kind not in kinds:
-            raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
-        slots[slot] = _call(name, function, slot, id)
+        for slot in _slots(index, name, handled, prefix):
+            if kinds is not None and slot.kind not in kinds:
+                raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
+            if slot in slots:
+                raise SchemaError(
+                    f"{names[slot]} and {name} handle the same; call one from the other, or bind them as two objects"
+                )
+            slots[slot] = _call(name, function, slot, id, _own_scope(index, name, function, prefix), pools)
+            names[slot] = name
     return Binding(id, slots)
 
 
@@ -227,18 +242,51 @@ class HandlerTable:
         self._calls = {}
 
 
-def _candidates(handlers: object) -> Iterator[tuple[str, Handler]]:
-    """Public callables whose names begin like a state's."""
+def _candidates(handlers: object) -> Iterator[tuple[str, Handler, tuple[Handled, ...]]]:
+    """Decorated functions with what they handle, and public callables whose names begin like a state's."""
     if isinstance(handlers, Mapping):
-        yield from handlers.items()
+        for name, function in handlers.items():
+            yield name, function, ()
         return
     if isinstance(handlers, type):
         raise SchemaError(f"bind an instance of {handlers.__qualname__}, not the class")
+    if marks_of(handlers).handles and callable(handlers):
+        yield getattr(handlers, "__name__", repr(handlers)), handlers, marks_of(handlers).handles
+        return
     for name in dir(handlers):
-        if name[0].isupper():
+        # Asked of the class, so that properties are not computed.
+        handled = marks_of(getattr(type(handlers), name, None)).handles
+        if handled or name[0].isupper():
             found = getattr(handlers, name)
             if callable(found) and not isinstance(found, type):
-                yield name, found
+                yield name, found, handled
+
+
+def _slots(index: Mapping[str, int], name: str, handled: tuple[Handled, ...], prefix: str) -> list[Slot]:
+    """What a function handles: by its decorators if it has some, else by its name."""
+    if not handled:
+        return [slot_of(index, _prefixed(prefix, name, index))]
+    return [Slot(kind, *(_state(index, name, prefix + state) for state in states)) for kind, states in handled]
+
+
+def _state(index: Mapping[str, int], name: str, state: str) -> int:
+    """The index of a state that the decorator of a handler names."""
+    if state not in index:
+        hint = nearest(state, index)
+        cure = f"did you mean {hint!r}?" if hint else "the schema has no such state"
+        raise SchemaError(f"handler {name} is declared for unknown state {state!r}; {cure}")
+    return index[state]
+
+
+def _own_scope(index: Mapping[str, int], name: str, function: Handler, prefix: str) -> str:
+    """The state that a task is scoped to, prefixed like those that are handled if there is such a state."""
+    scope = marks_of(function).scope
+    if not scope:
+        return ""
+    if prefix + scope in index:
+        return prefix + scope
+    _state(index, name, scope)
+    return scope
 
 
 def _prefixed(prefix: str, name: str, index: Mapping[str, int]) -> str:
@@ -253,7 +301,7 @@ def _prefixed(prefix: str, name: str, index: Mapping[str, int]) -> str:
     return names[pair.first] + names[pair.second]
 
 
-def _call(name: str, function: Handler, slot: Slot, binding: str) -> Call:
+def _call(name: str, function: Handler, slot: Slot, binding: str, scope: str, pools: dict[Limit, Pool]) -> Call:
     if not callable(function):
         raise SchemaError(f"handler {name} is not callable")
     try:
@@ -265,4 +313,7 @@ def _call(name: str, function: Handler, slot: Slot, binding: str) -> Call:
     is_async = inspect.iscoroutinefunction(function)
     if is_async and slot.kind not in (*FINAL, ANY_STATE):
         raise SchemaError(f"{name} decides about a transition and must be a plain `def`, not `async def`")
-    return Call(binding, function, is_async)
+    limit = marks_of(function).limit
+    if (scope or limit) and not is_async:
+        raise SchemaError(f"{name} is a plain `def`: pools and scopes are for the tasks of `async def` handlers")
+    return Call(binding, function, is_async, scope, pools.setdefault(limit, Pool(limit)) if limit else None)

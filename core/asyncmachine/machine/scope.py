@@ -95,6 +95,11 @@ class Scope(Once):
         return body.leave(kind)
 
 
+ENDED = Scope()
+"""A lifetime that is over."""
+ENDED.end()
+
+
 class _Body:
     """One running `async with scope:` block."""
 

@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any, Generic, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, raw_args
+from asyncmachine.machine.decorators import On
 from asyncmachine.machine.errors import Disposed, InvalidArgs, StateMissing
 from asyncmachine.machine.handlers import HandlerTable, bound, clean_id
 from asyncmachine.machine.result import Result
@@ -310,6 +311,11 @@ class View(Generic[N]):
             self._table = HandlerTable(self._names, self._index)
         self._table.add(binding)
         return binding.id
+
+    @property
+    def on(self) -> On[N]:
+        """Decorators that bind a function: ``@machine.on.state("Foo")``. The binding's id is the function's name."""
+        return On(self)
 
     def detach(self, id: str) -> None:
         """Takes a binding away. Raises `SchemaError` if there is none with this id."""
