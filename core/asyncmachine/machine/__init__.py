@@ -7,10 +7,13 @@ told).
 
 from asyncmachine.machine.args import Args, ErrorArgs
 from asyncmachine.machine.decorators import on, pool, scoped
+from asyncmachine.machine.endless import EndlessChain
 from asyncmachine.machine.errors import (
     AmError,
     Disposed,
+    HandlerDeadline,
     HandlerError,
+    HandlerTimeout,
     InvalidArgs,
     PendingResult,
     QueryFailed,
@@ -21,6 +24,7 @@ from asyncmachine.machine.errors import (
     WaitTimeout,
 )
 from asyncmachine.machine.event import Event
+from asyncmachine.machine.export import Export
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Mutation, MutationSource
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
@@ -37,9 +41,13 @@ __all__ = [
     "AmError",
     "Args",
     "Disposed",
+    "EndlessChain",
     "ErrorArgs",
     "Event",
+    "Export",
+    "HandlerDeadline",
     "HandlerError",
+    "HandlerTimeout",
     "InvalidArgs",
     "Machine",
     "Mutation",

@@ -48,6 +48,16 @@ class HandlerError(AmError):
     """A handler broke a rule of its phase (wrong return type, no event loop for a coroutine, …)."""
 
 
+class HandlerTimeout(AmError):
+    """A handler took longer than `handler_timeout`; its transition was broken off."""
+
+    state = "ErrHandlerTimeout"
+
+
+class HandlerDeadline(HandlerTimeout):
+    """A handler took longer than `handler_deadline`; the machine refuses mutations for `handler_backoff` seconds."""
+
+
 class QueryFailed(AmError):
     """The condition given to `when_query` raised; the cause is chained."""
 

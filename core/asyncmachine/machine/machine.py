@@ -1,59 +1,70 @@
-"""The machine: a queue of mutations, and the loop that drains it.
+"""The machine: what its owner calls.
 
-A mutation call drains the queue on the caller's thread before it returns. One that is made while the queue is being
-drained (by a handler, or by another thread) is appended and returns *queued*. So transitions never nest, and mutations
-never overtake each other; only auto mutations, dry runs and errors raised by handlers go to the front.
+A mutation call drains the queue on the caller's thread before it returns (`drain`). One that is made while the queue is
+being drained, by a handler or by another thread, is appended and returns *queued*. So transitions never nest, and
+mutations never overtake each other; only auto mutations, dry runs and errors raised by handlers go to the front.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 import traceback
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, overload
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
-from asyncmachine.machine.errors import HandlerError, SchemaError
-from asyncmachine.machine.event import Event
+from asyncmachine.machine.drain import Drain, Source, source_of
+from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.export import Export
-from asyncmachine.machine.handlers import Call, Step
-from asyncmachine.machine.mutation import ADD, REMOVE, SET, Mutation, MutationSource, called_names
-from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
-from asyncmachine.machine.queue import is_duplicate, lets_in
+from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutation, called_names
+from asyncmachine.machine.plan import configuration
+from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.relations import RECORDED
-from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
+from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.rules import Resolver, rules_of
 from asyncmachine.machine.schema import EXCEPTION, Schema, State, StatesMeta
 from asyncmachine.machine.strict import STRICT
 from asyncmachine.machine.tracer import Tracer
-from asyncmachine.machine.transition import Transition, run
+from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.verify import UnknownNames
 from asyncmachine.machine.view import N, View
-
-Source = Event | MutationSource | None
-"""What a mutation can be traced to."""
+from asyncmachine.machine.watchdog import WATCHDOG, Busy
 
 Relations = Literal["recorded", "strict"] | Resolver
 """A shipped resolver by name, or one of your own."""
 
 D = TypeVar("D", bound=str)
+T = TypeVar("T")
 
-logger = logging.getLogger("asyncmachine")
 
-
-class Machine(View[N]):
+class Machine(Drain[N]):
     """A state machine in this process. All methods may be called from any thread.
 
     `states` is a class of states, a schema, or a plain mapping; `handlers` an object or a dict, bound at once.
     `parent` is the machine this one belongs to: it is disposed with it. `names` fixes the order of the states.
     `unknown_names="keep"` drops relations to states that do not exist instead of raising `SchemaError`.
     `relations` picks the resolver: `recorded` (the default) or `strict`.
+
+    A handler that takes longer than `handler_timeout` seconds has its transition broken off and `Exception` added; at
+    `handler_deadline` an error is raised inside of it, and mutations are canceled for `handler_backoff` seconds.
+    `eval_timeout` is how long `eval` waits for its turn while another thread drains.
     """
 
     is_local = True
+
+    __slots__ = (
+        "_busy",
+        "_interrupted",
+        "_loop",
+        "_reported",
+        "_states",
+        "eval_timeout",
+        "handler_backoff",
+        "handler_deadline",
+        "handler_timeout",
+    )
 
     @overload
     def __init__(
@@ -66,6 +77,10 @@ class Machine(View[N]):
         parent: View[Any] | None = None,
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
+        handler_timeout: float = 1.0,
+        handler_deadline: float = 10.0,
+        handler_backoff: float = 3.0,
+        eval_timeout: float = 1.0,
         tracers: Iterable[Tracer] = (),
         relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
@@ -82,6 +97,10 @@ class Machine(View[N]):
         parent: View[Any] | None = None,
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
+        handler_timeout: float = 1.0,
+        handler_deadline: float = 10.0,
+        handler_backoff: float = 3.0,
+        eval_timeout: float = 1.0,
         tracers: Iterable[Tracer] = (),
         relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
@@ -97,6 +116,10 @@ class Machine(View[N]):
         parent: View[Any] | None = None,
         names: Iterable[str] | None = None,
         queue_limit: int = 1000,
+        handler_timeout: float = 1.0,
+        handler_deadline: float = 10.0,
+        handler_backoff: float = 3.0,
+        eval_timeout: float = 1.0,
         tracers: Iterable[Tracer] = (),
         relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
@@ -108,19 +131,18 @@ class Machine(View[N]):
             if EXCEPTION not in schema:
                 schema = schema.merge({EXCEPTION: State(multi=True)})
             schema = schema.ordered(names)
-        self._rules = rules_of(schema, resolver_of(relations), unknown_names)
-        super().__init__(id, self._rules.schema, tags=tags, parent_id=parent.id if parent is not None else "")
-        self._config = configuration(self._rules, ())
-        self._queue: deque[Mutation] = deque()
-        self._queue_limit = queue_limit
-        self._guard = threading.Lock()
-        self._draining = False
-        # The last queue tick given out; queue_tick is the one that runs or has run.
-        self._issued = 1
-        self._finished = 1
-        self._closing = False
-        self._tx: Transition | None = None
+        rules = rules_of(schema, resolver_of(relations), unknown_names)
+        parent_id = parent.id if parent is not None else ""
+        super().__init__(id, rules, tags=tags, parent_id=parent_id, queue_limit=queue_limit)
+        self.handler_timeout = handler_timeout
+        self.handler_deadline = handler_deadline
+        self.handler_backoff = handler_backoff
+        self.eval_timeout = eval_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy: Busy | None = None
+        self._reported: Busy | None = None
+        self._interrupted: Busy | None = None
+        self._states = states if isinstance(states, StatesMeta) else None
         self._tracers = tuple(tracers)
         if parent is not None:
             for tracer in parent.tracers:
@@ -173,7 +195,7 @@ class Machine(View[N]):
         Should relations reject the detailed state, `Exception` is added alone. A handler may still veto the whole; the
         error is then in `err` only.
         """
-        if self._closing or isinstance(err, asyncio.CancelledError):
+        if isinstance(err, asyncio.CancelledError) or (self._refuses and self._is_refusing()):
             return CANCELED
         self._err = err
         detail: Any = state or getattr(err, "state", "")
@@ -183,6 +205,14 @@ class Machine(View[N]):
         found[ErrorArgs.key] = ErrorArgs(err=err, trace="".join(traceback.format_exception(err)))
         called = (detail, EXCEPTION) if detail and detail != EXCEPTION else (EXCEPTION,)
         return self._mutate(ADD, called, found, e, {})
+
+    @contextmanager
+    def catch(self, state: N | None = None, *, e: Source = None) -> Iterator[None]:
+        """`with machine.catch("ErrNetwork"):` adds what the block raises as an error, and goes on after it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+            self.add_err(error, state=state, e=e)
 
     # Queue
 
@@ -196,10 +226,86 @@ class Machine(View[N]):
         """Above this many waiting mutations further ones are canceled."""
         return self._queue_limit
 
+    def queue(self) -> tuple[Mutation, ...]:
+        """The mutations that wait, in the order they will run."""
+        return tuple(item for item in tuple(self._queue) if isinstance(item, Mutation))
+
+    def prepend(self, kind: Kind, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None) -> Result:
+        """A mutation that runs before all that waits. It takes no queue tick."""
+        names = called_names(states)
+        return self._put_first(Mutation(KINDS.index(kind), self._indexes(names), names, raw_args(args), source_of(e)))
+
+    def is_queued(
+        self,
+        kind: Kind,
+        states: N | Iterable[N],
+        *,
+        without_args: bool = False,
+        strict: bool = False,
+        min_tick: int = 0,
+        is_check: bool = False,
+        position: Position = "any",
+    ) -> Queued | None:
+        """Where a mutation of this kind that calls these states waits, None if there is none.
+
+        `strict` ones call no other states. `min_tick` leaves out earlier ones and those without a queue tick.
+        `position` looks only at the `first` or the `last` in the queue.
+        """
+        called = set(self._indexes(called_names(states)))
+        return find_queued(self.queue(), KINDS.index(kind), called, without_args, strict, min_tick, is_check, position)
+
+    def is_queued_above(self, threshold: int, kind: Kind, states: N | Iterable[N]) -> bool:
+        """True if at least `threshold` such mutations wait, dry runs left out."""
+        called, number = set(self._indexes(called_names(states))), KINDS.index(kind)
+        waiting = [m for m in self.queue() if not m.is_check and m.kind_id == number and called <= set(m.indexes)]
+        return len(waiting) >= threshold
+
+    def will_be(self, states: N | Iterable[N], position: Position = "any") -> bool:
+        """True if the adding of these states waits."""
+        return self.is_queued("add", states, position=position) is not None
+
+    def will_be_removed(self, states: N | Iterable[N], position: Position = "any") -> bool:
+        """True if the removal of these states waits."""
+        return self.is_queued("remove", states, position=position) is not None
+
+    def eval(self, function: Callable[[], T]) -> T:
+        """Calls a function between transitions and returns what it returns.
+
+        While another thread drains, waits for up to `eval_timeout` seconds, then raises `WaitTimeout`. Raises
+        `HandlerError` inside of a handler, where it would wait for itself.
+        """
+        item: Evaluation[T] = self._evaluate(function)
+        return item.value() if item.done() else item.block(self.eval_timeout)
+
+    async def eval_async(self, function: Callable[[], T]) -> T:
+        """`eval` for a coroutine: waits its turn without blocking the loop."""
+        return await self._evaluate(function)
+
+    @property
+    def backoff(self) -> bool:
+        """True while mutations are refused because a handler has missed its deadline."""
+        return self._refuses and self._is_refusing() and not self._closing
+
     @property
     def transition(self) -> Transition | None:
         """The transition that runs now; within a drain also the last one that ran."""
         return self._tx
+
+    # Handlers
+
+    def bind(self, handlers: object, *, id: str = "", prefix: str = "") -> str:
+        """Binds an object's handlers, or a dict of them by name. Returns the binding's id.
+
+        The first binding of a machine that is in `Exception` adds the error again, so that the new handlers see it.
+        Raises `SchemaError` if a name looks like a handler and is none.
+        """
+        first = self._table is None
+        found = super().bind(handlers, id=id, prefix=prefix)
+        if first:
+            WATCHDOG.watch(self)
+            if self._err is not None and EXCEPTION in self:
+                self.add_err(self._err)
+        return found
 
     # Export and import
 
@@ -219,9 +325,8 @@ class Machine(View[N]):
             raise SchemaError(f"the export has other states than {self._id!r}; make the machine from the same schema")
         ticks = dict(zip(data.state_names, data.time, strict=True))
         with self._guard:
-            if self._draining:
+            if not self._claim():
                 raise SchemaError("cannot restore during a transition: wait with when_queue_ends()")
-            self._draining = True
         try:
             before = self._ticks.copy()
             self._ticks[:] = [ticks[name] for name in self._names]
@@ -249,255 +354,10 @@ class Machine(View[N]):
             self._mutate(REMOVE, "Start", None, None, {})
         with self._guard:
             closes, self._closing = not self._closing, True
+            self._refuses = True
             closes = closes and not self._draining
         if closes:
             self._dispose_now()
-
-    def _dispose_now(self) -> None:
-        for mutation in self._queue:
-            if mutation.result is not None:
-                mutation.result._settle(Outcome.CANCELED)
-        self._queue.clear()
-        self._dispose_view()
-
-    # The queue's inside
-
-    def _mutate(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
-        if self._closing:
-            return CANCELED
-        key = states if states.__class__ is str else called_names(states)
-        guard = self._guard
-        guard.acquire()
-        if self._draining or self._queue:
-            guard.release()
-            return self._enqueue(kind, called_names(key), args, e, kw)
-        # Claimed: from here to _end_drain this thread is the one that changes states.
-        self._draining = True
-        plan = self._config.plans[kind].get(key)
-        if plan is not None:
-            self._issued = tick = self._issued + 1
-            guard.release()
-        else:
-            guard.release()
-            try:
-                plan = self._new_plan(kind, key)
-            except BaseException:
-                self._end_drain()
-                raise
-            with guard:
-                self._issued = tick = self._issued + 1
-        try:
-            self._queue_tick = tick
-            if self._table is None and not self._tracers and (self._subs is None or self._subs.only_states()):
-                outcome = self._run_quietly(plan)
-            else:
-                found = {} if args is None and not kw else raw_args(args, kw)
-                tx = Transition(self, plan, found, source_of(e), tick)
-                for tracer in self._tracers:
-                    self._guarded(tracer.mutation_queued, self, tx.mutation)
-                outcome = self._carry_out(tx)
-            if self._queue:
-                self._drain()
-        finally:
-            self._end_drain()
-        return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
-
-    def _new_plan(self, kind: int, key: str | Iterable[str]) -> Plan:
-        names = called_names(key)
-        return plan_for(self._rules, self._config, kind, self._indexes(names), key)
-
-    def _run_quietly(self, plan: Plan) -> Outcome:
-        """A transition that nobody observes: no handlers, no tracers, at most waits for states."""
-        if not plan.accepted:
-            self._finished = self._queue_tick
-            return Outcome.CANCELED
-        touched = plan.touched
-        if touched:
-            self._advance(plan, touched)
-            due = plan.leads_to
-            if due.auto_called and not plan.quiet:
-                auto = auto_plan(self._rules, due)
-                if auto.accepted:
-                    self._advance(auto.settled, auto.settled.touched)
-        self._finished = self._queue_tick
-        return Outcome.EXECUTED if plan.met else Outcome.CANCELED
-
-    def _advance(self, plan: Plan, touched: tuple[int, ...]) -> None:
-        ticks = self._ticks
-        for i in plan.rises:
-            ticks[i] += 1
-        for i in plan.again:
-            ticks[i] += 2
-        self._config = plan.leads_to
-        if self._scopes:
-            self._end_scopes(touched)
-        if self._subs is not None:
-            self._subs.changed(ticks, touched)
-
-    def _carry_out(self, tx: Transition) -> Outcome:
-        """Runs a transition in full and tells those who wait for its end."""
-        outcome = run(tx)
-        if tx.queue_tick:
-            self._finished = tx.queue_tick
-            if self._subs is not None:
-                self._subs.queue_ticked(tx.queue_tick)
-        if not tx.plan.accepted and ErrorArgs.key in tx.args:
-            self._add_plain_error(tx.mutation)
-        return outcome
-
-    def _enqueue(self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
-        """Appends behind a running drain, unless the queue is full or the mutation would change nothing."""
-        indexes = self._indexes(names)
-        found = raw_args(args, kw)
-        mutation = Mutation(kind, indexes, names, found, source_of(e))
-        called = set(indexes)
-        exception = self._index[EXCEPTION]
-        with self._guard:
-            queue = self._queue
-            if not lets_in(self._queue_limit, len(queue), kind, exception in called, bool(self._ticks[exception] & 1)):
-                return CANCELED
-            if kind == REMOVE and not queue and not any(self._ticks[i] & 1 for i in indexes):
-                return EXECUTED
-            multi = any(self._rules.multi >> i & 1 for i in indexes)
-            if not found and not multi and is_duplicate(queue, kind, indexes):
-                return EXECUTED
-            self._issued += 1
-            mutation.queue_tick = self._issued
-            mutation.result = result = Result(Outcome.QUEUED, self._issued)
-            queue.append(mutation)
-            drains = not self._draining
-            self._draining = True
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
-        if not drains:
-            return result
-        # The drain has ended meanwhile (or an interrupt left it unfinished): this thread goes on with it.
-        try:
-            self._drain()
-        finally:
-            self._end_drain()
-        return EXECUTED if result.executed else CANCELED
-
-    def _check(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
-        if self._closing:
-            return CANCELED
-        names = called_names(states)
-        mutation = Mutation(kind, self._indexes(names), names, raw_args(args, kw), source_of(e), is_check=True)
-        mutation.result = result = Result(Outcome.QUEUED)
-        with self._guard:
-            drains = not self._draining
-            self._draining = True
-            self._queue.appendleft(mutation)
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
-        if not drains:
-            return result
-        try:
-            self._drain()
-        finally:
-            self._end_drain()
-        return EXECUTED if result.executed else CANCELED
-
-    def _prepend(self, mutation: Mutation) -> None:
-        """Puts a mutation to the front, from within the drain. It takes no queue tick."""
-        with self._guard:
-            self._queue.appendleft(mutation)
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
-
-    def _drain(self) -> None:
-        """Runs what waits, until nothing does. Only the thread that set `_draining` may call it."""
-        queue = self._queue
-        while queue and not self._closing:
-            with self._guard:
-                mutation = queue.popleft()
-            if mutation.queue_tick:
-                self._queue_tick = mutation.queue_tick
-            config = self._config
-            if mutation.is_auto:
-                plan = auto_plan(self._rules, config)
-            else:
-                key = mutation.called[0] if len(mutation.called) == 1 else mutation.called
-                plan = config.plans[mutation.kind_id].get(key) or self._new_plan(mutation.kind_id, key)
-            outcome = self._carry_out(Transition.of(self, plan, mutation))
-            if mutation.result is not None:
-                mutation.result._settle(outcome)
-
-    def _end_drain(self) -> None:
-        """Gives the drain up. What other threads have queued in the last moment is run first."""
-        while True:
-            self._tx = None
-            with self._guard:
-                if not self._queue or self._closing:
-                    self._draining = False
-                    break
-            self._drain()
-        if self._subs is not None:
-            self._subs.queue_ended()
-        for tracer in self._tracers:
-            self._guarded(tracer.queue_end, self)
-        if self._closing and not self._disposed:
-            self._dispose_now()
-
-    def _add_plain_error(self, mutation: Mutation) -> None:
-        """An error whose detailed state was rejected by relations is added without it."""
-        exception = self._index.get(EXCEPTION)
-        if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
-            return
-        logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
-        self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
-
-    # Coroutine handlers
-
-    def _start_task(self, event: Event, step: Step, call: Call) -> None:
-        """Starts an async handler as a task that lives as long as its state's activation, or as the machine."""
-        try:
-            loop = self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            if self._loop is None or self._loop.is_closed():
-                raise HandlerError(
-                    f"{step.name} is `async def` and needs an event loop: make the mutation from a running loop"
-                ) from None
-            loop = self._loop
-        lasting = step.kind == "State" and not self._rules.multi >> step.state & 1
-        scope = self.scope(self._names[step.state]) if lasting else self._root_scope()  # type: ignore[arg-type]
-
-        async def body() -> None:
-            try:
-                await call.function(event)
-            except asyncio.CancelledError:
-                if not scope.expired:
-                    raise
-            except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
-                self.add_err(error, e=event)
-
-        def start() -> None:
-            scope.create_task(body(), name=f"{self._id}.{step.name}")
-
-        if asyncio._get_running_loop() is loop:
-            start()
-        else:
-            loop.call_soon_threadsafe(start)
-
-    # For View
-
-    def _active_names(self) -> tuple[str, ...]:
-        return self._config.names
-
-    def _is_draining(self) -> bool:
-        return self._draining
-
-    def _finished_queue_tick(self) -> int:
-        return self._finished
-
-    def _observer_failed(self, error: Exception) -> None:
-        self._log_error("an observer raised", error)
-        self._err = error
-        if not self._closing:
-            self._mutate(ADD, EXCEPTION, {ErrorArgs.key: ErrorArgs(err=error)}, None, {})
-
-    def _log_error(self, what: str, error: BaseException) -> None:
-        logger.error("%s: %s: %r", self._id, what, error)
 
 
 def resolver_of(relations: Relations) -> Resolver:
@@ -508,8 +368,3 @@ def resolver_of(relations: Relations) -> Resolver:
     if relations not in found:
         raise SchemaError(f"relations must be 'recorded', 'strict' or a resolver, got {relations!r}")
     return found[relations]
-
-
-def source_of(e: Source) -> MutationSource | None:
-    """The trace of origin that an event stands for."""
-    return e.source if isinstance(e, Event) else e

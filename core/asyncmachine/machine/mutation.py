@@ -35,9 +35,21 @@ class Mutation:
 
     `queue_tick` is the serial number of an appended mutation, 0 for one that went to the front of the queue (auto
     mutations, dry runs, errors raised by handlers). `result` is what a queued call returned.
+    `depth` counts the handlers that led to it, one caused by the other; 0 for a mutation from outside.
     """
 
-    __slots__ = ("args", "called", "indexes", "is_auto", "is_check", "kind_id", "queue_tick", "result", "source")
+    __slots__ = (
+        "args",
+        "called",
+        "depth",
+        "indexes",
+        "is_auto",
+        "is_check",
+        "kind_id",
+        "queue_tick",
+        "result",
+        "source",
+    )
 
     def __init__(
         self,
@@ -58,6 +70,7 @@ class Mutation:
         self.is_auto = is_auto
         self.is_check = is_check
         self.queue_tick = 0
+        self.depth = 0
         self.result: Result | None = None
 
     @property

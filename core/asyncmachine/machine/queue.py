@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
+from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.mutation import ADD, REMOVE, SET, Mutation
 
+Position = Literal["any", "first", "last"]
+"""Which part of the queue a question is about."""
 
-def is_duplicate(queue: Sequence[Mutation], kind: int, called: Iterable[int]) -> bool:
+
+class Queued(NamedTuple):
+    """A mutation that waits: its place in the queue, counted from 0, and its queue tick (0 without one)."""
+
+    place: int
+    tick: int
+
+
+def is_duplicate(queue: Sequence[Mutation | Evaluation[Any]], kind: int, called: Iterable[int]) -> bool:
     """True if the same mutation without arguments already waits and nothing queued behind it undoes it."""
     wanted = set(called)
     for at in range(len(queue) - 1, -1, -1):
         waiting = queue[at]
-        if waiting.is_check:
+        if isinstance(waiting, Evaluation) or waiting.is_check:
             continue
         if waiting.kind_id == kind and not waiting.args and set(waiting.indexes) == wanted:
             return True
@@ -37,3 +49,30 @@ def lets_in(limit: int, waiting: int, kind: int, about_exception: bool, exceptio
     if not about_exception:
         return False
     return (kind == ADD and not exception_active) or (kind == REMOVE and exception_active)
+
+
+def find_queued(
+    queue: Sequence[Mutation],
+    kind: int,
+    called: set[int],
+    without_args: bool,
+    strict: bool,
+    min_tick: int,
+    is_check: bool,
+    position: Position,
+) -> Queued | None:
+    """The first mutation that fits; see `Machine.is_queued`."""
+    last = len(queue) - 1
+    for at, waiting in enumerate(queue):
+        fits = (
+            waiting.kind_id == kind
+            and waiting.is_check == is_check
+            and called <= set(waiting.indexes)
+            and not (strict and len(waiting.indexes) != len(called))
+            and not (without_args and waiting.args)
+            and (not min_tick or waiting.queue_tick >= min_tick)
+            and (position == "any" or at == (0 if position == "first" else last))
+        )
+        if fits:
+            return Queued(at, waiting.queue_tick)
+    return None

@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from asyncmachine.machine.args import ErrorArgs
+from asyncmachine.machine.errors import HandlerDeadline
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.handlers import Step
 from asyncmachine.machine.mutation import ADD, Mutation
@@ -40,7 +41,10 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
     machine = tx.machine
     tx.accepted = False
     tx.broken = True
+    machine._busy = None
     machine._err = error
+    if isinstance(error, HandlerDeadline):
+        machine._start_backoff(machine.handler_backoff)
     if machine._index[EXCEPTION] in tx.plan.called:
         # An error handler that fails must not call itself again.
         machine._log_error(f"{step.name} raised while an error was handled", error)

@@ -14,6 +14,7 @@ A dry run stops after the second phase. In an auto transition a veto of an Auto 
 from __future__ import annotations
 
 from secrets import token_hex
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import HandlerError
@@ -25,6 +26,8 @@ from asyncmachine.machine.recovery import failed, take_back
 from asyncmachine.machine.result import Outcome
 from asyncmachine.machine.rules import mask_of
 from asyncmachine.machine.subscriptions import Subscriptions
+from asyncmachine.machine.tasks import start_task
+from asyncmachine.machine.watchdog import overrun
 
 if TYPE_CHECKING:
     from asyncmachine.machine.machine import Machine
@@ -176,6 +179,7 @@ def run(tx: Transition) -> Outcome:
                 queue_auto(machine)
     except BaseException:
         tx.accepted = False
+        machine._busy = None
         raise
     finally:
         tx.completed = True
@@ -222,7 +226,7 @@ def asks(tx: Transition, step: Step) -> bool:
     """Calls the handlers of one name. False if one vetoes, or raises (then `tx.broken`)."""
     for call in step.calls:
         try:
-            verdict = invoke(tx, step, call)
+            verdict = traced(tx, step, call) if tx.machine._tracers else invoke(tx, step, call)
             if verdict is not None and not isinstance(verdict, bool):
                 raise HandlerError(
                     f"{step.name} returned {type(verdict).__name__}: a negotiation handler returns False to veto, "
@@ -254,7 +258,10 @@ def finish(tx: Transition, steps: tuple[Step, ...]) -> tuple[int, ...]:
     for step in with_awaited(tx, steps) if awaited else steps:
         for call in step.calls:
             try:
-                invoke(tx, step, call)
+                if machine._tracers:
+                    traced(tx, step, call)
+                else:
+                    invoke(tx, step, call)
             except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
                 failed(tx, step, error)
                 return take_back(tx, step)
@@ -275,19 +282,35 @@ def with_awaited(tx: Transition, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return (*ends, *entering, *(step for step in steps if step.kind not in ("End", "State")))
 
 
-def invoke(tx: Transition, step: Step, call: Call) -> Any:
-    """Calls one handler, or starts its task if it is a coroutine function."""
+def invoke(tx: Transition, step: Step, call: Call) -> object:
+    """Calls one handler and measures it, or starts its task if it is a coroutine function.
+
+    Raises what the handler raises, and `HandlerTimeout` if it took too long.
+    """
     machine = tx.machine
     event = Event(step.name, step.about, tx)
-    tracers = machine._tracers
-    if not tracers:
-        return machine._start_task(event, step, call) if call.is_async else call.function(event)
-    for tracer in tracers:
+    if call.is_async:
+        start_task(machine, event, step, call)
+        return None
+    started = perf_counter()
+    machine._busy = (started, step.name, machine._drainer)
+    verdict: object = call.function(event)
+    machine._busy = None
+    lasted = perf_counter() - started
+    if lasted > machine.handler_timeout:
+        raise overrun(step.name, call.binding, lasted, machine.handler_timeout, machine.handler_deadline)
+    return verdict
+
+
+def traced(tx: Transition, step: Step, call: Call) -> object:
+    """Calls one handler between the tracers' hooks."""
+    machine = tx.machine
+    for tracer in machine._tracers:
         machine._guarded(tracer.handler_start, tx, call.binding, step.name)
     try:
-        return machine._start_task(event, step, call) if call.is_async else call.function(event)
+        return invoke(tx, step, call)
     finally:
-        for tracer in tracers:
+        for tracer in machine._tracers:
             machine._guarded(tracer.handler_end, tx, call.binding, step.name)
 
 

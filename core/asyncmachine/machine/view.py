@@ -40,6 +40,27 @@ class View(Generic[N]):
 
     is_local = False
 
+    __slots__ = (
+        "__weakref__",
+        "_disposed",
+        "_err",
+        "_id",
+        "_index",
+        "_machine_tick",
+        "_names",
+        "_on_dispose",
+        "_parent_id",
+        "_queue_tick",
+        "_root",
+        "_schema",
+        "_scopes",
+        "_subs",
+        "_table",
+        "_tags",
+        "_ticks",
+        "_tracers",
+    )
+
     def __init__(self, id: str, schema: Schema, *, tags: Iterable[str] = (), parent_id: str = "") -> None:
         self._id = id or token_hex(8)
         self._schema = schema

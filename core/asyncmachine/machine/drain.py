@@ -1,0 +1,389 @@
+"""The drain: the loop that takes mutations from the queue and carries them out, one after another.
+
+Whoever makes a mutation while nobody drains becomes the drainer: it runs its own mutation and then all that was queued
+meanwhile, by handlers or by other threads, before its call returns. Everybody else appends and gets *queued*. A lock
+guards only the hand-over (the flag, the queue and its numbers); transitions run outside of it, so a handler may call
+anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from time import monotonic
+from typing import Any, TypeVar
+
+from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
+from asyncmachine.machine.endless import YIELD_EVERY, ChainWatch, EndlessChain
+from asyncmachine.machine.errors import HandlerError
+from asyncmachine.machine.evaluation import Evaluation
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.mutation import ADD, REMOVE, Mutation, MutationSource, called_names
+from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
+from asyncmachine.machine.queue import is_duplicate, lets_in
+from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
+from asyncmachine.machine.rules import Rules
+from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.transition import Transition, run
+from asyncmachine.machine.view import N, View
+
+Source = Event | MutationSource | None
+"""What a mutation can be traced to."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger("asyncmachine")
+
+
+class Drain(View[N]):
+    """The part of a machine that changes its ticks."""
+
+    __slots__ = (
+        "_backoff_until",
+        "_closing",
+        "_config",
+        "_depth",
+        "_drainer",
+        "_draining",
+        "_finished",
+        "_guard",
+        "_issued",
+        "_parked",
+        "_queue",
+        "_queue_limit",
+        "_refuses",
+        "_rules",
+        "_tx",
+    )
+
+    def __init__(self, id: str, rules: Rules, *, tags: Iterable[str], parent_id: str, queue_limit: int) -> None:
+        super().__init__(id, rules.schema, tags=tags, parent_id=parent_id)
+        self._rules = rules
+        self._config = configuration(rules, ())
+        self._queue: deque[Mutation | Evaluation[Any]] = deque()
+        self._queue_limit = queue_limit
+        self._guard = threading.Lock()
+        self._draining = False
+        # The last queue tick given out, and the last one whose mutation has finished.
+        self._issued = 1
+        self._finished = 1
+        self._closing = False
+        # Whether mutations are canceled: for good while disposing, until `_backoff_until` after a missed deadline.
+        self._refuses = False
+        self._backoff_until = 0.0
+        # The thread that drains, how deep its mutation is in a chain of handlers, whether it lets the loop run.
+        self._drainer = 0
+        self._depth = 0
+        self._parked = False
+        self._tx: Transition | None = None
+
+    def _mutate(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
+        if self._refuses and self._is_refusing():
+            return CANCELED
+        key = states if states.__class__ is str else called_names(states)
+        guard = self._guard
+        guard.acquire()
+        if self._draining or self._queue:
+            guard.release()
+            return self._enqueue(kind, called_names(key), args, e, kw)
+        # Claimed: from here to _end_drain this thread is the one that changes states.
+        self._draining = True
+        plan = self._config.plans[kind].get(key)
+        if plan is not None:
+            self._issued = tick = self._issued + 1
+            guard.release()
+        else:
+            guard.release()
+            try:
+                plan = self._new_plan(kind, key)
+            except BaseException:
+                self._end_drain()
+                raise
+            with guard:
+                self._issued = tick = self._issued + 1
+        try:
+            self._queue_tick = tick
+            if self._table is None and not self._tracers and (self._subs is None or self._subs.only_states()):
+                outcome = self._run_quietly(plan)
+            else:
+                found = {} if args is None and not kw else raw_args(args, kw)
+                tx = Transition(self, plan, found, source_of(e), tick)
+                for tracer in self._tracers:
+                    self._guarded(tracer.mutation_queued, self, tx.mutation)
+                outcome = self._carry_out(tx)
+            if self._queue:
+                self._drain()
+        finally:
+            self._end_drain()
+        return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
+
+    def _is_refusing(self) -> bool:
+        """True from the start of disposal on, and for a while after a handler missed its deadline."""
+        if not self._closing and monotonic() >= self._backoff_until:
+            self._refuses = False
+        return self._refuses
+
+    def _start_backoff(self, seconds: float) -> None:
+        self._backoff_until = monotonic() + seconds
+        self._refuses = True
+
+    def _new_plan(self, kind: int, key: str | Iterable[str]) -> Plan:
+        names = called_names(key)
+        return plan_for(self._rules, self._config, kind, self._indexes(names), key)
+
+    def _run_quietly(self, plan: Plan) -> Outcome:
+        """A transition that nobody observes: no handlers, no tracers, at most waits for states."""
+        if not plan.accepted:
+            self._finished = self._queue_tick
+            return Outcome.CANCELED
+        touched = plan.touched
+        if touched:
+            self._advance(plan, touched)
+            due = plan.leads_to
+            if due.auto_called and not plan.quiet:
+                auto = auto_plan(self._rules, due)
+                if auto.accepted:
+                    self._advance(auto.settled, auto.settled.touched)
+        self._finished = self._queue_tick
+        return Outcome.EXECUTED if plan.met else Outcome.CANCELED
+
+    def _advance(self, plan: Plan, touched: tuple[int, ...]) -> None:
+        ticks = self._ticks
+        for i in plan.rises:
+            ticks[i] += 1
+        for i in plan.again:
+            ticks[i] += 2
+        self._config = plan.leads_to
+        if self._scopes:
+            self._end_scopes(touched)
+        if self._subs is not None:
+            self._subs.changed(ticks, touched)
+
+    def _carry_out(self, tx: Transition) -> Outcome:
+        """Runs a transition in full and tells those who wait for its end."""
+        self._drainer = get_ident()
+        outcome = run(tx)
+        if tx.queue_tick:
+            self._finished = tx.queue_tick
+            if self._subs is not None:
+                self._subs.queue_ticked(tx.queue_tick)
+        if not tx.plan.accepted and ErrorArgs.key in tx.args:
+            self._add_plain_error(tx.mutation)
+        return outcome
+
+    def _enqueue(self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
+        """Appends behind a running drain, unless the queue is full or the mutation would change nothing."""
+        indexes = self._indexes(names)
+        found = raw_args(args, kw)
+        mutation = Mutation(kind, indexes, names, found, source_of(e))
+        called = set(indexes)
+        exception = self._index[EXCEPTION]
+        with self._guard:
+            queue = self._queue
+            if not lets_in(self._queue_limit, len(queue), kind, exception in called, bool(self._ticks[exception] & 1)):
+                return CANCELED
+            if kind == REMOVE and not queue and not any(self._ticks[i] & 1 for i in indexes):
+                return EXECUTED
+            multi = any(self._rules.multi >> i & 1 for i in indexes)
+            if not found and not multi and is_duplicate(queue, kind, indexes):
+                return EXECUTED
+            self._issued += 1
+            mutation.queue_tick = self._issued
+            mutation.depth = self._next_depth()
+            mutation.result = result = Result(Outcome.QUEUED, self._issued)
+            queue.append(mutation)
+            drains = self._claim()
+        for tracer in self._tracers:
+            self._guarded(tracer.mutation_queued, self, mutation)
+        # Usually not: only if the drain has ended since, or an interrupt has left it unfinished.
+        return self._drained(result) if drains else result
+
+    def _check(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
+        names = called_names(states)
+        return self._put_first(
+            Mutation(kind, self._indexes(names), names, raw_args(args, kw), source_of(e), is_check=True)
+        )
+
+    def _put_first(self, mutation: Mutation) -> Result:
+        """Puts a mutation from outside to the front of the queue, and drains if nobody does."""
+        if self._refuses and self._is_refusing():
+            return CANCELED
+        mutation.result = result = Result(Outcome.QUEUED)
+        with self._guard:
+            mutation.depth = self._next_depth()
+            self._queue.appendleft(mutation)
+            drains = self._claim()
+        for tracer in self._tracers:
+            self._guarded(tracer.mutation_queued, self, mutation)
+        return self._drained(result) if drains else result
+
+    def _prepend(self, mutation: Mutation) -> None:
+        """Puts a mutation to the front, from within the drain. It takes no queue tick."""
+        mutation.depth = self._depth + 1
+        with self._guard:
+            self._queue.appendleft(mutation)
+        for tracer in self._tracers:
+            self._guarded(tracer.mutation_queued, self, mutation)
+
+    def _evaluate(self, function: Callable[[], T]) -> Evaluation[T]:
+        """Queues a function before all that waits; it has run on return if this thread drains."""
+        if self._draining and self._drainer == get_ident() and not self._parked:
+            raise HandlerError("an evaluation inside of a handler would wait for itself: call the function directly")
+        item = Evaluation(function)
+        if self._closing:
+            item.withdraw()
+            return item
+        with self._guard:
+            self._queue.appendleft(item)
+            drains = self._claim()
+        if drains:
+            self._drainer = get_ident()
+            self._drained(CANCELED)
+        return item
+
+    def _next_depth(self) -> int:
+        return self._depth + 1 if self._draining and self._drainer == get_ident() else 0
+
+    def _claim(self) -> bool:
+        """Makes this thread the drainer if there is none. Only while the guard is held."""
+        drains, self._draining = not self._draining, True
+        return drains
+
+    def _drained(self, result: Result) -> Result:
+        try:
+            self._drain()
+        finally:
+            self._end_drain()
+        return result if result.queued else EXECUTED if result.executed else CANCELED
+
+    def _drain(self) -> None:
+        """Runs what waits, until nothing does. Only the thread that has claimed the drain may call it."""
+        queue = self._queue
+        watch: ChainWatch | None = None
+        ran = 0
+        while queue and not self._closing:
+            with self._guard:
+                item = queue.popleft()
+            if isinstance(item, Evaluation):
+                item.run()
+                continue
+            if item.depth:
+                watch = watch or ChainWatch()
+                endless = watch.endless(self._config, item, has_loop=asyncio._get_running_loop() is not None)
+                if endless is not None:
+                    self._break_chain(item, endless)
+                    continue
+            self._run_queued(item)
+            ran += 1
+            if ran >= YIELD_EVERY and queue and self._park():
+                return
+
+    def _run_queued(self, mutation: Mutation) -> None:
+        if mutation.queue_tick:
+            self._queue_tick = mutation.queue_tick
+        self._depth = mutation.depth
+        config = self._config
+        if mutation.is_auto:
+            plan = auto_plan(self._rules, config)
+        else:
+            key = mutation.called[0] if len(mutation.called) == 1 else mutation.called
+            plan = config.plans[mutation.kind_id].get(key) or self._new_plan(mutation.kind_id, key)
+        try:
+            outcome = self._carry_out(Transition.of(self, plan, mutation))
+        finally:
+            self._depth = 0
+        if mutation.result is not None:
+            mutation.result._settle(outcome)
+
+    def _park(self) -> bool:
+        """Lets the event loop run before the drain goes on; False if there is none."""
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            return False
+        self._parked = True
+        loop.call_soon(self._resume)
+        return True
+
+    def _resume(self) -> None:
+        self._parked = False
+        self._drained(CANCELED)
+
+    def _break_chain(self, mutation: Mutation, error: EndlessChain) -> None:
+        """Drops what an endless chain has queued and adds the error; mutations from outside stay."""
+        with self._guard:
+            dropped = [m for m in self._queue if isinstance(m, Mutation) and m.depth]
+            for item in dropped:
+                self._queue.remove(item)
+        for item in (mutation, *dropped):
+            if item.result is not None:
+                item.result._settle(Outcome.CANCELED)
+        self._err = error
+        exception = self._index[EXCEPTION]
+        args = {ErrorArgs.key: ErrorArgs(err=error, called=mutation.called, before=self._config.names)}
+        self._depth = -1
+        self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), args))
+        self._depth = 0
+
+    def _end_drain(self) -> None:
+        """Gives the drain up. What other threads have queued in the last moment is run first."""
+        while not self._parked:
+            self._tx = None
+            with self._guard:
+                if not self._queue or self._closing:
+                    self._draining = False
+                    break
+            self._drain()
+        else:
+            return
+        if self._subs is not None:
+            self._subs.queue_ended()
+        for tracer in self._tracers:
+            self._guarded(tracer.queue_end, self)
+        if self._closing and not self._disposed:
+            self._dispose_now()
+
+    def _add_plain_error(self, mutation: Mutation) -> None:
+        """An error whose detailed state was rejected by relations is added without it."""
+        exception = self._index.get(EXCEPTION)
+        if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
+            return
+        logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
+        self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
+
+    def _dispose_now(self) -> None:
+        for item in self._queue:
+            if isinstance(item, Evaluation):
+                item.withdraw()
+            elif item.result is not None:
+                item.result._settle(Outcome.CANCELED)
+        self._queue.clear()
+        self._dispose_view()
+
+    # For View
+
+    def _active_names(self) -> tuple[str, ...]:
+        return self._config.names
+
+    def _is_draining(self) -> bool:
+        return self._draining
+
+    def _finished_queue_tick(self) -> int:
+        return self._finished
+
+    def _observer_failed(self, error: Exception) -> None:
+        self._log_error("an observer raised", error)
+        self._err = error
+        if not self._closing:
+            self._mutate(ADD, EXCEPTION, {ErrorArgs.key: ErrorArgs(err=error)}, None, {})
+
+    def _log_error(self, what: str, error: BaseException) -> None:
+        logger.error("%s: %s: %r", self._id, what, error)
+
+
+def source_of(e: Source) -> MutationSource | None:
+    """The trace of origin that an event stands for."""
+    return e.source if isinstance(e, Event) else e

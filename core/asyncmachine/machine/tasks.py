@@ -1,0 +1,47 @@
+"""Coroutine handlers: `async def FooState` becomes a task that lives as long as this activation of Foo."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from asyncmachine.machine.errors import HandlerError
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.event import Event
+    from asyncmachine.machine.handlers import Call, Step
+    from asyncmachine.machine.machine import Machine
+
+
+def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> None:
+    """Starts the task on the running loop, or on the machine's loop if another thread drains.
+
+    The `State` handler of a Multi state, `End` handlers and `AnyState` have no activation to live in: their tasks live
+    as long as the machine. An error of the task is added to the machine, traced to the event. Raises `HandlerError` if
+    there is no loop.
+    """
+    running = asyncio._get_running_loop()
+    if running is not None:
+        machine._loop = running
+    loop = machine._loop
+    if loop is None or loop.is_closed():
+        raise HandlerError(f"{step.name} is `async def` and needs an event loop: make the mutation from a running loop")
+    lasting = step.kind == "State" and not machine._rules.multi >> step.state & 1
+    scope = machine.scope(step.about) if lasting else machine._root_scope()
+
+    async def body() -> None:
+        try:
+            await call.function(event)
+        except asyncio.CancelledError:
+            if not scope.expired:
+                raise
+        except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+            machine.add_err(error, e=event)
+
+    def start() -> None:
+        scope.create_task(body(), name=f"{machine.id}.{step.name}")
+
+    if running is loop:
+        start()
+    else:
+        loop.call_soon_threadsafe(start)
