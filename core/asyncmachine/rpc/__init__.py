@@ -1,0 +1,81 @@
+"""aRPC: a machine elsewhere, as if it were here.
+
+::
+
+    server = rpc.Server(source)                          # exposes a machine
+    await server.serve(transport)                        # to whoever is at the other end
+
+    client = rpc.Client(dial, schema=Download)           # mirrors it
+    client.start()
+    await client.when_ready()
+    await client.netmach.add("Downloading")              # runs at the source, and shows here
+
+Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
+travels), `connection` (a session on a transport), then the shells: `server` with `served`, `client` with `connecting`
+and `consuming`, and `netmach`, the mirror. Transports are in `transport`.
+"""
+
+from asyncmachine.rpc import states
+from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.client import Client
+from asyncmachine.rpc.errors import (
+    CallRefused,
+    CallTimedOut,
+    Code,
+    DeliveryFailed,
+    HandshakeFailed,
+    Misuse,
+    NotConnected,
+    Overloaded,
+    PeerFault,
+    PeerSilent,
+    Rejected,
+    RemoteError,
+    RpcError,
+    TickRange,
+    TooLarge,
+    UnknownOutcome,
+    Unsendable,
+)
+from asyncmachine.rpc.grants import Grants
+from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
+from asyncmachine.rpc.server import Server
+from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
+from asyncmachine.rpc.timing import Timing
+from asyncmachine.rpc.transport import MAX_FRAME, Dial, Peer, Transport, TransportClosed
+
+__all__ = [
+    "MAX_FRAME",
+    "Backoff",
+    "CallRefused",
+    "CallTimedOut",
+    "Client",
+    "Code",
+    "Consumer",
+    "DeliveryFailed",
+    "Dial",
+    "Grants",
+    "HandshakeFailed",
+    "Misuse",
+    "NetworkMachine",
+    "NotConnected",
+    "Overloaded",
+    "Peer",
+    "PeerFault",
+    "PeerSilent",
+    "Rejected",
+    "RemoteError",
+    "RpcError",
+    "Server",
+    "ServerPayload",
+    "SourceRestarted",
+    "StateSource",
+    "TickRange",
+    "Timing",
+    "TooLarge",
+    "Transport",
+    "TransportClosed",
+    "UnknownOutcome",
+    "Unsendable",
+    "states",
+]

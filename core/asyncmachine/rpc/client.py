@@ -1,0 +1,280 @@
+"""The client: connects to a server, keeps the mirror of its source, and comes back after a drop.
+
+The life of the connection is in `connecting`, the mirror in `netmach`, payloads are in `consuming`. Here is what ties
+them together: events of the session become states, clocks and results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from secrets import token_hex
+from typing import Any, Final
+
+from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.mutation import Kind, MutationSource
+from asyncmachine.machine.relations import RECORDED
+from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.machine.rules import rules_of
+from asyncmachine.machine.schema import Schema, State, StatesMeta
+from asyncmachine.machine.view import View
+from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.connecting import Connecting
+from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.consuming import Consuming
+from asyncmachine.rpc.errors import CallRefused, Code, HandshakeFailed, NotConnected, Rejected, RpcError
+from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.session import Session
+from asyncmachine.rpc.states import ClientStates
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.timing import Timing, default_timing
+from asyncmachine.rpc.transport import Dial, Transport
+from asyncmachine.rpc.values import pack_args
+from asyncmachine.rpc.watched import is_watched
+
+DIAL_TIMEOUT: Final = 3.0
+"""Seconds for one attempt to connect."""
+
+
+class Client:
+    """Mirrors the source behind `dial` as `netmach`, which can be read, awaited and bound to from the beginning.
+
+    `schema` is the class of states (or the schema) of the source; without one it is asked for. `consumer` is the
+    machine that takes payloads. What the connection does shows in `machine`. Methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        schema: type[Any] | Mapping[str, State] | None = None,
+        id: str = "",
+        consumer: Machine[Any] | None = None,
+        parent: View[Any] | None = None,
+        *,
+        token: str = "",
+        reconnect: bool = True,
+        dial_timeout: float = DIAL_TIMEOUT,
+        timing: Timing | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        if consumer is not None and not consumer.has("ServerPayload"):
+            raise SchemaError(
+                f"consumer {consumer.id!r} has no ServerPayload: let its states inherit from rpc.Consumer"
+            )
+        suffix = id or token_hex(3)[:5]
+        self.token = token
+        self.grants: m.GrantList | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: dict[tuple[Session, int], Result] = {}
+        self._places: dict[str, int] = {}
+        self._resume: m.Resume | None = None
+        self._connecting = Connecting(
+            dial,
+            self._hello,
+            self._react,
+            timing=timing or default_timing(),
+            backoff=backoff or default_backoff(),
+            dial_timeout=dial_timeout,
+            reconnect=reconnect,
+        )
+        self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
+        self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop)
+        self._wants_schema = schema is None
+        self.netmach: NetworkMachine[Any] = NetworkMachine(
+            self,
+            _schema(schema),
+            id=f"rnm-{suffix}",
+            tags=("rpc-netmach",),
+            parent_id=parent.id if parent is not None else "",
+        )
+        self.machine.on_dispose(lambda _: self._disposed())
+
+    @classmethod
+    def over(
+        cls, transport: Transport, schema: type[Any] | Mapping[str, State] | None = None, **options: Any
+    ) -> Client:
+        """A client on a connection that is there already. It ends with it."""
+
+        async def dial() -> Transport:
+            return transport
+
+        return cls(dial, schema, reconnect=False, **options)
+
+    # Lifetime
+
+    def start(self) -> None:
+        """Begins to connect. Needs a running loop."""
+        self._loop = asyncio.get_running_loop()
+        self.machine.add(C.Start)
+
+    def when_ready(self) -> Wait:
+        """Met when the mirror follows its source."""
+        return self.machine.when(C.Ready)
+
+    def stop(self) -> Wait:
+        """Says goodbye and closes; await the returned wait for the end of the connection. It can be started again."""
+        if self.machine.any_(C.Connecting, C.Connected):
+            self.machine.add(C.Disconnecting)
+        self.machine.remove(C.Start)
+        stopped, task = Wait(), self._connecting.task
+
+        def left() -> None:
+            if task is None or task.done():
+                stopped._end()
+            else:
+                task.add_done_callback(lambda _: stopped._end())
+
+        self.machine.when_not(C.Start, C.Connecting, C.Connected, C.Disconnecting).then(left)
+        return stopped
+
+    async def run(self) -> None:
+        """Starts, and returns once it has ended: stopped, given up, or without the connection it cannot dial again."""
+        self.start()
+        try:
+            await self.machine.when_not(C.Start)
+        finally:
+            await self.stop()
+
+    def retry_now(self) -> None:
+        """Ends the pause before the next attempt: the network is back, or the page is visible again."""
+        self._connecting.nudge()
+
+    # The mirror's calls
+
+    def call(
+        self, kind: Kind, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None
+    ) -> Result:
+        """Sends a mutation to the source. Raises `Unsendable`; whatever goes wrong later fails the result."""
+        packed = pack_args(args)
+        event = None if source is None else m.Source(source.machine_id, source.tx_id, source.machine_time)
+
+        def send(connection: Connection) -> int:
+            try:
+                places = tuple([self._places[name] for name in states])
+            except KeyError as missing:
+                raise CallRefused(Code.NO_STATE, f"the source has no state {missing} for this client") from None
+            return connection.session.call(kind, places, packed, event, connection.now)
+
+        return self._ask(send, f"{kind} {' '.join(states)}")
+
+    def sync(self) -> Result:
+        """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
+        return self._ask(lambda connection: connection.session.sync(connection.now), "sync")
+
+    def handler_failed(self, error: Exception) -> None:
+        """A handler of the mirror raised: the source is told."""
+        self.netmach.add_err(error)
+
+    def _ask(self, send: Callable[[Connection], int], what: str) -> Result:
+        result = Result.make_pending()
+        self._in_loop(self._send, result, send, what)
+        return result
+
+    def _send(self, result: Result, send: Callable[[Connection], int], what: str) -> None:
+        connection = self._connecting.ready
+        try:
+            if connection is None:
+                raise NotConnected(f"not connected to the source: {what} was not sent")
+            self._calls[connection.session, send(connection)] = result
+        except RpcError as error:
+            # Later, so that the caller has had its chance to await the result.
+            asyncio.get_running_loop().call_soon(self._fail, result, error)
+        else:
+            connection.flush()
+
+    def _fail(self, result: Result | None, error: RpcError) -> None:
+        if result is not None:
+            watched = is_watched(result)
+            result._fail(error)
+            if not watched:
+                self.machine.add_err(error)
+
+    # Events of the session
+
+    def _hello(self) -> m.Hello:
+        known = b"" if self._wants_schema and self._resume is None else bytes.fromhex(self.netmach.schema.hash)
+        return m.Hello(
+            m.MAGIC,
+            (m.VERSION, m.VERSION),
+            self.machine.id,
+            self.token,
+            m.Sync(self._wants_schema, known),
+            self._resume,
+        )
+
+    def _react(self, connection: Connection, event: e.Event) -> None:
+        match event:
+            case e.Replied():
+                result = self._calls.pop((connection.session, event.id), None)
+                if result is not None:
+                    result._settle(Outcome.EXECUTED if event.executed else Outcome.CANCELED)
+            case e.CallFailed():
+                self._fail(self._calls.pop((connection.session, event.id), None), event.error)
+            case _ if connection is not self._connecting.connection:
+                pass  # one that was left already, and is only ending
+            case e.ClockChanged():
+                self.netmach._show(event.clock)
+            case e.PayloadReceived():
+                self._consuming.take(event.payload)
+            case e.WelcomeReceived():
+                self._welcomed(connection, event)
+            case e.RejectReceived():
+                self._rejected(event)
+            case e.ByeReceived() if not event.reconnect:
+                self.machine.remove(C.Start)
+            case e.SessionFailed():
+                self.machine.add_err(event.error)
+
+    def _welcomed(self, connection: Connection, event: e.WelcomeReceived) -> None:
+        welcome, mirror = event.welcome, self.netmach
+        names = mirror.names if welcome.names is None else welcome.names
+        if len(names) != len(welcome.time) or len(set(names)) != len(names):
+            raise HandshakeFailed(f"the source has {len(welcome.time)} states, the names given are {len(set(names))}")
+        try:
+            schema = Schema(welcome.schema or {})
+        except SchemaError as error:
+            raise HandshakeFailed(f"the schema of {welcome.source} cannot be read: {error}") from error
+        restarted = self._resume is not None and self._resume.epoch != welcome.epoch
+        self._places = {name: i for i, name in enumerate(names)}
+        self._resume = m.Resume(welcome.session, welcome.epoch, welcome.seq)
+        self.grants = welcome.grants
+        mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
+        mirror._install(names, schema)
+        mirror._show(event.clock, restarted=restarted)
+        connection.session.ready(connection.now)
+        self.machine.add(C.HandshakeDone)
+
+    def _rejected(self, event: e.RejectReceived) -> None:
+        self.machine.add_err(Rejected(event.code, event.message, event.retry_after))
+        if event.retry_after is None:
+            self.machine.add(C.ConnRetryFailed)
+        else:
+            self._connecting.pause = event.retry_after
+
+    def _in_loop(self, function: Callable[..., None], *args: object) -> None:
+        if self._loop is None:
+            raise NotConnected(f"{self.machine.id} has not been started: call start() first")
+        if asyncio._get_running_loop() is self._loop:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _disposed(self) -> None:
+        connection = self._connecting.connection
+        if connection is not None:
+            connection.session.bye()
+            connection.close()
+        self.netmach.dispose()
+
+
+def _schema(given: type[Any] | Mapping[str, State] | None) -> Schema:
+    """The schema as machines have it: cleaned, and so with the same hash as the source's."""
+    if isinstance(given, StatesMeta):
+        schema = given.schema
+    else:
+        schema = given if isinstance(given, Schema) else Schema(dict(given or {}))  # type: ignore[arg-type]
+    return rules_of(schema, RECORDED).schema

@@ -1,0 +1,165 @@
+"""The clock of a machine on its way to its mirrors: differences, a checksum, and both ends of the sequence.
+
+A sender keeps what its peer was told last and sends only what changed since, numbered. A receiver applies a change only
+if its number is the next one and the checksum fits afterwards. Whatever else happens (a gap, a wrong sum) makes it *out
+of step*: it then takes no more changes until it has been sent everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from operator import mul
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from asyncmachine.rpc.errors import PeerFault
+
+TICK_MAX = 2**64 - 1
+"""The largest tick that the wire can carry."""
+
+_STEP = 2654435761
+_QUEUE_KEY = 0x85EBCA6B
+_MACHINE_KEY = 0xC2B2AE35
+_MASK = 0xFFFFFFFF
+
+
+class Clock(Struct, frozen=True):
+    """All that can be observed of a machine: a tick for each state of the session, and the two counters."""
+
+    ticks: tuple[int, ...]
+    queue_tick: int = 0
+    machine_tick: int = 0
+
+
+class Change(NamedTuple):
+    """What the next clock message says. `changes` is a flat list of index and difference."""
+
+    seq: int
+    queue: int
+    machine: int
+    changes: tuple[int, ...]
+    hash: int
+
+
+class Verdict(Enum):
+    """What became of a clock message."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    OUT_OF_STEP = "out of step"
+
+
+class _Keys:
+    """Factors of the checksum by state index: `2654435761 * (2i + 1) mod 2**32`, made as they are needed."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, ...] = ()
+
+    def first(self, count: int) -> Sequence[int]:
+        if count > len(self._known):
+            self._known = tuple(_STEP * (2 * i + 1) & _MASK for i in range(max(count, 64)))
+        return self._known
+
+
+_keys = _Keys()
+
+
+def checksum(clock: Clock) -> int:
+    """32 bits over all ticks and counters. Swapped ticks give another sum."""
+    # The table may be longer than the ticks: `map` ends with the shorter one.
+    ticks: int = sum(map(mul, clock.ticks, _keys.first(len(clock.ticks))))
+    return (ticks + clock.queue_tick * _QUEUE_KEY + clock.machine_tick * _MACHINE_KEY) & _MASK
+
+
+def moved_checksum(hash: int, change: Change) -> int:
+    """The sum after a change, made from the sum before it."""
+    keys = _keys.first(max(change.changes[::2], default=-1) + 1)
+    ticks = sum(keys[i] * by for i, by in zip(change.changes[::2], change.changes[1::2], strict=True))
+    return (hash + ticks + change.queue * _QUEUE_KEY + change.machine * _MACHINE_KEY) & _MASK
+
+
+def differences(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...]:
+    """Index and difference of each tick that changed, as one flat list."""
+    flat: list[int] = []
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        if new != old:
+            flat += (i, new - old)
+    return tuple(flat)
+
+
+def advanced(clock: Clock, queue: int, machine: int, changes: Sequence[int]) -> Clock:
+    """The clock after a change. Raises `PeerFault` for what cannot be one; nothing is changed then."""
+    if len(changes) % 2:
+        raise PeerFault("clock changes come in pairs of index and difference")
+    ticks = list(clock.ticks)
+    for at in range(0, len(changes), 2):
+        index = changes[at]
+        if index >= len(ticks):
+            raise PeerFault(f"clock change of state {index}, the session has {len(ticks)}")
+        ticks[index] += changes[at + 1]
+        if ticks[index] > TICK_MAX:
+            raise PeerFault(f"tick of state {index} beyond 2**64-1")
+    return Clock(tuple(ticks), clock.queue_tick + queue, clock.machine_tick + machine)
+
+
+class ClockSender:
+    """The source's end. `last` is what the peer knows once it has read everything that was sent."""
+
+    __slots__ = ("_hash", "last", "seq")
+
+    def __init__(self, first: Clock, seq: int = 0) -> None:
+        self.last = first
+        self.seq = seq
+        self._hash = checksum(first)
+
+    def change(self, now: Clock) -> Change | None:
+        """What to send to bring the peer from `last` to `now`. None if a number went down: send `whole` then."""
+        last = self.last
+        changes = differences(last.ticks, now.ticks)
+        queue, machine = now.queue_tick - last.queue_tick, now.machine_tick - last.machine_tick
+        if queue < 0 or machine < 0 or min(changes[1::2], default=0) < 0:
+            return None
+        change = Change(self.seq + 1, queue, machine, changes, 0)
+        return change._replace(hash=moved_checksum(self._hash, change))
+
+    def sent(self, now: Clock, seq: int, hash: int) -> None:
+        """Notes that the peer has been sent this."""
+        self.last, self.seq, self._hash = now, seq, hash
+
+
+class ClockReceiver:
+    """The mirror's end. `clock` is always one that the source had, as far as the messages tell."""
+
+    __slots__ = ("clock", "in_step", "seq")
+
+    def __init__(self, first: Clock, seq: int = 0) -> None:
+        self.clock = first
+        self.seq = seq
+        self.in_step = True
+
+    def apply(self, change: Change) -> Verdict:
+        """Takes a change if it is the next one. Raises `PeerFault` for an impossible one, and changes nothing then."""
+        if change.seq <= self.seq:
+            return Verdict.DUPLICATE
+        if not self.in_step:
+            return Verdict.OUT_OF_STEP
+        if change.seq == self.seq + 1:
+            clock = advanced(self.clock, change.queue, change.machine, change.changes)
+            if checksum(clock) == change.hash:
+                self.clock, self.seq = clock, change.seq
+                return Verdict.APPLIED
+        self.in_step = False
+        return Verdict.OUT_OF_STEP
+
+    def replace(self, clock: Clock, seq: int, hash: int) -> Verdict:
+        """Takes a whole clock, unless it is older than what is here. Raises `PeerFault` if it contradicts itself."""
+        if seq <= self.seq:
+            return Verdict.DUPLICATE
+        if len(clock.ticks) != len(self.clock.ticks):
+            raise PeerFault(f"a full clock of {len(clock.ticks)} states, the session has {len(self.clock.ticks)}")
+        if checksum(clock) != hash:
+            raise PeerFault("a full clock whose checksum does not fit")
+        self.clock, self.seq, self.in_step = clock, seq, True
+        return Verdict.APPLIED

@@ -1,0 +1,69 @@
+"""Frames and messages: bytes to records and back. One frame is one message; the transport keeps frames apart."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import astuple
+
+from asyncmachine.rpc.errors import Code, PeerFault, TickRange, TooLarge, Unsendable
+from asyncmachine.rpc.messages import AnyMessage, ClockPush, Full, Message, Result, Welcome
+from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.values import encode_value, unpack_ext
+
+_decoder: Final = msgspec.msgpack.Decoder[Any](AnyMessage, ext_hook=unpack_ext)
+_CLOCKS: Final = (Welcome, Result, ClockPush, Full)
+
+
+def encode(message: Message, limit: int = MAX_FRAME) -> bytes:
+    """The frame of a message.
+
+    Raises `Unsendable` for values msgpack cannot hold, `TickRange` for ticks beyond 2**64-1, and `TooLarge` for a frame
+    of more than `limit` bytes.
+    """
+    tag, required, defaults = _shape(type(message))
+    fields = (tag, *astuple(message))
+    end = len(fields)
+    # `is`, or equal and of the same kind: 0, False and 0.0 are equal but not the same on the wire.
+    while end > required and _same(fields[end - 1], defaults[end - 1 - required]):
+        end -= 1
+    try:
+        frame = encode_value(fields[:end] if end < len(fields) else fields)
+    except Unsendable as error:
+        if isinstance(error.__cause__, OverflowError) and isinstance(message, _CLOCKS):
+            raise TickRange("a tick is beyond 2**64-1, the largest number of the wire") from error
+        raise
+    if len(frame) > limit:
+        raise TooLarge(f"{type(message).__name__} takes {len(frame)} bytes, the limit of a frame is {limit}")
+    return frame
+
+
+def decode(frame: bytes, limit: int = MAX_FRAME) -> AnyMessage:
+    """The message of a frame. Raises `PeerFault` for everything that is not one.
+
+    What it costs is bounded by the length of the frame, whatever lengths the frame itself claims.
+    """
+    if len(frame) > limit:
+        raise PeerFault(f"a frame of {len(frame)} bytes is over the limit of {limit}", Code.TOO_LARGE)
+    try:
+        message: AnyMessage = _decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError) as error:
+        raise PeerFault(f"not a message: {error}") from error
+    except RecursionError:
+        raise PeerFault("not a message: nested too deep") from None
+    return message
+
+
+@cache
+def _shape(kind: type[Message]) -> tuple[int, int, tuple[Any, ...]]:
+    """Tag, number of leading items that are always sent (tag included), and the defaults of the others."""
+    defaults = kind.__struct_defaults__
+    tag = kind.__struct_config__.tag
+    assert isinstance(tag, int)
+    return tag, 1 + len(kind.__struct_fields__) - len(defaults), defaults
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and value == default)

@@ -1,0 +1,170 @@
+"""The life of a client's connection, as the handlers of its machine.
+
+::
+
+    Start ─▶ Connecting ─▶ Connected, Handshaking ─▶ HandshakeDone, Ready
+                ▲                  │ drop
+                └── RetryingConn ◀─┴─ Disconnected
+
+Each state's handler does that state's work, so `Connecting`, `Disconnecting` and `Disconnected` may be added by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from asyncmachine.machine.args import ErrorArgs
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.wait import Wait, wait_any
+from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.events import Event as SessionEvent
+from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.messages import Hello
+from asyncmachine.rpc.session import Session
+from asyncmachine.rpc.timing import Timing
+from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed
+
+GOODBYE_TIMEOUT = 5.0
+"""Seconds that Disconnecting may take."""
+
+
+class Connecting:
+    """Handlers of `ClientStates`. `connection` is the current one; its session may not be ready yet."""
+
+    def __init__(
+        self,
+        dial: Dial,
+        hello: Callable[[], Hello],
+        react: Callable[[Connection, SessionEvent], None],
+        *,
+        timing: Timing,
+        backoff: Backoff,
+        dial_timeout: float,
+        reconnect: bool,
+    ) -> None:
+        self.connection: Connection | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.pause = 0.0
+        self._dial = dial
+        self._hello = hello
+        self._react = react
+        self._timing = timing
+        self._backoff = backoff
+        self._dial_timeout = dial_timeout
+        self._reconnect = reconnect
+        self._transport: Transport | None = None
+        self._attempt = 0
+        self._lost_at = 0.0
+        self._nudge = Wait()
+
+    @property
+    def ready(self) -> Connection | None:
+        """The connection if calls may be made on it."""
+        found = self.connection
+        return found if found is not None and found.session.phase is Phase.READY else None
+
+    def nudge(self) -> None:
+        """Ends the pause between two attempts."""
+        self._nudge._end()
+
+    def StartState(self, e: Event) -> None:
+        self._attempt, self.pause = 0, 0.0
+
+    async def ConnectingState(self, e: Event) -> None:
+        try:
+            async with asyncio.timeout(self._dial_timeout):
+                self._transport = transport = await self._dial()
+        except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
+            e.machine.add_err(_dial_failure(error, self._dial_timeout), e=e)
+            return
+        if e.add("Connected").canceled:
+            self._transport = None
+            await transport.close(GOING_AWAY)
+
+    def ConnectedState(self, e: Event) -> None:
+        transport, self._transport = self._transport, None
+        if transport is None:
+            e.add("Disconnected")
+            return
+        session = Session(Role.CLIENT, asyncio.get_running_loop().time(), self._timing)
+        session.hello(self._hello())
+        self.connection = connection = Connection(session, transport, self._react)
+        name = f"{e.machine.id}.connection"
+        self.task = asyncio.get_running_loop().create_task(self._carry(connection, e), name=name)
+
+    def ConnectedEnd(self, e: Event) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.session.bye()
+            connection.close(GOING_AWAY, "the client leaves")
+
+    def HandshakeDoneState(self, e: Event) -> None:
+        self._attempt, self.pause = 0, 0.0
+
+    async def DisconnectingState(self, e: Event) -> None:
+        if self.task is not None:
+            await asyncio.wait([self.task], timeout=GOODBYE_TIMEOUT)
+        e.add("Disconnected")
+
+    def DisconnectedState(self, e: Event) -> None:
+        if "Start" not in e.machine:
+            return
+        if not self._reconnect:
+            e.remove("Start")
+        elif "Disconnecting" not in e.tx.active_before:
+            e.add("RetryingConn")
+
+    async def RetryingConnState(self, e: Event) -> None:
+        """Tries until it is connected, which removes this state and ends the loop, or until the back-off gives up."""
+        loop = asyncio.get_running_loop()
+        if self._attempt == 0:
+            self._lost_at = loop.time()
+        while True:
+            delay = self._backoff.delay(self._attempt, loop.time() - self._lost_at)
+            if delay is None:
+                e.add("ConnRetryFailed")
+                return
+            self._attempt += 1
+            await self._wait(max(delay, self.pause))
+            e.add("Connecting")
+            await wait_any(e.machine.when_not("Connecting"), e.machine.when_not("Start"))
+
+    def ConnRetryFailedState(self, e: Event) -> None:
+        self._attempt = 0
+
+    def ExceptionEnter(self, e: Event) -> bool:
+        """A client that has left takes no notice of its connection's end."""
+        error = e.args_or_none(ErrorArgs)
+        leaving = "Disconnecting" in e.machine or "Start" not in e.machine
+        return not (leaving and error is not None and getattr(error.err, "state", "") == "ErrNetwork")
+
+    def ExceptionState(self, e: Event) -> None:
+        e.remove("Exception")
+
+    def ServerPayloadState(self, e: Event) -> None:
+        e.remove("ServerPayload")
+
+    async def _carry(self, connection: Connection, e: Event) -> None:
+        await connection.run()
+        if self.connection is connection:
+            self.connection = None
+            e.machine.add("Disconnected")
+
+    async def _wait(self, seconds: float) -> None:
+        self._nudge = nudge = Wait()
+        try:
+            async with asyncio.timeout(seconds):
+                await nudge
+        except TimeoutError:
+            pass
+
+
+def _dial_failure(error: Exception, timeout: float) -> TransportClosed:
+    if isinstance(error, TransportClosed):
+        return error
+    text = f"no connection within {timeout:g} s" if isinstance(error, TimeoutError) else f"cannot connect: {error!r}"
+    failure = TransportClosed(reason=text)
+    failure.__cause__ = error
+    return failure

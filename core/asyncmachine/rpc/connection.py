@@ -1,0 +1,164 @@
+"""A session on a transport: the loop that carries frames, events and deadlines between the two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from asyncmachine.rpc.errors import CLOSE_CODES, Code, PeerFault
+from asyncmachine.rpc.events import Event, SessionFailed
+from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.session import Session
+from asyncmachine.rpc.transport import NORMAL, Transport, TransportClosed
+
+GOODBYE_TIMEOUT: Final = 3.0
+"""Seconds for the last frames to leave before the transport is closed anyway."""
+
+BACKLOG: Final = 256
+"""Frames waiting to be sent above which no more is read from a peer that does not read itself."""
+
+React = Callable[["Connection", Event], None]
+
+
+class Connection:
+    """Runs one session until its transport ends.
+
+    `react(connection, event)` is called for each event, in order; what it raises ends the connection and comes back to
+    it as `SessionFailed`. `drained()` is called when everything has been sent. To send something, use the session and
+    then `flush`.
+    """
+
+    __slots__ = (
+        "_backlog", "_closer", "_closing", "_drained", "_loop", "_on_drained", "_react", "_timer", "_writer", "session",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self, session: Session, transport: Transport, react: React, drained: Callable[[], None] | None = None
+    ) -> None:
+        self.session = session
+        self.transport = transport
+        self._react = react
+        self._on_drained = drained
+        self._loop = asyncio.get_running_loop()
+        self._backlog: deque[bytes] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._closing: tuple[int, str] | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def now(self) -> float:
+        """The loop's time, which the session goes by."""
+        return self._loop.time()
+
+    @property
+    def congested(self) -> bool:
+        """True while something waits to be sent."""
+        return self._writer is not None
+
+    async def run(self) -> TransportClosed:
+        """Carries frames until the transport ends, and returns how. The transport is closed in any case."""
+        self.flush()
+        try:
+            while True:
+                frame = await self.transport.recv()
+                self._take(self.session.receive(frame, self._loop.time()))
+                if len(self._backlog) > BACKLOG:
+                    await self._until_drained()
+        except TransportClosed as end:
+            return end
+        except Exception as error:  # noqa: BLE001 (told to the shell, whose own code it may come from)
+            self._failed(error)
+            return TransportClosed(*(self._closing or (NORMAL, "")))
+        finally:
+            await self._shut()
+
+    def flush(self) -> None:
+        """Sends what the session has put out, and notes its next deadline."""
+        self._backlog.extend(self.session.outgoing())
+        if self._writer is None and self._backlog:
+            self._writer = self._loop.create_task(self._write())
+        self._arm()
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Ends the connection once everything is sent, or after 3 s; `run` then returns. The first call counts."""
+        if self._closing is None:
+            self.flush()
+            self._closing = (code, reason)
+            self._closer = self._loop.create_task(self._close(code, reason))
+
+    # Inside
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, SessionFailed):
+                self.close(CLOSE_CODES[Code.DEADLINE], f"{Code.DEADLINE}: {event.error}")
+            self._react(self, event)
+        if self.session.phase is Phase.ENDED:
+            self.close()
+        else:
+            self.flush()
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, PeerFault):
+            self.close(error.close, f"{error.code}: {error}")
+        else:
+            self.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
+        self._react(self, SessionFailed(error))
+
+    async def _write(self) -> None:
+        """Sends until nothing is left. An idle connection has no writer."""
+        try:
+            while self._backlog:
+                await self.transport.send(self._backlog.popleft())
+        except TransportClosed:
+            self._backlog.clear()
+        finally:
+            self._writer = None
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+        if self._on_drained is not None and self._closing is None:
+            self._on_drained()
+
+    async def _until_drained(self) -> None:
+        self._drained = self._loop.create_future()
+        await self._drained
+        self._drained = None
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=GOODBYE_TIMEOUT)
+        await self.transport.close(code, reason)
+
+    async def _shut(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            self.close()
+            assert self._closer is not None
+            await self._closer
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+            for event in self.session.end():
+                self._react(self, event)
+
+    def _arm(self) -> None:
+        """One timer for the session's deadlines. One that is early is left alone: it looks again when it fires."""
+        due = self.session.deadline
+        if due is None or (self._timer is not None and self._timer.when() <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self._take(self.session.tick(self._loop.time()))
+        except Exception as error:  # noqa: BLE001 (as in `run`)
+            self._failed(error)

@@ -1,0 +1,111 @@
+"""Payloads until their fate is known: kept and sent again on the server's side, taken once on the client's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.rpc.errors import DeliveryFailed, TooLarge
+from asyncmachine.rpc.watched import is_watched
+
+MAX_KEPT: Final = 1024
+"""Payloads that may wait for their acknowledgement."""
+
+MAX_KEPT_BYTES: Final = 64 << 20
+"""Bytes that they may take together."""
+
+REMEMBERED: Final = 1024
+"""Tokens a client remembers, to know a second copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One payload. `destination` is the only client that may have it, empty for any."""
+
+    token: bytes
+    name: str
+    frame: bytes
+    destination: str
+    result: Result
+
+
+class Outbox:
+    """The server's payloads without an acknowledgement, in the order they were given."""
+
+    __slots__ = ("_bytes", "_kept")
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Kept] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, token: bytes, name: str, frame: bytes, destination: str = "") -> Kept:
+        """Keeps a payload until it is settled. Raises `TooLarge` when there is no room for it."""
+        if len(self._kept) >= MAX_KEPT or self._bytes + len(frame) > MAX_KEPT_BYTES:
+            raise TooLarge(
+                f"{len(self._kept)} payloads ({self._bytes} bytes) wait for their acknowledgement; "
+                f"the limits are {MAX_KEPT} and {MAX_KEPT_BYTES} bytes: await some of them first"
+            )
+        kept = self._kept[token] = Kept(token, name, frame, destination, Result.make_pending())
+        self._bytes += len(frame)
+        return kept
+
+    def of(self, client: str) -> Iterator[Kept]:
+        """What is to be sent to this client once it is ready."""
+        return (kept for kept in self.all() if kept.destination in ("", client))
+
+    def all(self) -> tuple[Kept, ...]:
+        """Everything that waits."""
+        return tuple(self._kept.values())
+
+    def settle(self, token: bytes, error: DeliveryFailed | None = None) -> bool:
+        """Forgets a payload that was consumed or has failed, and tells its result. True for a failure nobody awaits."""
+        kept = self._kept.pop(token, None)
+        if kept is None:
+            return False
+        self._bytes -= len(kept.frame)
+        if error is None:
+            kept.result._settle(Outcome.EXECUTED)
+            return False
+        unheard = not is_watched(kept.result)
+        kept.result._fail(error)
+        return unheard
+
+
+class Known(Enum):
+    """What a client knows of a payload's token."""
+
+    NEW = "new"
+    PENDING = "pending"
+    CONSUMED = "consumed"
+
+
+class Inbox:
+    """The client's memory of the last payloads, over all its sessions with one server."""
+
+    __slots__ = ("_tokens",)
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[bytes, Known] = OrderedDict()
+
+    def receive(self, token: bytes) -> Known:
+        """Notes the arrival. Only a payload that is new goes to the consumer."""
+        known = self._tokens.get(token, Known.NEW)
+        self._tokens[token] = Known.PENDING if known is Known.NEW else known
+        self._tokens.move_to_end(token)
+        while len(self._tokens) > REMEMBERED:
+            self._tokens.popitem(last=False)
+        return known
+
+    def settle(self, token: bytes, *, consumed: bool) -> None:
+        """Notes what the consumer did. A refused payload is forgotten: the server does not send it again."""
+        if consumed:
+            self._tokens[token] = Known.CONSUMED
+        else:
+            self._tokens.pop(token, None)

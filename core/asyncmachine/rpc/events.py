@@ -1,0 +1,106 @@
+"""What a session tells its shell, in the order it happened: one record for each thing to do."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.errors import RpcError
+from asyncmachine.rpc.messages import Hello, Payload, Source, Welcome
+
+MutationKind = Literal["add", "remove", "set"]
+
+
+class Event(Struct, frozen=True):
+    """Base of all events."""
+
+
+class HelloReceived(Event, frozen=True):
+    """Server: a client introduces itself. Answer with `welcome` or `reject`."""
+
+    hello: Hello
+
+
+class WelcomeReceived(Event, frozen=True):
+    """Client: the server took us in. Install the names and the clock, then send `ready`."""
+
+    welcome: Welcome
+    clock: Clock
+
+
+class RejectReceived(Event, frozen=True):
+    """Client: the server refused us, and closes. Without `retry_after` (seconds) it would do so again."""
+
+    code: str
+    message: str
+    retry_after: float | None
+
+
+class Established(Event, frozen=True):
+    """Server: the client has applied the welcome. Calls may come and pushes may go from now on."""
+
+
+class MutationRequested(Event, frozen=True):
+    """Server: run a mutation of the states at these positions, then answer with `reply` or `refuse`."""
+
+    id: int
+    kind: MutationKind
+    states: tuple[int, ...]
+    args: dict[str | int, Any] | None
+    source: Source | None
+
+
+class SyncRequested(Event, frozen=True):
+    """Server: answer with `full`."""
+
+    id: int
+
+
+class PayloadSettled(Event, frozen=True):
+    """Server: the client has consumed a payload, or refuses it for good with `code` and `message`."""
+
+    token: bytes
+    accepted: bool
+    code: str = ""
+    message: str = ""
+
+
+class ClockChanged(Event, frozen=True):
+    """Client: the source's clock as the messages so far tell it. Show it before anything that follows."""
+
+    clock: Clock
+
+
+class Replied(Event, frozen=True):
+    """Client: a mutation ran to its end."""
+
+    id: int
+    executed: bool
+
+
+class CallFailed(Event, frozen=True):
+    """Client: a call has no outcome. The error says what is known."""
+
+    id: int
+    error: RpcError
+
+
+class PayloadReceived(Event, frozen=True):
+    """Client: data for the consumer. Answer with `ack` or `nack` once its fate is known."""
+
+    payload: Payload
+
+
+class ByeReceived(Event, frozen=True):
+    """The peer leaves on purpose. Without `reconnect` it does not want to be called again."""
+
+    reason: str
+    reconnect: bool
+
+
+class SessionFailed(Event, frozen=True):
+    """It cannot go on: the peer is silent, does not finish the handshake, or says so. Close the transport."""
+
+    error: Exception

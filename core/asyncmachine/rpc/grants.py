@@ -1,0 +1,58 @@
+"""What a peer may do with a source: one record, asked on every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Protocol
+
+from asyncmachine.rpc.transport import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """Patterns (`*` and `?`, case counts) of states that may be mutated and read, and of payloads that are sent."""
+
+    mutate: tuple[str, ...] = ("*",)
+    read: tuple[str, ...] = ("*",)
+    payload: tuple[str, ...] = ("*",)
+
+    def mutates(self, states: Iterable[str]) -> bool:
+        """Whether all of these states may be called in a mutation."""
+        return all(_matches(self.mutate, name) for name in states)
+
+    def reads(self, state: str) -> bool:
+        """Whether the state is shown."""
+        return _matches(self.read, state)
+
+    def receives(self, payload: str) -> bool:
+        """Whether payloads of this name are sent."""
+        return _matches(self.payload, payload)
+
+    def readable(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The states that are shown, in their order."""
+        return tuple(filter(self.reads, names))
+
+
+EVERYTHING = Grants()
+"""No restriction."""
+
+
+class Allow(Protocol):
+    """Decides about a new client. None refuses it. `token` is what the client sent, empty without one."""
+
+    def __call__(self, id: str, token: str, peer: Peer) -> Grants | None: ...
+
+
+def decide(allow: Callable[[str, str, Peer], Grants | None] | None, id: str, token: str, peer: Peer) -> Grants | None:
+    """The grants of a client: what `allow` says, else what came with the connection, else everything."""
+    if allow is not None:
+        return allow(id, token, peer)
+    return peer.grants if isinstance(peer.grants, Grants) else EVERYTHING
+
+
+@lru_cache(maxsize=4096)
+def _matches(patterns: tuple[str, ...], name: str) -> bool:
+    return any(pattern == "*" or fnmatchcase(name, pattern) for pattern in patterns)

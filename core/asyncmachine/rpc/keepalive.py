@@ -1,0 +1,60 @@
+"""Whether the peer is still there. Pure: the caller knows the time."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from asyncmachine.rpc.timing import Timing
+
+
+class Due(Enum):
+    """What has to be done about silence."""
+
+    NOTHING = "nothing"
+    PING = "ping"
+    GONE = "gone"
+
+
+class Keepalive:
+    """After `silence` seconds without a frame a PING is due; after `dead` seconds in all the peer is gone.
+
+    The rest of the time counts from the PING: a process that slept, or a page with throttled timers, asks first.
+    """
+
+    __slots__ = ("_timing", "asked_at", "heard_at", "pings", "rtt")
+
+    def __init__(self, now: float, timing: Timing) -> None:
+        self._timing = timing
+        self.heard_at = now
+        self.asked_at: float | None = None
+        self.pings = 0
+        self.rtt: float | None = None
+
+    def heard(self, now: float) -> None:
+        """Notes a frame, of whatever kind."""
+        self.heard_at = now
+        self.asked_at = None
+
+    def asked(self, now: float) -> int:
+        """Notes that a PING goes out. Returns its number."""
+        self.asked_at = now
+        self.pings += 1
+        return self.pings
+
+    def answered(self, nonce: int, now: float) -> None:
+        """Notes the PONG, before `heard`: an answer to the last PING tells the round trip time."""
+        if nonce == self.pings and self.asked_at is not None:
+            self.rtt = now - self.asked_at
+
+    @property
+    def deadline(self) -> float:
+        """When to look again."""
+        if self.asked_at is None:
+            return self.heard_at + self._timing.silence
+        return self.asked_at + self._timing.dead - self._timing.silence
+
+    def due(self, now: float) -> Due:
+        """What has to be done now."""
+        if now < self.deadline:
+            return Due.NOTHING
+        return Due.PING if self.asked_at is None else Due.GONE

@@ -1,0 +1,254 @@
+"""Every message of aRPC v1, one record each.
+
+On the wire a message is an array: its kind (the `tag` below), then its fields in this order. Fields at the end that
+have their default are left out, and fields this version does not know are skipped, so a later version may append some.
+
+States are numbers: their position in the session's list of names, which WELCOME fixes for both directions. Clock
+changes are one flat list ``index, difference, index, difference …``. Queue and machine ticks travel as differences
+too, but for WELCOME and FULL, which carry everything.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+VERSION = 1
+"""The version of the protocol that is spoken here."""
+
+MAGIC: Literal["amrpc"] = "amrpc"
+
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(max_length=255)]
+Id = Annotated[str, Meta(min_length=1, max_length=255)]
+Text = Annotated[str, Meta(max_length=4096)]
+Token = Annotated[bytes, Meta(min_length=1, max_length=64)]
+Digest = Annotated[bytes, Meta(max_length=8)]
+WireArgs = dict[str | int, Any]
+"""Plain values by name; typed records under small integers, since a record knows its own name."""
+
+
+class Message(Struct, frozen=True, array_like=True):
+    """Base of all messages."""
+
+
+class Sync(Struct, frozen=True, array_like=True):
+    """What the client knows of the schema and wants to have: `hash` is empty when it knows none."""
+
+    schema: bool = False
+    hash: Digest = b""
+
+
+class Resume(Struct, frozen=True, array_like=True):
+    """The session a client had before, and the last clock message it applied."""
+
+    session: Token
+    epoch: Count = 0
+    seq: Count = 0
+
+
+class Limits(Struct, frozen=True, array_like=True):
+    """What this side accepts: bytes in one frame, calls without an answer."""
+
+    frame: Count = 0
+    calls: Count = 0
+
+
+class Source(Struct, frozen=True, array_like=True):
+    """Where a mutation came from: the machine, its transition, its time sum."""
+
+    machine: Name
+    tx: Name
+    time: Count = 0
+
+
+class GrantList(Struct, frozen=True, array_like=True):
+    """What the client may do, as patterns of state names, and of payload names."""
+
+    mutate: list[Name]
+    read: list[Name]
+    payload: list[Name]
+
+
+class Hello(Message, frozen=True, tag=1):
+    """C→S, first. `versions` is the lowest and highest one spoken, `id` the client machine's."""
+
+    magic: Literal["amrpc"]
+    versions: tuple[Count, Count]
+    id: Id
+    token: Text = ""
+    sync: Sync = Sync()
+    resume: Resume | None = None
+    features: tuple[Name, ...] = ()
+    limits: Limits | None = None
+
+
+class Welcome(Message, frozen=True, tag=2):
+    """S→C, the answer: the session, and the whole clock as of `seq`.
+
+    `names` is None when the client's schema hash is the session's. `schema` is sent if it was asked for and unknown.
+    `epoch` is another number when the source is not the one of an earlier session.
+    """
+
+    version: Count
+    session: Token
+    epoch: Count
+    seq: Count
+    features: tuple[Name, ...]
+    limits: Limits | None
+    source: Id
+    names: tuple[Id, ...] | None
+    schema: dict[Id, dict[str, Any]] | None
+    hash: Digest
+    time: tuple[Count, ...]
+    queue_tick: Count
+    machine_tick: Count
+    grants: GrantList | None = None
+    resumed: bool = False
+
+
+class Reject(Message, frozen=True, tag=3):
+    """S→C, the answer to a HELLO that is refused. The server closes next. `retry_after` in seconds, None: never."""
+
+    code: Name
+    message: Text = ""
+    retry_after: float | None = None
+
+
+class Ready(Message, frozen=True, tag=4):
+    """C→S: WELCOME is applied. Only now may the server push, and the client call."""
+
+    session: Token
+
+
+class Ping(Message, frozen=True, tag=5):
+    """Either side, to be answered by PONG. `time` is the sender's own clock."""
+
+    nonce: Count
+    time: float = 0.0
+
+
+class Pong(Message, frozen=True, tag=6):
+    """The answer to PING, with its fields."""
+
+    nonce: Count
+    time: float = 0.0
+
+
+class Bye(Message, frozen=True, tag=7):
+    """Either side: the session ends on purpose. Nothing follows."""
+
+    reason: Text = ""
+    reconnect: bool = True
+
+
+class Add(Message, frozen=True, tag=16):
+    """C→S: activate states. Answered by RESULT or ERROR with its `id`, as all calls are."""
+
+    id: Count
+    states: tuple[Count, ...]
+    args: WireArgs | None = None
+    event: Source | None = None
+
+
+class Remove(Message, frozen=True, tag=17):
+    """C→S: deactivate states."""
+
+    id: Count
+    states: tuple[Count, ...]
+    args: WireArgs | None = None
+    event: Source | None = None
+
+
+class Set(Message, frozen=True, tag=18):
+    """C→S: activate these states and deactivate all others."""
+
+    id: Count
+    states: tuple[Count, ...]
+    args: WireArgs | None = None
+    event: Source | None = None
+
+
+class SyncRequest(Message, frozen=True, tag=20):
+    """C→S: send everything. Answered by FULL."""
+
+    id: Count
+
+
+class Result(Message, frozen=True, tag=48):
+    """S→C: the outcome of a mutation (0 executed, 1 canceled) and what changed in the clock. `seq` 0: nothing did."""
+
+    id: Count
+    result: Count = 0
+    seq: Count = 0
+    queue: Count = 0
+    machine: Count = 0
+    changes: tuple[Count, ...] = ()
+    hash: Count = 0
+
+
+class Error(Message, frozen=True, tag=49):
+    """S→C: a call failed, `id` 0: the session did. `state` is the error state it stands for."""
+
+    id: Count
+    code: Name
+    message: Text = ""
+    state: Name = ""
+    retryable: bool = False
+    details: dict[str, Any] | None = None
+
+
+class ClockPush(Message, frozen=True, tag=64):
+    """S→C: what changed in the clock."""
+
+    seq: Count
+    queue: Count
+    machine: Count
+    changes: tuple[Count, ...]
+    hash: Count
+
+
+class Full(Message, frozen=True, tag=66):
+    """S→C: the whole clock, as the answer to SYNC (`reply_to`), or unasked (0) when it went backwards."""
+
+    seq: Count
+    reply_to: Count
+    time: tuple[Count, ...]
+    queue_tick: Count
+    machine_tick: Count
+    hash: Count
+
+
+class Payload(Message, frozen=True, tag=80):
+    """S→C: data for the client's consumer. Sent again in later sessions until it is settled, with the same `token`."""
+
+    token: Token
+    name: Name
+    source: Name = ""
+    source_tx: Name = ""
+    destination: Name = ""
+    meta: dict[str, Any] | None = None
+    data: Any = None
+
+
+class PayloadAck(Message, frozen=True, tag=82):
+    """C→S: the payload is settled; `consumed`: the consumer's transition was accepted."""
+
+    token: Token
+    consumed: bool = True
+
+
+class PayloadNack(Message, frozen=True, tag=83):
+    """C→S: the payload is refused for good."""
+
+    token: Token
+    code: Name
+    message: Text = ""
+
+
+Mutation = Add | Remove | Set
+AnyMessage = (
+    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | SyncRequest
+    | Result | Error | ClockPush | Full | Payload | PayloadAck | PayloadNack
+)  # fmt: skip

@@ -1,0 +1,260 @@
+"""The network machine: a mirror of a machine elsewhere.
+
+Reads, waits and scopes are answered here and now, from the ticks that the source has sent. Mutations go to the source
+in the order of the calls and return a *pending* result at once; awaited, it tells the final outcome when the mirror
+shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
+from asyncmachine.machine.drain import Source, source_of
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Step
+from asyncmachine.machine.mutation import Kind, MutationSource, called_names
+from asyncmachine.machine.result import CANCELED, Result
+from asyncmachine.machine.schema import EXCEPTION, Schema, State
+from asyncmachine.machine.scope import Scope
+from asyncmachine.machine.transition import Transition
+from asyncmachine.machine.view import N, View
+from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.errors import Misuse, RpcError
+from asyncmachine.rpc.mirrored import MirrorTransition
+
+logger = logging.getLogger("asyncmachine.rpc")
+
+ERR_ON_CLIENT = "ErrOnClient"
+
+
+class SourceRestarted(RpcError):
+    """The source has begun anew, so the queue tick that was waited for means nothing any more."""
+
+    state = "ErrNetwork"
+
+
+class Caller(Protocol):
+    """Who carries mutations to the source."""
+
+    def call(
+        self, kind: Kind, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None
+    ) -> Result:
+        """Sends a mutation; the result is pending."""
+
+    def handler_failed(self, error: Exception) -> None:
+        """A handler or a tracer of the mirror raised."""
+
+
+class NetworkMachine(View[N]):
+    """A mirror. Made by a client, which keeps it up to date; while there is no connection it shows the last it knew.
+
+    Only final handlers can be bound (`FooState`, `FooEnd`, `AnyState`): they run here, when the mirror has changed.
+    """
+
+    def __init__(
+        self, caller: Caller, schema: Schema, *, id: str, tags: Iterable[str] = (), parent_id: str = ""
+    ) -> None:
+        super().__init__(id, schema, tags=tags, parent_id=parent_id)
+        self._caller = caller
+        self._tx: MirrorTransition | None = None
+        # Where each of the session's states is here; None when both orders are the same.
+        self._places: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<NetworkMachine {self._id} {self}>"
+
+    # Mutations
+
+    def add(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Activates states of the source. Raises `Unsendable` for arguments that would not arrive equal."""
+        return self._mutate("add", states, raw_args(args, kw), e)
+
+    def remove(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Deactivates states of the source."""
+        return self._mutate("remove", states, raw_args(args, kw), e)
+
+    def set(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Activates exactly these states of the source."""
+        return self._mutate("set", states, raw_args(args, kw), e)
+
+    def toggle(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Deactivates the states if all are active here, activates them otherwise."""
+        names = called_names(states)
+        kind: Kind = "remove" if all(name in self for name in names) else "add"
+        return self._mutate(kind, names, raw_args(args, kw), e)
+
+    def add_err(
+        self, err: BaseException, args: ArgsLike = None, /, *, state: N | None = None, e: Source = None
+    ) -> Result:
+        """Adds `Exception` to the source, with this error, `state` (or that of the error's class) and `ErrOnClient`.
+
+        The error object stays here; its class name and text travel.
+        """
+        if self._disposed or isinstance(err, asyncio.CancelledError):
+            return CANCELED
+        self._err = err
+        detail = getattr(err, "state", "") if state is None else state
+        wanted = (detail, ERR_ON_CLIENT, EXCEPTION)
+        names = tuple(dict.fromkeys(name for name in wanted if name in self._index))
+        return self._mutate("add", names, {**raw_args(args), ErrorArgs.key: ErrorArgs(err)}, e)
+
+    def _mutate(self, kind: Kind, states: str | Iterable[str], args: dict[str, Any], e: Source) -> Result:
+        if self._disposed:
+            return CANCELED
+        names = called_names(states)
+        self._indexes(names)
+        return self._caller.call(kind, names, args, source_of(e))
+
+    # Waits
+
+    def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
+        """Arguments are not mirrored. Raises `Misuse`."""
+        raise Misuse(f"when_args({name!r}): arguments do not travel to mirrors; let the source send a payload")
+
+    # The source's counters
+
+    @property
+    def queue_len(self) -> int:
+        """A mirror has no queue of its own: 0."""
+        return 0
+
+    @property
+    def transition(self) -> Transition | None:
+        """The update that is being shown, or the last one."""
+        return self._tx
+
+    # Lifetime
+
+    def dispose(self) -> None:
+        """Ends the mirror: waits end with `Disposed`. The source does not notice."""
+        if not self._disposed:
+            self._dispose_view()
+
+    # For the client
+
+    def _install(self, names: tuple[str, ...], states: Mapping[str, State]) -> None:
+        """Fits the session's list of names to the names here. States new here are appended; positions never move."""
+        fresh = [name for name in names if name not in self._index]
+        if fresh:
+            for name in fresh:
+                self._index[name] = len(self._index)
+            self._ticks += [0] * len(fresh)
+            self._names = (*self._names, *fresh)
+            self._schema = self._schema.merge({name: states.get(name) or State() for name in fresh})
+            if self._table is not None:
+                self._table._names = self._names
+        self._places = None if names == self._names else tuple(self._index[name] for name in names)
+
+    def _show(self, clock: Clock, *, restarted: bool = False) -> None:
+        """Shows a clock of the source: ticks, scopes, handlers, then waits, in this order.
+
+        `restarted` tells that the source is not the one that was shown before: waits for its queue ticks then fail.
+        """
+        if self._disposed:
+            return
+        before, after = self._ticks, self._placed(clock.ticks)
+        touched = tuple([i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new])
+        backwards = clock.queue_tick < self._queue_tick
+        if self._tracers or self._table is not None:
+            tx = self._tx = MirrorTransition(self, before, after)
+            for tracer in self._tracers:
+                self._guarded(tracer.transition_init, tx)
+            for tracer in self._tracers:
+                self._guarded(tracer.transition_start, tx)
+        else:
+            tx = None
+        self._ticks = list(after)
+        self._queue_tick, self._machine_tick = clock.queue_tick, clock.machine_tick
+        self._end_scopes(touched)
+        if tx is not None:
+            self._finish(tx)
+        self._resolve(touched)
+        if self._subs is not None:
+            if restarted or backwards:
+                self._flush_queue_waits()
+            self._subs.queue_ticked(clock.queue_tick)
+
+    def _placed(self, ticks: tuple[int, ...]) -> tuple[int, ...]:
+        if self._places is None:
+            return ticks
+        placed = [tick + (tick & 1) for tick in self._ticks]  # a state the session does not have is inactive
+        for place, tick in zip(self._places, ticks, strict=True):
+            placed[place] = tick
+        return tuple(placed)
+
+    def _finish(self, tx: MirrorTransition) -> None:
+        for tracer in self._tracers:
+            self._guarded(tracer.transition_finals, tx)
+        if self._table is not None and (tx.enters or tx.exits):
+            for name in tx.enters:
+                self._run(tx, Slot("State", self._index[name]))
+            for name in tx.exits:
+                self._run(tx, Slot("End", self._index[name]))
+            self._run(tx, Slot(ANY_STATE))
+        tx.completed = True
+        for tracer in self._tracers:
+            self._guarded(tracer.transition_end, tx)
+
+    def _run(self, tx: MirrorTransition, slot: Slot) -> None:
+        if self._table is not None:  # a handler may dispose the mirror
+            for step in self._table._step(slot):
+                self._invoke(tx, step)
+
+    def _invoke(self, tx: MirrorTransition, step: Step) -> None:
+        event = Event(step.name, self._names[step.state] if step.state >= 0 else ANY_STATE, tx)
+        for call in step.calls:
+            for tracer in self._tracers:
+                self._guarded(tracer.handler_start, tx, call.binding, step.name)
+            try:
+                if call.is_async:
+                    self._start_task(event, step, call)
+                else:
+                    call.function(event)
+            except Exception as error:  # noqa: BLE001 (the source is told)
+                self._handler_failed(error, tx)
+            for tracer in self._tracers:
+                self._guarded(tracer.handler_end, tx, call.binding, step.name)
+
+    def _start_task(self, event: Event, step: Step, call: Call) -> None:
+        scope = self.scope(self._names[step.state]) if step.kind == "State" else self._root_scope()  # type: ignore[arg-type]
+
+        async def body() -> None:
+            try:
+                await call.function(event)
+            except asyncio.CancelledError:
+                if not scope.expired:
+                    raise
+            except Exception as error:  # noqa: BLE001 (the source is told)
+                self._handler_failed(error)
+
+        scope.create_task(body(), name=f"{self._id}.{step.name}")
+
+    def _handler_failed(self, error: Exception, tx: MirrorTransition | None = None) -> None:
+        self._err = error
+        place = self._index.get(EXCEPTION)
+        if tx is not None and place is not None and tx.before[place] != tx.after[place]:
+            # Telling the source of an error that happened while its error was shown would go round for ever.
+            logger.error("%s: a handler raised while an error was shown: %r", self._id, error)
+        else:
+            self._caller.handler_failed(error)
+
+    def _observer_failed(self, error: Exception) -> None:
+        self._handler_failed(error)
+
+    def _flush_queue_waits(self) -> None:
+        assert self._subs is not None
+        for wait in tuple(self._subs.queue):
+            wait._end(lambda: SourceRestarted("the source has begun anew, and its queue with it"))
+
+    # For View
+
+    def _active_names(self) -> tuple[str, ...]:
+        return tuple([name for name, tick in zip(self._names, self._ticks, strict=True) if tick & 1])
+
+    def _bindable(self) -> Collection[str]:
+        return ("State", "End", "AnyState")

@@ -1,0 +1,81 @@
+"""Payloads on the server's side: kept until the client's consumer has taken them, and sent again after a reconnect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from secrets import token_bytes
+from typing import Any
+
+from asyncmachine.machine.mutation import MutationSource
+from asyncmachine.machine.result import Result
+from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.deliveries import Kept, Outbox
+from asyncmachine.rpc.errors import Code, DeliveryFailed
+from asyncmachine.rpc.events import PayloadSettled
+from asyncmachine.rpc.messages import Payload
+from asyncmachine.rpc.served import ServedClient
+from asyncmachine.rpc.values import pack, pack_data
+
+
+class Sending:
+    """Sends payloads over all sessions of one server. `client()` is the one that is connected, if any."""
+
+    __slots__ = ("_client", "_failed", "_in_loop", "_outbox")
+
+    def __init__(
+        self,
+        client: Callable[[], ServedClient | None],
+        in_loop: Callable[..., None],
+        failed: Callable[[DeliveryFailed], object],
+    ) -> None:
+        self._client = client
+        self._in_loop = in_loop
+        self._failed = failed
+        self._outbox = Outbox()
+
+    def send(
+        self, name: str, data: Any, origin: MutationSource | None, destination: str, meta: Mapping[str, Any] | None
+    ) -> Result:
+        """Keeps a payload and sends it if its client is there. Raises as `Server.send_payload` does."""
+        client = self._client()
+        if client is not None and destination not in ("", client.id):
+            raise DeliveryFailed(Code.REFUSED, f"the payload is for {destination!r}, connected is {client.id!r}")
+        payload = Payload(
+            token=token_bytes(8),
+            name=name,
+            source=origin.machine_id if origin else "",
+            source_tx=origin.tx_id if origin else "",
+            destination=destination,
+            meta=pack(dict(meta), "meta") if meta else None,
+            data=pack_data(data),
+        )
+        kept = self._outbox.keep(payload.token, name, encode(payload), destination)
+        self._in_loop(self._send, kept)
+        return kept.result
+
+    def resume(self, client: ServedClient) -> None:
+        """Sends a client that has become ready everything that waits for it."""
+        for kept in self._outbox.of(client.id):
+            self._send(kept)
+
+    def settled(self, event: PayloadSettled) -> None:
+        """The client has told what became of a payload."""
+        self._settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
+
+    def give_up(self, why: str) -> None:
+        """Fails everything that waits."""
+        for kept in self._outbox.all():
+            self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+
+    def _send(self, kept: Kept) -> None:
+        client = self._client()
+        if client is None or not client.ready or kept.destination not in ("", client.id) or kept.result.done():
+            return
+        if client.exposure.grants.receives(kept.name):
+            client.payload(kept.frame)
+        else:
+            self._settle(kept.token, DeliveryFailed(Code.FORBIDDEN, f"{client.id} may not receive {kept.name!r}"))
+
+    def _settle(self, token: bytes, error: DeliveryFailed | None) -> None:
+        if self._outbox.settle(token, error) and error is not None:
+            self._failed(error)

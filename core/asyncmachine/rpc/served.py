@@ -1,0 +1,217 @@
+"""One client of a server, from its welcome to its end: runs its mutations and pushes it what changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from asyncmachine.machine.args import ErrorArgs
+from asyncmachine.machine.errors import AmError, InvalidArgs
+from asyncmachine.machine.mutation import MutationSource
+from asyncmachine.machine.result import Result
+from asyncmachine.machine.view import View
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.calls import MAX_CALLS
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.debounce import Debounce
+from asyncmachine.rpc.errors import CLOSE_CODES, CallRefused, Code, Unsendable
+from asyncmachine.rpc.events import MutationRequested
+from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.values import unpack_args
+from asyncmachine.rpc.watcher import Watcher
+
+
+class ServedClient:
+    """A client that was let in. `ready` once it has applied the welcome; until then nothing is pushed to it."""
+
+    __slots__ = (
+        "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher", "exposure", "id",
+        "ready",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        source: Any,
+        connection: Connection,
+        id: str,
+        exposure: Exposure,
+        push_interval: float,
+        failed: Callable[[AmError], object],
+    ) -> None:
+        self.id = id
+        self.exposure = exposure
+        self.ready = False
+        self._source = source
+        self._connection = connection
+        self._debounce = Debounce(push_interval)
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._watcher = Watcher(source, f"rpc-{id}-{connection.session.id.hex()}", self._source_changed)
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """Where the client is."""
+        return self._connection
+
+    def welcome(self, hello: m.Hello, session: bytes, epoch: int) -> None:
+        """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire."""
+        seen, clock = self.exposure, self._clock()
+        known = hello.sync.hash == seen.digest
+        self._connection.session.welcome(
+            m.Welcome(
+                version=m.VERSION,
+                session=session,
+                epoch=epoch,
+                seq=0,
+                features=(),
+                limits=m.Limits(MAX_FRAME, MAX_CALLS),
+                source=self._source.id,
+                names=None if known else seen.names,
+                schema=seen.schema.to_dict() if hello.sync.schema and not known else None,
+                hash=seen.digest,
+                time=clock.ticks,
+                queue_tick=clock.queue_tick,
+                machine_tick=clock.machine_tick,
+                grants=seen.grant_list,
+            ),
+            self._loop.time(),
+        )
+        self._source.trace(self._watcher)
+
+    def established(self) -> None:
+        """The client is ready: what has changed since the welcome follows."""
+        self.ready = True
+        self._sending(self._connection.session.push, self._clock())
+        self._connection.flush()
+
+    def run(self, request: MutationRequested) -> None:
+        """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
+        try:
+            result = self._mutate(request)
+        except CallRefused as refused:
+            self._refuse(request.id, refused)
+        except AmError as error:
+            self._refuse(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+        else:
+            if result.done():
+                self._reply(request.id, result)
+            else:
+                result.then(partial(self._loop.call_soon_threadsafe, self._reply, request.id, result))
+
+    def sync(self, id: int) -> None:
+        """Sends the whole clock."""
+        self._sending(self._connection.session.full, self._clock(), id)
+        self._debounce.told()
+        self._connection.flush()
+
+    def payload(self, frame: bytes) -> None:
+        """Sends a payload."""
+        self._connection.session.payload(frame)
+        self._connection.flush()
+
+    def drained(self) -> None:
+        """The connection has room again: pushes that were held back are sent as one."""
+        if self.ready and self._debounce.deadline is not None:
+            self._push()
+
+    def close(self) -> None:
+        """Stops watching the source."""
+        self.ready = False
+        self._source.untrace(self._watcher.id)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Mutations
+
+    def _mutate(self, request: MutationRequested) -> Result:
+        names = self.exposure.names
+        if any(i >= len(names) for i in request.states):
+            raise CallRefused(Code.NO_STATE, f"no state has number {max(request.states)}, the session has {len(names)}")
+        called = tuple([names[i] for i in request.states])
+        # A Set touches the states it does not name as well.
+        if not self.exposure.grants.mutates(called if request.kind != "set" else self._source.names):
+            raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {', '.join(called)}")
+        try:
+            args = unpack_args(request.args)
+        except InvalidArgs as error:
+            raise CallRefused(Code.BAD_ARGS, str(error)) from error
+        event = request.source
+        source = None if event is None else MutationSource(event.machine, event.tx, event.time)
+        told = args.get(ErrorArgs.key)
+        if isinstance(told, ErrorArgs):
+            self._source._err = told.err  # as `add_err` does, which takes one detailed state only
+        found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
+        return found
+
+    def _reply(self, id: int, result: Result) -> None:
+        if not self.ready:
+            return
+        try:
+            executed = result.wait().executed
+        except AmError as error:  # the source is a mirror itself, and its own call failed
+            self._refuse(id, CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error)))
+            return
+        self._sending(self._connection.session.reply, id, executed, self._clock())
+        self._debounce.told()
+        self._connection.flush()
+
+    def _refuse(self, id: int, error: CallRefused) -> None:
+        self._connection.session.refuse(id, error)
+        self._connection.flush()
+
+    # Pushes
+
+    def _clock(self) -> Clock:
+        return self.exposure.clock(*self._watcher.latest)
+
+    def _source_changed(self) -> None:
+        """On the thread that drains the source: one push for all of a drain, and none if a reply tells it before."""
+        if self._scheduled or not self._debounce.interval:
+            return
+        self._scheduled = True
+        if asyncio._get_running_loop() is self._loop:
+            self._loop.call_soon(self._push)
+        else:
+            self._loop.call_soon_threadsafe(self._push)
+
+    def _push(self) -> None:
+        self._scheduled = False
+        if not self.ready or not self._debounce.interval:
+            return
+        clock, now = self._clock(), self._loop.time()
+        if not self._connection.session.differs(clock):
+            self._debounce.told()
+        elif not self._debounce.changed(now):
+            self._wake_at(self._debounce.deadline)
+        elif not self._connection.congested:
+            self._debounce.pushed(now)
+            self._sending(self._connection.session.push, clock)
+            self._connection.flush()
+
+    def _wake_at(self, due: float | None) -> None:
+        if due is not None and (self._timer is None or self._timer.cancelled() or self._timer.when() < due):
+            self._timer = self._loop.call_at(due, self._push)
+
+    def _sending(self, send: Callable[..., object], *args: object) -> None:
+        """A clock that does not fit on the wire ends the session: its mirror could not be right any more."""
+        try:
+            send(*args)
+        except Unsendable as error:
+            self._failed(error)
+            self._connection.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
+
+
+def check_source(source: View[Any]) -> str:
+    """Why a machine cannot be exposed, empty if it can."""
+    if source.handlers() and not source.has("ErrOnClient"):
+        return (
+            f"machine {source.id!r} has handlers, so clients may report errors to it: "
+            "let its states inherit from rpc.states.StateSource"
+        )
+    return ""

@@ -1,0 +1,105 @@
+"""Schemas of the machines that aRPC itself runs, and of those that are exposed or fed by it.
+
+A source inherits from `StateSource`, a machine that takes payloads from `Consumer`. `ServerStates` and `ClientStates`
+are what `server.machine` and `client.machine` have: watch them, pipe them, wait for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncmachine.machine.args import Args
+from asyncmachine.machine.schema import StatesDef, group, state
+from asyncmachine.states import Basic, Connected
+
+_HANDSHAKE = ("Handshaking", "HandshakeDone")
+_RPC = ("RpcStarting", "RpcAccepting", "RpcReady")
+
+
+class StateSource(StatesDef):
+    """For a machine with handlers that is exposed to clients: `ErrOnClient` tells of errors at one of them."""
+
+    ErrOnClient = state(require="Exception")
+
+
+class Consumer(StatesDef):
+    """For a machine that takes payloads: `ServerPayload` comes with `ServerPayload` arguments. Remove it after use."""
+
+    ServerPayload = state(multi=True)
+
+
+class Shared(StateSource, Basic):
+    """What both sides of a session have."""
+
+    ErrNetwork = state(require="Exception")
+    ErrNetworkTimeout = state(require="Exception")
+    ErrRpc = state(require="Exception")
+    ErrDelivery = state(require="Exception")
+    Handshaking = state(require="Start", remove=_HANDSHAKE)
+    HandshakeDone = state(require="Start", remove=_HANDSHAKE)
+
+    Handshake = group(_HANDSHAKE)
+
+
+class ServerStates(Shared):
+    """One server: it waits for a client (`RpcReady`), has one (`ClientConnected`), and is of use to it (`Ready`)."""
+
+    ErrNetwork = state(require="Exception", remove="ClientConnected")
+    HandshakeDone = state(require=("Start", "ClientConnected"), remove=(*_HANDSHAKE, "Exception"))
+    Start = state(add="RpcStarting")
+    Ready = state(auto=True, require=("HandshakeDone", "RpcReady"))
+    RpcStarting = state(require="Start", remove=_RPC)
+    RpcAccepting = state(require="Start", remove=_RPC)
+    RpcReady = state(require="Start", remove=_RPC)
+    ClientConnected = state(require="RpcReady")
+    MetricSync = state(multi=True)
+    WebSocketTunnel = state()
+
+    Rpc = group(_RPC)
+
+
+class ClientStates(Shared, Connected):
+    """One client: `Ready` while the mirror follows its source."""
+
+    ErrNetwork = state(require="Exception", remove="Connecting")
+    Start = state(add="Connecting", remove="ConnRetryFailed")
+    Ready = state(auto=True, require="HandshakeDone")
+    Connected = state(
+        require="Start",
+        add="Handshaking",
+        remove=("Connecting", "Connected", "Disconnecting", "Disconnected", "RetryingConn"),
+    )
+    Handshaking = state(require=("Start", "Connected"), remove=_HANDSHAKE)
+    HandshakeDone = state(require=("Start", "Connected"), remove=_HANDSHAKE)
+    RetryingCall = state(require="Start")
+    CallRetryFailed = state(add=("ErrNetwork", "Exception"), remove="RetryingCall")
+    RetryingConn = state(require="Start")
+    ConnRetryFailed = state(remove="Start")
+    ServerDelivering = state(multi=True, require="Connected")
+    ServerPayload = state(multi=True, require="Connected")
+    MetricSync = state(multi=True)
+
+
+@dataclass(frozen=True)
+class ServerPayload(Args, state="ServerPayload", prefix="rpc"):
+    """What a consumer gets.
+
+    `source` and `source_tx` tell which machine's transition it came from (empty when the sender gave no event), `token`
+    is the same for each copy of one payload, `meta` whatever the sender put beside the data.
+    """
+
+    name: str
+    data: Any = None
+    source: str = ""
+    source_tx: str = ""
+    token: bytes = b""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClientInfo(Args, state="ClientConnected", prefix="rpc"):
+    """Comes with `ClientConnected` and `HandshakeDone` of a server: who the client is."""
+
+    id: str
+    address: str = ""

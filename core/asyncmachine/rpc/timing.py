@@ -1,0 +1,34 @@
+"""How long a session waits for what, in seconds."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+
+class Timing(Struct, frozen=True):
+    """`hello`: the server waits so long for the first message; `answer`: each side for the next step of the handshake.
+
+    After `silence` without any frame a PING is sent, and `dead` after the last frame the peer counts as gone. `call` is
+    the time for an answer, `sync` that for a full sync before it is asked for again.
+    """
+
+    hello: float = 5.0
+    answer: float = 15.0
+    silence: float = 15.0
+    dead: float = 45.0
+    call: float = 60.0
+    sync: float = 5.0
+
+
+NATIVE: Final = Timing()
+
+BROWSER: Final = Timing(silence=45.0, dead=75.0)
+"""Timers of hidden pages are throttled, so the native side pings: its frames keep a page from ever asking itself."""
+
+
+def default_timing() -> Timing:
+    """What fits the interpreter this runs in."""
+    return BROWSER if sys.platform == "emscripten" else NATIVE

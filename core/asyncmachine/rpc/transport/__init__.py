@@ -1,0 +1,75 @@
+"""The pipe that everything above runs on: whole messages, in order, until it closes.
+
+Nothing above this package knows which kind of transport it has. A transport adds no message of its own that its reader
+could see, delivers each message once and in order or closes, and slows a sender down when the other side does not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from asyncmachine.machine.errors import AmError
+
+MAX_FRAME: Final = 1 << 20
+"""Bytes of the largest message."""
+
+HIGH_WATER: Final = 1 << 20
+"""Bytes on their way in one direction before a sender has to wait."""
+
+NORMAL, GOING_AWAY, TEXT_FRAME, LOST, FRAME_TOO_LARGE = 1000, 1001, 1003, 1006, 1009
+"""Close codes, as WebSocket numbers them. `LOST` is never sent: the other side vanished without a word."""
+
+
+class TransportClosed(AmError):
+    """The pipe has ended. `code` and `reason` are those of whoever closed it."""
+
+    state = "ErrNetwork"
+
+    def __init__(self, code: int = LOST, reason: str = "") -> None:
+        super().__init__(f"closed with {code}{f' ({reason})' if reason else ''}")
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as far as the transport can tell.
+
+    `kind` is that of the transport, `id` was verified by whoever accepted the connection (empty when nobody did), and
+    `grants` is what this peer was given with it.
+    """
+
+    kind: str
+    address: str = ""
+    id: str = ""
+    grants: object | None = None
+
+
+class Transport(Protocol):
+    """One end of a pipe."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent any more."""
+
+    async def send(self, data: bytes) -> None:
+        """Sends one message; waits while the pipe is full. Raises `TransportClosed`.
+
+        A cancelled send may have sent the message.
+        """
+
+    async def recv(self) -> bytes:
+        """The next message. Raises `TransportClosed` when there will be none. A cancelled recv loses nothing."""
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Ends the pipe. The second call does nothing."""
+
+
+Dial = Callable[[], Awaitable[Transport]]
+"""Makes a new connection each time it is called. Raises `TransportClosed` or `OSError` when it cannot."""

@@ -1,0 +1,206 @@
+"""Arguments on their way through the wire: what goes in comes out equal, or an error is raised before anything is sent.
+
+Plain values are those msgpack has. Beside them go points in time, errors, and typed records (`Args`), each as an
+extension type; a record is rebuilt by its class on the other side, so its fields may be of any type msgspec can
+convert. Sets, tuples and objects would arrive as something else and are refused; put them into a typed record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from asyncmachine.machine.args import Args, ErrorArgs
+from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.rpc.errors import PeerFault, RemoteError, Unsendable
+from asyncmachine.rpc.messages import WireArgs
+
+EXT_TIME, EXT_ERROR, EXT_ARGS = 1, 2, 3
+
+MAX_DEPTH = 64
+"""How deep lists and dicts may be nested in what is sent."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SCALARS = frozenset({type(None), bool, float, str, bytes, bytearray, memoryview})
+_KEYS = frozenset({str, int, bytes})
+_encoder = msgspec.msgpack.Encoder()
+
+
+class TypedArgs(msgspec.Struct, frozen=True, array_like=True):
+    """A typed record as it travels."""
+
+    prefix: str
+    state: str
+    fields: dict[str, Any]
+
+
+class _ErrorFields(msgspec.Struct, frozen=True, array_like=True):
+    type: str
+    message: str = ""
+
+
+def pack_args(args: Mapping[str, Any] | None) -> WireArgs | None:
+    """Arguments in their wire form. Raises `Unsendable`, naming the argument, for what would not arrive equal."""
+    if not args:
+        return None
+    packed: WireArgs = {}
+    for key, value in args.items():
+        if isinstance(value, ErrorArgs):
+            packed[len(packed)] = _pack_record(value, {"err": value.err, "trace": value.trace})
+        elif isinstance(value, Args):
+            packed[len(packed)] = _pack_record(value, msgspec.to_builtins(value, builtin_types=(bytes, datetime)))
+        elif type(key) is not str:
+            raise Unsendable(f"the name of an argument is a text, got {key!r}")
+        else:
+            packed[key] = pack(value, f"args[{key!r}]")
+    return packed
+
+
+def unpack_args(args: WireArgs | None) -> dict[str, Any]:
+    """Arguments as handlers get them. Raises `InvalidArgs` for a record that is unknown or does not fit its class."""
+    unpacked: dict[str, Any] = {}
+    for key, value in (args or {}).items():
+        if isinstance(key, str):
+            unpacked[key] = value
+        elif isinstance(value, TypedArgs):
+            record = _rebuild(value)
+            unpacked[record.key] = record
+        else:
+            raise InvalidArgs(f"argument number {key} is not a typed record")
+    return unpacked
+
+
+def pack_data(data: Any) -> Any:
+    """A payload's data in its wire form: a plain value, or one typed record. Raises `Unsendable`."""
+    if isinstance(data, Args):
+        return _pack_record(data, msgspec.to_builtins(data, builtin_types=(bytes, datetime)))
+    return pack(data, "data")
+
+
+def unpack_data(data: Any) -> Any:
+    """A payload's data as the consumer gets it. Raises `InvalidArgs` for a record that does not fit."""
+    return _rebuild(data) if isinstance(data, TypedArgs) else data
+
+
+def pack(value: Any, where: str = "value", depth: int = 0) -> Any:
+    """A value in its wire form; `where` names it in errors. Raises `Unsendable`."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is int:
+        return _int(value, where)
+    if depth >= MAX_DEPTH:
+        raise Unsendable(f"{where} is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, list):
+        return [pack(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {_key(key, where): pack(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
+    if isinstance(value, datetime):
+        return _pack_time(value, where)
+    if isinstance(value, BaseException):
+        return _pack_error(value)
+    # Texts and numbers of a subclass (members of a StrEnum, state names) arrive plain, and are equal.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return _int(int(value), where)
+    raise Unsendable(f"{where} is a {kind.__name__}, which {_advice(value)}")
+
+
+def unpack_ext(code: int, data: memoryview) -> Any:
+    """Extension types of a frame. Raises `PeerFault` for unknown and malformed ones."""
+    try:
+        if code == EXT_ARGS:
+            return _args_decoder.decode(data)
+        return _unpack_plain_ext(code, data)
+    except (msgspec.DecodeError, OverflowError) as error:
+        raise PeerFault(f"extension {code}: {error}") from error
+
+
+def _unpack_plain_ext(code: int, data: memoryview) -> Any:
+    if code == EXT_TIME and len(data) == 8:
+        return EPOCH + timedelta(microseconds=int.from_bytes(data, "big", signed=True) // 1000)
+    if code == EXT_ERROR:
+        found = _error_decoder.decode(data)
+        return RemoteError(found.type, found.message)
+    raise PeerFault(f"extension type {code} of {len(data)} bytes is not known")
+
+
+# Records do not nest, so that the depth of a frame is bounded: inside one only times and errors are known.
+_args_decoder = msgspec.msgpack.Decoder(TypedArgs, ext_hook=_unpack_plain_ext)
+_error_decoder = msgspec.msgpack.Decoder(_ErrorFields)
+
+
+def _pack_record(record: Args, fields: dict[str, Any]) -> Ext:
+    typed = TypedArgs(record.prefix, record.state, pack(fields, type(record).__qualname__))
+    return Ext(EXT_ARGS, encode_value(typed))
+
+
+def _rebuild(found: TypedArgs) -> Args:
+    key = f"{found.prefix}__{found.state}"
+    kind = Args.registry.get(key)
+    if kind is None:
+        raise InvalidArgs(f"no record class for {key!r} is known here: import the module that defines it")
+    if kind is ErrorArgs:
+        err = found.fields.get("err")
+        if not isinstance(err, RemoteError):
+            raise InvalidArgs(f"{key}: `err` is not an error")
+        return ErrorArgs(err, trace=str(found.fields.get("trace", "")))
+    try:
+        return msgspec.convert(found.fields, kind)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise InvalidArgs(f"{key}: {error}") from error
+
+
+def _pack_time(value: datetime, where: str) -> Ext:
+    if value.tzinfo is None:
+        raise Unsendable(f"{where} is a time without a zone: give it one, such as datetime.UTC")
+    since = value - EPOCH
+    nanoseconds = (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
+    if not -(2**63) <= nanoseconds < 2**63:
+        raise Unsendable(f"{where}: {value} is outside of the years 1678 to 2261")
+    return Ext(EXT_TIME, nanoseconds.to_bytes(8, "big", signed=True))
+
+
+def _pack_error(error: BaseException) -> Ext:
+    if isinstance(error, RemoteError):
+        fields = _ErrorFields(error.type, error.message)
+    else:
+        fields = _ErrorFields(type(error).__qualname__, str(error))
+    return Ext(EXT_ERROR, encode_value(fields))
+
+
+def encode_value(value: Any) -> bytes:
+    """The msgpack of a packed value. Raises `Unsendable` for what is left to find: texts that are not Unicode."""
+    try:
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, TypeError, OverflowError, ValueError) as error:
+        raise Unsendable(f"not encodable: {error}") from error
+
+
+def _int(value: int, where: str) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise Unsendable(f"{where}: the number {value} is outside of -2**63 … 2**64-1")
+    return value
+
+
+def _key(key: Any, where: str) -> Any:
+    if type(key) in _KEYS:
+        return _int(key, where) if type(key) is int else key
+    if isinstance(key, str):
+        return str.__str__(key)
+    raise Unsendable(f"{where} has the key {key!r}: keys are texts, whole numbers or bytes")
+
+
+def _advice(value: Any) -> str:
+    if isinstance(value, Args):
+        return "goes beside the other arguments, not inside of one"
+    if isinstance(value, tuple):
+        return "would arrive as a list: send a list, or put it into a typed record"
+    if isinstance(value, set | frozenset):
+        return "would arrive as a list: put it into a typed record"
+    return "msgpack does not have: send plain values, or put it into a typed record"

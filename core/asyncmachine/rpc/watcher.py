@@ -1,0 +1,35 @@
+"""The tracer that tells a server when its source has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asyncmachine.machine.tracer import Tracer
+from asyncmachine.machine.view import View
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.transition import Transition
+
+Moment = tuple[tuple[int, ...], int, int]
+"""Ticks, queue tick and machine tick of a source, taken together."""
+
+
+class Watcher(Tracer):
+    """Keeps the source's clock as it was at the end of the last transition, and calls `changed()` after each.
+
+    Both happen on the thread that drains the source. Reading ticks at another time could catch a transition half done.
+    """
+
+    def __init__(self, source: View[Any], id: str, changed: Callable[[], None]) -> None:
+        self.id = id
+        self._source = source
+        self._changed = changed
+        self.latest: Moment = (source.time(), source.queue_tick, source.machine_tick)
+
+    def transition_end(self, tx: Transition) -> None:
+        """Canceled transitions count too: they move the queue tick."""
+        if not tx.is_check:
+            source = self._source
+            self.latest = (tx.after, source.queue_tick, source.machine_tick)
+            self._changed()
