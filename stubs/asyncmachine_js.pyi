@@ -6,6 +6,7 @@ from asyncmachine_web.page.ui import Surface
 
 class Forked(Protocol):
     port: Any
+    def connect(self) -> Any: ...
     def terminate(self) -> None: ...
 
 class Context(Protocol):
@@ -13,6 +14,7 @@ class Context(Protocol):
     main: str
     env: str
     port: Any
+    def receive(self, take: Callable[[Any], object]) -> None: ...
 
 class Tab(Protocol):
     def secret(self, id: str) -> str: ...
@@ -24,5 +26,8 @@ class Ui(Protocol):
 ui: Ui  # in a page
 context: Context  # in a worker
 tab: Tab
+base: str  # address of the folder of boot.mjs
 
 def fork(order: str, tell: Callable[[str, str], None]) -> Forked: ...
+def follow(hear: Callable[[str], object]) -> None: ...
+def visibility() -> str: ...

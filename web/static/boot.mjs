@@ -6,6 +6,7 @@
  * Pyodide, or replaces a global, stands in this file.
  */
 import { fork } from "./fork.mjs";
+import { follow, visibility } from "./lifecycle.mjs";
 import { claim } from "./tab.mjs";
 
 /** The pinned release in `vendor/`; PyScript keys its caches on it. */
@@ -65,7 +66,7 @@ export function inherit(given) {
 }
 
 /** @returns {Settings} */
-function currentSettings() {
+export function currentSettings() {
   if (!settings) {
     settings = /** @type {Settings} */ (JSON.parse(globalThis.document?.getElementById("asyncmachine")?.textContent || "{}"));
     settings.sources = settings.sources?.map((path) => new URL(path, document.baseURI).href);
@@ -138,14 +139,15 @@ async function boot(options, enter, stop) {
   const sources = Promise.all((currentSettings().sources ?? []).map(download));
   const parts = Promise.all([tab, sources, globalThis.document && import("./ui.mjs")]);
   parts.catch(stop);
-  const pyodide = await import("./vendor/pyodide/pyodide.mjs");
+  const lock = options.lockFileContents ?? download(at("vendor/wheels/pyodide-lock.json")).then(({ bytes }) => JSON.parse(new TextDecoder().decode(bytes)));
+  const [pyodide, lockFileContents] = await Promise.all([import("./vendor/pyodide/pyodide.mjs"), lock]);
   const python = await pyodide.loadPyodide({
     ...options,
     packages: [],
     env: { ...currentSettings().env, ...options.env },
     indexURL: at("vendor/pyodide/"), // absolute: PyScript's own workers run from blob: addresses
+    lockFileContents,
     packageBaseUrl: at("vendor/wheels/"),
-    ...(options.lockFileContents ? {} : { lockFileURL: at("vendor/wheels/pyodide-lock.json") }),
   });
   enter("loading packages");
   await loadPackages(python, [...PACKAGES, ...(options.packages ?? [])]);
@@ -154,7 +156,10 @@ async function boot(options, enter, stop) {
   const inherited = { settings: currentSettings(), module: compiled, tab: mine };
   Object.assign(bridge, {
     ui,
+    follow,
+    visibility,
     tab: mine,
+    base: at("."),
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */
     fork: (order, tell) => fork(JSON.parse(order), inherited, tell),
   });

@@ -2,24 +2,25 @@
  * Starts a worker with a Python of its own, joined to this thread by a MessagePort.
  *
  *   worker → parent   READY                       its script runs
- *   parent → worker   CONNECT {id, main, env, …}  port and compiled runtime go along
+ *   parent → worker   CONNECT {id, main, env, …}  a port and the compiled runtime go along
  *   worker → parent   PHASE {phase}*              Python boots
  *   worker → parent   STARTED                     main runs
  *   worker → parent   EXIT | ERROR {message}      main returned | something failed
  *   worker → parent   KEEP {id, secret}           a resume secret, for the tab to keep
+ *   parent → worker   PORT                        another port, after the first was closed
  *   parent → worker   PAGE {state}                what happens to the page (lifecycle.mjs)
  *
  * PING and PONG go over the same pair: a worker that runs and keeps silent for 10 s is dead, since neither a crash nor
  * an endless loop closes a port.
  */
-import { follow } from "./lifecycle.mjs";
+import { follow, visibility } from "./lifecycle.mjs";
 
 /**
  * What the parent says; the rest is what it has itself.
  * @typedef {{id: string, main: string, env: Record<string, string>, }} Order
  * @typedef {{settings: object, module?: WebAssembly.Module, tab: import("./tab.mjs").Tab}} Inherited
  * @typedef {(type: string, json: string) => void} Tell
- * @typedef {{port: MessagePort, terminate: () => void}} Forked
+ * @typedef {{port: MessagePort, connect: () => MessagePort, terminate: () => void}} Forked
  */
 
 const BEAT = 2_500;
@@ -61,7 +62,7 @@ export function fork(order, { tab, ...inherited }, tell) {
     silent = 0;
     if (type === "PONG") return;
     if (type === "KEEP") return tab.keep(detail.id, detail.secret);
-    if (type === "READY") worker.postMessage({ type: "CONNECT", ...order, ...inherited, secrets: tab.all(), port: port2 }, [port2]);
+    if (type === "READY") worker.postMessage({ type: "CONNECT", ...order, ...inherited, page: visibility(), secrets: tab.all(), port: port2 }, [port2]);
     if (type === "STARTED") heart = setInterval(beat, BEAT);
     if (type === "EXIT" || type === "ERROR") end(type, detail);
     else tell(type, JSON.stringify(detail));
@@ -74,6 +75,11 @@ export function fork(order, { tab, ...inherited }, tell) {
 
   return {
     port: port1,
+    connect() {
+      const { port1: here, port2: there } = new MessageChannel();
+      worker.postMessage({ type: "PORT", port: there }, [there]);
+      return here;
+    },
     terminate: () => end("EXIT", { reason: "terminated" }),
   };
 }

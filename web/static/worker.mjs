@@ -7,19 +7,31 @@ import { holder } from "./tab.mjs";
 const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
 const say = (/** @type {string} */ type, detail = {}) => scope.postMessage({ type, ...detail });
 
+/** Ports that came before Python was there to take them. @type {MessagePort[]} */
+const early = [];
+/** @type {(port: MessagePort) => void} */
+let arrived = (port) => early.push(port);
+/** @param {(port: MessagePort) => void} take */
+function receive(take) {
+  arrived = take;
+  early.forEach(take);
+}
+
 addEventListener("message", ({ data: { type, ...order } }) => {
   if (type === "PING") say("PONG");
   if (type === "PAGE") tell(order.state);
+  if (type === "PORT") arrived(order.port);
   if (type === "CONNECT") run(order);
 });
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 
-/** @param {import("./fork.mjs").Order & {settings: object, module?: WebAssembly.Module, secrets: import("./tab.mjs").Secrets, port: MessagePort}} order */
-async function run({ id, main, env, settings, module, secrets, port }) {
+/** @param {import("./fork.mjs").Order & {settings: object, module?: WebAssembly.Module, page: string, secrets: import("./tab.mjs").Secrets, port: MessagePort}} order */
+async function run({ id, main, env, settings, module, page, secrets, port }) {
   const tab = holder(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
   try {
-    inherit({ settings, module, tab, context: { id, main, env: JSON.stringify(env), port } });
+    tell(page);
+    inherit({ settings, module, tab, context: { id, main, env: JSON.stringify(env), port, receive } });
     const python = await loadPyodide({ env });
     say("STARTED");
     await python.pyimport("asyncmachine_web.page.workers").run();

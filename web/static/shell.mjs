@@ -1,0 +1,34 @@
+/**
+ * Tells a waiting person how far Python is: the phase goes into `[data-boot=phase]`, the reason of a failure into
+ * `[data-boot=error]`, which is hidden until then. Needs nothing else to be there, so that it can tell why not.
+ */
+const SILENCE = 60_000;
+
+/**
+ * @param {string} kind
+ * @param {string} text
+ */
+function show(kind, text) {
+  for (const element of document.querySelectorAll(`[data-boot=${kind}]`)) {
+    element.textContent = text;
+    element.toggleAttribute("hidden", !text);
+  }
+}
+
+const patience = setTimeout(() => show("error", "Python did not even begin to load. Reload the page, or look at the server."), SILENCE);
+
+addEventListener("asyncmachine:boot", (event) => {
+  clearTimeout(patience);
+  const { phase, message } = /** @type {CustomEvent} */ (event).detail;
+  if (phase === "failed") show("error", `${message}. Reload the page to try again.`);
+  else show("phase", phase === "ready" ? "" : phase);
+});
+
+// A script that is not there reports itself only here.
+addEventListener(
+  "error",
+  ({ target }) => {
+    if (target instanceof HTMLScriptElement) show("error", `${target.src} could not be loaded.`);
+  },
+  true,
+);
