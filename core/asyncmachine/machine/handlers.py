@@ -190,6 +190,18 @@ class HandlerTable:
         self._bindings.remove(found)
         self._rebuild()
 
+    def moved(self, names: tuple[str, ...], index: Mapping[str, int], places: Mapping[int, int]) -> HandlerTable:
+        """The same bindings for a schema in which the states have other places."""
+        table = HandlerTable(names, index)
+        for binding in self._bindings:
+            slots = {
+                Slot(slot.kind, places.get(slot.first, -1), places.get(slot.second, -1)): call
+                for slot, call in binding.slots.items()
+            }
+            table._bindings.append(Binding(binding.id, slots))
+        table._rebuild()
+        return table
+
     def calls(self, plan: Plan) -> Calls:
         """The handlers that a plan calls."""
         found = self._calls.get(plan)

@@ -18,13 +18,14 @@ from asyncmachine.machine.drain import Drain, Source, source_of
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.export import Export
+from asyncmachine.machine.growth import grown, schema_from, take_over
 from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutation, called_names
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.rules import Resolver, rules_of
-from asyncmachine.machine.schema import EXCEPTION, Schema, State, StatesMeta
+from asyncmachine.machine.schema import EXCEPTION, State, StatesMeta
 from asyncmachine.machine.strict import STRICT
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
@@ -56,10 +57,10 @@ class Machine(Drain[N]):
 
     __slots__ = (
         "_busy",
+        "_groups",
         "_interrupted",
         "_loop",
         "_reported",
-        "_states",
         "eval_timeout",
         "handler_backoff",
         "handler_deadline",
@@ -124,14 +125,7 @@ class Machine(Drain[N]):
         relations: Relations = "recorded",
         unknown_names: UnknownNames = "error",
     ) -> None:
-        schema = states.schema if isinstance(states, StatesMeta) else states
-        if not isinstance(schema, Schema):
-            schema = Schema(schema)
-        if names is not None:
-            if EXCEPTION not in schema:
-                schema = schema.merge({EXCEPTION: State(multi=True)})
-            schema = schema.ordered(names)
-        rules = rules_of(schema, resolver_of(relations), unknown_names)
+        rules = rules_of(schema_from(states, names), resolver_of(relations), unknown_names)
         parent_id = parent.id if parent is not None else ""
         super().__init__(id, rules, tags=tags, parent_id=parent_id, queue_limit=queue_limit)
         self.handler_timeout = handler_timeout
@@ -142,7 +136,7 @@ class Machine(Drain[N]):
         self._busy: Busy | None = None
         self._reported: Busy | None = None
         self._interrupted: Busy | None = None
-        self._states = states if isinstance(states, StatesMeta) else None
+        self._groups: Mapping[str, tuple[str, ...]] = states.groups if isinstance(states, StatesMeta) else {}
         self._tracers = tuple(tracers)
         if parent is not None:
             for tracer in parent.tracers:
@@ -306,6 +300,39 @@ class Machine(Drain[N]):
             if self._err is not None and EXCEPTION in self:
                 self.add_err(self._err)
         return found
+
+    # Schema
+
+    def set_schema(self, states: Any, names: Iterable[str] | None = None) -> None:
+        """Takes a larger schema: new states start inactive, known ones keep their ticks and may be redefined.
+
+        Raises `SchemaError`, and changes nothing, if the new schema has a mistake, is not larger, lacks a known state,
+        or if a transition runs.
+        """
+        old, rules = self._schema, grown(self, schema_from(states, names))
+        with self._guard:
+            if not self._claim():
+                raise SchemaError("cannot set the schema during a transition: wait with when_queue_ends()")
+        try:
+            take_over(self, rules)
+            if isinstance(states, StatesMeta):
+                self._groups = states.groups
+            for tracer in self._tracers:
+                self._guarded(tracer.schema_change, self, old)
+        finally:
+            self._end_drain()
+
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Named groups of states, from the class of states or `set_groups`."""
+        return self._groups
+
+    def set_groups(self, groups: Mapping[str, Iterable[N]]) -> None:
+        """Replaces the groups. Raises `StateMissing` for a name that the machine does not have."""
+        found: dict[str, tuple[str, ...]] = {name: tuple(members) for name, members in groups.items()}
+        for members in found.values():
+            self._indexes(members)
+        self._groups = found
 
     # Export and import
 

@@ -45,6 +45,9 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
     machine._err = error
     if isinstance(error, HandlerDeadline):
         machine._start_backoff(machine.handler_backoff)
+        if not error.args:
+            # Raised by the watchdog, which can only name the class.
+            error.args = (f"{step.name} still ran after {machine.handler_deadline} s and was interrupted",)
     if machine._index[EXCEPTION] in tx.plan.called:
         # An error handler that fails must not call itself again.
         machine._log_error(f"{step.name} raised while an error was handled", error)

@@ -170,6 +170,18 @@ class Subscriptions:
         for wait in tuple(self.ends):
             wait._end()
 
+    def move(self, places: Mapping[int, int], names: tuple[str, ...]) -> None:
+        """Files the waits anew after a schema change; `places` maps old indexes to new ones."""
+        waits = {wait for shelf in self.states.values() for wait in shelf}
+        self.states.clear()
+        for wait in waits:
+            if isinstance(wait, StatesWait | TimeWait):
+                wait.reads = tuple(places[i] for i in wait.reads)
+                self._file(wait, *(self.states.setdefault(i, {}) for i in wait.reads))
+        for query in self.queries:
+            if isinstance(query, QueryWait):
+                query.names = names
+
     def close(self, error: Callable[[], AmError]) -> None:
         """Ends all open waits, and each later one, with an error."""
         self._closed = error
