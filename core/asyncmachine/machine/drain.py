@@ -25,11 +25,12 @@ from asyncmachine.machine.event import Event
 from asyncmachine.machine.mutation import ADD, REMOVE, Mutation, MutationSource, called_names
 from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
 from asyncmachine.machine.queue import is_duplicate, lets_in
+from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.rules import Rules
 from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.transition import Transition, run
-from asyncmachine.machine.view import N, View
+from asyncmachine.machine.view import View
 
 Source = Event | MutationSource | None
 """What a mutation can be traced to."""

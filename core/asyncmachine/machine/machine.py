@@ -22,6 +22,7 @@ from asyncmachine.machine.growth import grown, schema_from, take_over
 from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutation, called_names
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
+from asyncmachine.machine.reading import N
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.rules import Resolver, rules_of
@@ -30,7 +31,7 @@ from asyncmachine.machine.strict import STRICT
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.verify import UnknownNames
-from asyncmachine.machine.view import N, View
+from asyncmachine.machine.view import View
 from asyncmachine.machine.watchdog import WATCHDOG, Busy
 
 Relations = Literal["recorded", "strict"] | Resolver
