@@ -11,9 +11,9 @@ from secrets import token_hex
 from typing import Any
 
 from asyncmachine.machine.args import ArgsLike, raw_args
+from asyncmachine.machine.decorators import On
 from asyncmachine.machine.errors import Disposed, InvalidArgs
 from asyncmachine.machine.handlers import HandlerTable, bound, clean_id
-from asyncmachine.machine.on import On
 from asyncmachine.machine.reading import N, Reading
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import EXCEPTION, Schema

@@ -17,11 +17,12 @@ from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Step
 from asyncmachine.machine.mutation import Kind, MutationSource, called_names
+from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.schema import EXCEPTION, Schema, State
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.transition import Transition
-from asyncmachine.machine.view import N, View
+from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import Misuse, RpcError
