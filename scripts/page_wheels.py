@@ -50,7 +50,7 @@ def sources(root: Path) -> Iterator[Path]:
     yield from (root / name for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"))
     for folder in (root / included.strip("/") for included in wheel["include"]):
         for path in folder.rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts and left_out.isdisjoint(path.parents):
+            if path.is_file() and "__pycache__" not in path.parts and left_out.isdisjoint((path, *path.parents)):
                 yield path
 
 

@@ -20,6 +20,8 @@ from scripts.step import Done, megabytes, perform
 from scripts.vendor import vendored_libraries
 
 ROOT = Path(__file__).resolve().parent.parent
+# In this order: each one uses what the ones before it made.
+STEPS = (python_env, npm_packages, vendored_libraries, page_wheels)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> int:
             if arguments == ["--clean"]:
                 clean(ROOT)
                 return 0
-            done = [perform(step(ROOT)) for step in (python_env, npm_packages, vendored_libraries, page_wheels)]
+            done = [perform(step(ROOT)) for step in STEPS]
             provide_browser(ROOT, ROOT / ".venv")
     except SetupError as error:
         say(f"setup: {error}")

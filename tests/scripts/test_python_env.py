@@ -1,0 +1,96 @@
+"""What decides the content of `.venv/`, and whether one can be kept."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts import python_env
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROJECT = """
+[project]
+name = "x"
+dependencies = ["msgspec"]
+[dependency-groups]
+dev = ["pytest"]
+[tool.ruff]
+line-length = 100
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "constraints.txt").write_text("pytest==9.2.0\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "due"),
+    [
+        ("constraints.txt", "9.2.0", "9.2.1", True),
+        ("pyproject.toml", '"msgspec"', '"msgspec>=0.20"', True),
+        ("pyproject.toml", '"pytest"', '"pytest", "ruff"', True),
+        ("pyproject.toml", "line-length = 100", "line-length = 120", False),
+    ],
+)
+def test_only_what_is_installed_makes_it_due(tree: Path, file: str, old: str, new: str, due: bool) -> None:
+    before = python_env.inputs(tree)
+    path = tree / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert (python_env.inputs(tree) != before) is due
+
+
+def test_the_environment_that_runs_this_is_healthy() -> None:
+    assert python_env.healthy(ROOT / ".venv")
+
+
+def test_an_environment_that_is_not_there_or_was_moved_is_not_healthy(tmp_path: Path) -> None:
+    assert not python_env.healthy(tmp_path / "absent")
+    moved = tmp_path / "venv"
+    (moved / "bin").mkdir(parents=True)
+    for name in ("python", "pip"):
+        (moved / "bin" / name).symlink_to(ROOT / ".venv" / "bin" / name)
+    assert not python_env.healthy(moved)
+
+
+def test_every_package_has_its_exact_version() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==\S+", line)] == []
+    pins = dict(line.split("==") for line in lines)
+    installed = {name: distribution(name).version for name in needed()}
+    assert {name: pins.get(canonicalize_name(name)) for name in installed} == installed
+
+
+def needed() -> set[str]:
+    """Names of everything that the project and its groups need, directly or not, on this Python."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"].values()
+    found: set[str] = set()
+    waiting = [Requirement(line) for group in groups for line in group if isinstance(line, str)]
+    waiting.append(Requirement("asyncmachine[all]"))
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        key = (name, frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        if name != "asyncmachine":
+            found.add(name)
+        for line in distribution(name).requires or []:
+            further = Requirement(line)
+            extras = requirement.extras or {""}
+            if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(further)
+    return found
