@@ -141,8 +141,6 @@ def bound(
     names: dict[Slot, str] = {}
     pools: dict[Limit, Pool] = {}
     for name, function, handled in _candidates(handlers):
-        if prefix and not handled and name in (ANY_ENTER, ANY_STATE):
-            continue
         for slot in _slots(index, name, handled, prefix):
             if kinds is not None and slot.kind not in kinds:
                 raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
@@ -275,10 +273,15 @@ def _candidates(handlers: object) -> Iterator[tuple[str, Handler, tuple[Handled,
 
 
 def _slots(index: Mapping[str, int], name: str, handled: tuple[Handled, ...], prefix: str) -> list[Slot]:
-    """What a function handles: by its decorators if it has some, else by its name."""
+    """What a function handles: by its decorators if it has some, else by its name. A prefix leaves global ones out."""
     if not handled:
-        return [slot_of(index, _prefixed(prefix, name, index))]
-    return [Slot(kind, *(_state(index, name, prefix + state) for state in states)) for kind, states in handled]
+        is_global = name in (ANY_ENTER, ANY_STATE)
+        return [] if prefix and is_global else [slot_of(index, _prefixed(prefix, name, index))]
+    return [
+        Slot(kind, *(_state(index, name, prefix + state) for state in states))
+        for kind, states in handled
+        if states or not prefix
+    ]
 
 
 def _state(index: Mapping[str, int], name: str, state: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import HandlerError
+from asyncmachine.machine.scope import ENDED, Scope
 
 if TYPE_CHECKING:
     from asyncmachine.machine.event import Event
@@ -17,8 +18,8 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
     """Starts the task on the running loop, or on the machine's loop if another thread drains.
 
     The `State` handler of a Multi state, `End` handlers and `AnyState` have no activation to live in: their tasks live
-    as long as the machine. An error of the task is added to the machine, traced to the event. Raises `HandlerError` if
-    there is no loop.
+    as long as the machine, unless `@am.scoped` names a state. An error of the task is added to the machine, traced to
+    the event. Raises `HandlerError` if there is no loop.
     """
     running = asyncio._get_running_loop()
     if running is not None:
@@ -26,12 +27,14 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
     loop = machine._loop
     if loop is None or loop.is_closed():
         raise HandlerError(f"{step.name} is `async def` and needs an event loop: make the mutation from a running loop")
-    lasting = step.kind == "State" and not machine._rules.multi >> step.state & 1
-    scope = machine.scope(step.about) if lasting else machine._root_scope()
+    scope = scope_of(machine, step, call)
 
     async def body() -> None:
         try:
-            await call.function(event)
+            if call.pool is None:
+                await call.function(event)
+            else:
+                await call.pool.run(lambda: call.function(event))
         except asyncio.CancelledError:
             if not scope.expired:
                 raise
@@ -45,3 +48,11 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
         start()
     else:
         loop.call_soon_threadsafe(start)
+
+
+def scope_of(machine: Machine[Any], step: Step, call: Call) -> Scope:
+    """The lifetime of a handler's task; one that is over if it is scoped to a state that is not active."""
+    if call.scope:
+        return machine.scope(call.scope) if call.scope in machine else ENDED
+    lasting = step.kind == "State" and not machine._rules.multi >> step.state & 1
+    return machine.scope(step.about) if lasting else machine._root_scope()
