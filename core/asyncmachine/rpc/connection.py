@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc.errors import CLOSE_CODES, Code, PeerFault
 from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
@@ -117,6 +118,9 @@ class Connection:
                 await self.transport.send(self._backlog.popleft())
         except TransportClosed:
             self._backlog.clear()
+        except AmError as error:  # a transport with narrower limits than ours
+            self._backlog.clear()
+            self._failed(error)
         finally:
             self._writer = None
             if self._drained is not None and not self._drained.done():

@@ -8,8 +8,10 @@ from typing import Any
 from asyncmachine.machine.schema import RELATIONS, Schema
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.clock import Clock
-from asyncmachine.rpc.grants import EVERYTHING, Grants
+from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.messages import GrantList
+
+_EVERYTHING = GrantList(["*"], ["*"], ["*"])
 
 
 class Exposure:
@@ -38,8 +40,8 @@ class Exposure:
     @property
     def grant_list(self) -> GrantList | None:
         """The grants as they travel; None for everything."""
-        found = self.grants
-        return None if found == EVERYTHING else GrantList(list(found.mutate), list(found.read), list(found.payload))
+        found = GrantList(list(self.grants.mutate), list(self.grants.read), list(self.grants.payload))
+        return None if found == _EVERYTHING else found
 
 
 def narrowed(schema: Schema, names: Iterable[str]) -> Schema:

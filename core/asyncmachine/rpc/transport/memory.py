@@ -7,11 +7,11 @@ one, or a message held back from before. It raises `Cut` to break the pipe in th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, LOST, MAX_FRAME, NORMAL, Peer, TransportClosed
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, LOST, MAX_FRAME, NORMAL, Peer
+from asyncmachine.rpc.transport.inbox import Inbox, wake
 
 
 class Cut(Exception):
@@ -33,93 +33,66 @@ Fault = Callable[[Frame], Iterable[bytes]]
 class MemoryTransport:
     """One end of a `pair`."""
 
-    __slots__ = ("_closed", "_fault", "_inbox", "_other", "_pending", "_reader", "_sent", "_writer", "name", "peer")
+    __slots__ = ("_fault", "_inbox", "_other", "_sent", "_writer", "peer")
 
     def __init__(self, name: str, fault: Fault | None) -> None:
-        self.name = name
         self.peer = Peer("memory", name)
         self._fault = fault
         self._other: MemoryTransport = self
-        self._inbox: deque[bytes] = deque()
-        self._pending = 0
-        self._reader: asyncio.Future[None] | None = None
+        self._inbox = Inbox()
         self._writer: asyncio.Future[None] | None = None
-        self._closed: tuple[int, str] | None = None
         self._sent = 0
 
     @property
     def closed(self) -> bool:
         """True once nothing can be sent any more."""
-        return self._closed is not None
+        return self._inbox.ended
 
     async def send(self, data: bytes) -> None:
         """Hands the message over; waits while the other end has more than 1 MiB to read."""
+        self._inbox.check()
         if len(data) > MAX_FRAME:
             await self.close(FRAME_TOO_LARGE, f"a message of {len(data)} bytes")
-        self._check()
-        arriving: Iterable[bytes] = (data,)
-        if self._fault is not None:
-            frame = Frame(self.name, self._sent, data)
-            self._sent += 1
-            try:
-                arriving = tuple(self._fault(frame))
-            except Cut:
-                self.cut()
-                self._check()
-        for message in arriving:
-            self._other._arrived(message)
-        while self._other._pending > HIGH_WATER and self._closed is None:
+        elif self._fault is None:
+            self._other._inbox.put(data)
+        else:
+            self._through(self._fault, data)
+        while self._other._inbox.size > HIGH_WATER and not self.closed:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
-        self._check()
+        self._inbox.check()
 
     async def recv(self) -> bytes:
         """The next message. What was sent before an orderly close is still read."""
-        while not self._inbox:
-            self._check()
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        message = self._inbox.popleft()
-        self._pending -= len(message)
-        _wake(self._other._writer)
+        message = await self._inbox.get()
+        wake(self._other._writer)
         return message
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends both directions."""
-        self._end(code, reason)
-        self._other._end(code, reason)
+        self._end(code, reason, drop=False)
 
     def cut(self) -> None:
         """Breaks the pipe: what is on its way is lost, and both ends see 1006."""
+        self._end(LOST, "connection lost", drop=True)
+
+    def _through(self, fault: Fault, data: bytes) -> None:
+        frame = Frame(self.peer.address, self._sent, data)
+        self._sent += 1
+        try:
+            for message in fault(frame):
+                self._other._inbox.put(message)
+        except Cut:
+            self.cut()
+
+    def _end(self, code: int, reason: str, *, drop: bool) -> None:
         for end in (self, self._other):
-            end._inbox.clear()
-            end._pending = 0
-            end._end(LOST, "connection lost")
-
-    def _arrived(self, message: bytes) -> None:
-        if self._closed is None:
-            self._inbox.append(message)
-            self._pending += len(message)
-            _wake(self._reader)
-
-    def _end(self, code: int, reason: str) -> None:
-        if self._closed is None:
-            self._closed = (code, reason)
-            _wake(self._reader)
-            _wake(self._writer)
-
-    def _check(self) -> None:
-        if self._closed is not None:
-            raise TransportClosed(*self._closed)
+            end._inbox.end(code, reason, drop=drop)
+            wake(end._writer)
 
 
 def pair(fault: Fault | None = None) -> tuple[MemoryTransport, MemoryTransport]:
-    """The two ends of a new pipe, named "a" and "b"."""
+    """The two ends of a new pipe, named "a" and "b" (in `peer.address`)."""
     a, b = MemoryTransport("a", fault), MemoryTransport("b", fault)
     a._other, b._other = b, a
     return a, b
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

@@ -1,0 +1,65 @@
+"""What has arrived at one end and waits to be read, and how the pipe ended. Shared by transports that are pushed to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from asyncmachine.rpc.transport import TransportClosed
+
+
+class Inbox:
+    """Messages in order for one reader. What came before the end is still read."""
+
+    __slots__ = ("_ended", "_messages", "_reader", "size")
+
+    def __init__(self) -> None:
+        self._messages: deque[bytes] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._ended: tuple[int, str] | None = None
+        self.size = 0
+        """Bytes that wait."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more can arrive."""
+        return self._ended is not None
+
+    def put(self, message: bytes) -> None:
+        """Takes a message in, unless the pipe has ended."""
+        if self._ended is None:
+            self._messages.append(message)
+            self.size += len(message)
+            wake(self._reader)
+
+    def end(self, code: int, reason: str = "", *, drop: bool = False) -> bool:
+        """Notes the end; with `drop` what was not read is lost. True for the first end, which is the one that counts."""
+        if drop:
+            self._messages.clear()
+            self.size = 0
+        if self._ended is not None:
+            return False
+        self._ended = (code, reason)
+        wake(self._reader)
+        return True
+
+    async def get(self) -> bytes:
+        """The next message. Raises `TransportClosed` after the last one."""
+        while not self._messages:
+            self.check()
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        message = self._messages.popleft()
+        self.size -= len(message)
+        return message
+
+    def check(self) -> None:
+        """Raises `TransportClosed` if the pipe has ended."""
+        if self._ended is not None:
+            raise TransportClosed(*self._ended)
+
+
+def wake(waiter: asyncio.Future[None] | None) -> None:
+    """Lets whoever waits for this look again."""
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
