@@ -9,6 +9,7 @@ BENCHES := $(filter-out report,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.p
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench mutants nightly docs clean
+.PHONY: check-style check-types check-scripts check-imports check-tree
 
 help:
 	@echo 'make demo [HEADLESS=1] [SEED=7]   five machines at work: open the printed address, or watch the terminal'
@@ -30,12 +31,23 @@ test: setup
 	$(VENV) -m tests.conformance
 	$(VENV) -m pytest playwright
 
-check: setup
+# Separate, so that `make -k check` shows all there is to mend.
+check: check-style check-types check-scripts check-imports check-tree
+
+check-style: setup
 	$(VENV) -m ruff check
 	$(VENV) -m ruff format --check
+
+check-types: setup
 	$(VENV) -m mypy
+
+check-scripts: setup
 	PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/tsc --noEmit --project web/static
-	.venv/bin/lint-imports --quiet
+
+check-imports: setup
+	.venv/bin/lint-imports --no-logo
+
+check-tree: setup
 	$(VENV) -m scripts.tree_rules
 	$(VENV) -m scripts.doc_links
 

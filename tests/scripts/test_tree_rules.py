@@ -12,7 +12,7 @@ from scripts.tree_rules import LARGEST, problems
     [
         "see https://" + "pypi" + ".org/project/x",
         "https://registry." + "npmjs" + ".org/x",
-        "pip install --" + "index-url=https://mirror/simple",
+        "pip install --index" + "-url=https://mirror/simple",
         "pip install --find" + "-links wheels",
         '      "resol' + 'ved": "https://somewhere/x.tgz",',
         "registry" + "=https://somewhere",
