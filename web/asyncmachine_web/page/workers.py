@@ -85,9 +85,9 @@ class Worker:
         from pyodide.ffi import create_proxy
 
         self.terminate()
-        self.machine.remove([WorkerStates.ErrWorker, am.EXCEPTION])
+        self.machine.remove([WorkerStates.ErrWorker, WorkerStates.Exception])
         self.machine.add(WorkerStates.Starting)
-        tell = create_proxy(lambda kind, detail: self._told(kind, json.loads(detail), tell))
+        tell: JsDoubleProxy = create_proxy(lambda kind, detail: self._told(kind, json.loads(detail), tell))
         self._connected = False
         self._forked = fork(self._order, tell)
 

@@ -1,0 +1,205 @@
+"""Tunnels of a page against a relay that answers as told: tokens, refusals, giving up."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any
+
+import pytest
+
+from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine.rpc.transport.memory import MemoryTransport, pair
+from asyncmachine_web.page.relay import Connected, Refused, Tunnel, TunnelStates
+
+
+class Socket:
+    """The page's end of a WebSocket. `abandoned` is the code it was abandoned with."""
+
+    def __init__(self, inner: MemoryTransport) -> None:
+        self.inner = inner
+        self.peer = inner.peer
+        self.send, self.recv, self.close = inner.send, inner.recv, inner.close
+        self.abandoned = 0
+
+    @property
+    def closed(self) -> bool:
+        return self.inner.closed
+
+    def abandon(self, code: int, reason: str) -> None:
+        self.abandoned = code
+        self.inner.cut()
+
+
+class FakeRelay:
+    """Answers each token request with the next of `answers`, by default with a token that counts up."""
+
+    def __init__(self) -> None:
+        self.wishes: list[dict[str, str]] = []
+        self.opened: list[tuple[str, tuple[str, ...]]] = []
+        self.sockets: list[Socket] = []
+        self.ends: list[MemoryTransport] = []
+        self.answers: deque[tuple[int, Any]] = deque()
+        self.kept: dict[str, str] = {}
+
+    async def post(self, path: str, body: str) -> tuple[int, str]:
+        assert path == "token"
+        self.wishes.append(json.loads(body))
+        number = len(self.wishes)
+        status, answer = self.answers.popleft() if self.answers else (200, {"token": f"t{number}", "resume": "r"})
+        return status, answer if isinstance(answer, str) else json.dumps(answer)
+
+    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Socket:
+        self.opened.append((path, subprotocols))
+        page, here = pair()
+        self.ends.append(here)
+        self.sockets.append(Socket(page))
+        return self.sockets[-1]
+
+    def secret(self, id: str) -> str:
+        return self.kept.get(id, "")
+
+    def keep(self, id: str, secret: str) -> None:
+        self.kept[id] = secret
+
+    async def refuse(self, tunnel: Tunnel, code: int, reason: str) -> TransportClosed:
+        """One dial that is let in and closed at once, as the relay does it."""
+        transport = await tunnel()
+        await self.ends[-1].close(code, reason)
+        with pytest.raises(TransportClosed) as closed:
+            await transport.recv()
+        return closed.value
+
+
+async def test_each_dial_has_a_fresh_token_and_proves_its_id() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "browser1", "orchestrator", relay)
+    await tunnel()
+    await tunnel()
+    assert relay.wishes == [
+        {"op": "listen", "id": "browser1", "target": "orchestrator", "secret": ""},
+        {"op": "listen", "id": "browser1", "target": "orchestrator", "secret": "r"},
+    ]
+    assert relay.opened == [
+        ("listen/browser1/orchestrator", ("amrpc.v1", "amtok.t1")),
+        ("listen/browser1/orchestrator", ("amrpc.v1", "amtok.t2")),
+    ]
+
+
+async def test_a_target_with_slashes_is_one_part_of_the_path() -> None:
+    relay = FakeRelay()
+    await Tunnel("dial", "a", "host:1/x y", relay)()
+    assert relay.opened[0][0] == "dial/a/host%3A1%2Fx%20y"
+
+
+async def test_messages_pass_and_states_follow() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    transport = await tunnel()
+    assert tunnel.machine.active_states() == ("Open",)
+    assert transport.peer.kind == "memory"
+    await transport.send(b"there")
+    assert await relay.ends[0].recv() == b"there"
+    await relay.ends[0].send(b"back")
+    assert await transport.recv() == b"back"
+    await transport.close(1000, "done")
+    assert transport.closed
+    assert tunnel.machine.active_states() == ()
+
+
+async def test_a_refusal_is_typed_and_readable() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    closed = await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken; close its other tab")
+    assert isinstance(closed, Refused)
+    assert (closed.code, closed.name, closed.hint) == (4409, "DUPLICATE", "this id is taken; close its other tab")
+    assert tunnel.machine.err is closed
+    assert tunnel.machine.active_states() == ("Exception", "ErrRefused")
+
+
+async def test_after_three_refusals_it_gives_up_until_it_is_told_to_retry() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    for _ in range(3):
+        assert TunnelStates.GaveUp not in tunnel.machine
+        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+    assert TunnelStates.GaveUp in tunnel.machine
+    with pytest.raises(Refused, match="DUPLICATE"):
+        await tunnel()
+    assert len(relay.wishes) == 3
+    tunnel.retry()
+    transport = await tunnel()
+    await relay.ends[-1].send(b"hello")
+    await transport.recv()
+    assert tunnel.machine.active_states() == ("Open",)
+
+
+async def test_only_refusals_in_a_row_count() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    for _ in range(2):
+        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+        transport = await tunnel()
+        await relay.ends[-1].send(b"hello")
+        await transport.recv()
+        await relay.ends[-1].close(1001, "SHUTDOWN: the relay stops; dial again")
+        with pytest.raises(TransportClosed):
+            await transport.recv()
+    assert TunnelStates.GaveUp not in tunnel.machine
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(1001, "SHUTDOWN: the relay stops"), (4429, "LIMIT: wait"), (4408, "DEADLINE: idle"), (1006, "")],
+)
+async def test_what_passes_is_never_a_reason_to_give_up(code: int, reason: str) -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    for _ in range(10):
+        await relay.refuse(tunnel, code, reason)
+    assert TunnelStates.GaveUp not in tunnel.machine
+
+
+async def test_a_refused_token_is_a_refusal() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    relay.answers.append((403, {"code": "FORBIDDEN", "message": "you are not granted this id and target"}))
+    with pytest.raises(Refused) as refused:
+        await tunnel()
+    assert (refused.value.code, refused.value.name) == (4403, "FORBIDDEN")
+    assert tunnel.machine.active_states() == ("Exception", "ErrRefused")
+    assert not relay.opened
+
+
+@pytest.mark.parametrize("answer", [(502, "<html>bad gateway"), (200, {"resume": "r"}), (200, "[]"), (500, "null")])
+async def test_an_answer_that_is_no_relays_is_a_lost_connection(answer: tuple[int, Any]) -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    relay.answers.append(answer)
+    with pytest.raises(TransportClosed, match=f"answered {answer[0]} without a token") as closed:
+        await tunnel()
+    assert not isinstance(closed.value, Refused)
+    assert tunnel.machine.active_states() == ()
+
+
+async def test_leaving_closes_at_once() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    tunnel.leave()
+    transport = await tunnel()
+    tunnel.leave()
+    assert relay.sockets[0].abandoned == 1001
+    assert transport.closed
+
+
+async def test_the_end_of_an_old_connection_does_not_touch_the_new_one() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    old = await tunnel()
+    new = await tunnel()
+    assert isinstance(new, Connected)
+    await relay.ends[0].close(4409, "DUPLICATE: its owner opened this id again")
+    with pytest.raises(Refused):
+        await old.recv()
+    assert tunnel.machine.active_states() == ("Open",)
