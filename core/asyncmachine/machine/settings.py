@@ -1,0 +1,207 @@
+"""What the environment says: one record for all `AM_*` variables of the core.
+
+A page has no environment of its own; it gives the same names as a mapping (`Settings.from_env(mapping)`). A variable
+that is unset, empty or one of `0`, `no`, `off`, `false` is off.
+
+====================  ================================================================================================
+variable              what it does
+====================  ================================================================================================
+AM_DEBUG              long time-outs, errors of handlers are not caught; `2`: log lines to the standard output too
+AM_TEST_RUNNER        a test runs: nothing of the debugger is switched on, whatever else is set
+AM_LOG                level of the text log, 0 to 5
+AM_LOG_PRINT          the text log goes to the standard output
+AM_LOG_FILE           the text log goes to a file named after the machine
+AM_LOG_FULL           all that follows, up to AM_LOG_STATE_CTX
+AM_LOG_STEPS          transitions keep their steps
+AM_LOG_GRAPH          the debugger gets the graph of the machine
+AM_LOG_CHECKS         dry runs are recorded
+AM_LOG_QUEUED         queued mutations are recorded
+AM_LOG_ARGS           arguments are recorded
+AM_LOG_WHEN           waits are recorded
+AM_LOG_STATE_CTX      scopes are recorded
+AM_DBG_ADDR           address of the debugger, `1` for ``localhost:6831``
+AM_DBG_NO_TRACE       recorded mutations come without a stack
+AM_HEALTHCHECK        debugged machines get a periodic `Healthcheck`
+AM_DETECT_EVAL        evaluations inside of handlers are found out and named
+AM_TRACE_FILTER       text that is taken out of stack traces
+====================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from asyncmachine.machine.errors import AmError, nearest
+
+DEBUGGER_ADDRESS: Final = "localhost:6831"
+DEBUG_PATIENCE: Final = 100
+"""How many times longer waits last while somebody steps through the code."""
+
+OFF: Final = frozenset({"", "0", "no", "off", "false"})
+SWITCHES: Final = ("steps", "graph", "checks", "queued", "args", "when", "state_ctx")
+LEVELS: Final = range(6)
+
+KNOWN: Final = (
+    "AM_DEBUG",
+    "AM_TEST_RUNNER",
+    "AM_LOG",
+    "AM_LOG_PRINT",
+    "AM_LOG_FILE",
+    "AM_LOG_FULL",
+    *(f"AM_LOG_{switch.upper()}" for switch in SWITCHES),
+    "AM_DBG_ADDR",
+    "AM_DBG_NO_TRACE",
+    "AM_HEALTHCHECK",
+    "AM_DETECT_EVAL",
+    "AM_TRACE_FILTER",
+)
+OTHERS: Final = (
+    *("AM_TEST_", "AM_NIGHTLY_", "AM_RPC_", "AM_REPL_", "AM_RELAY_", "AM_NODE_", "AM_PUBSUB_", "AM_DBG_WORKER_"),
+    *("AM_HOSTNAME", "AM_SERVICE", "AM_OTEL_", "AM_PROM_", "AM_LOKI_", "AM_GRAFANA_"),
+)
+"""How variables begin that other packages read."""
+
+logger = logging.getLogger("asyncmachine")
+
+
+class SettingsError(AmError):
+    """A variable has a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSwitches:
+    """What is recorded beside the text of the log. Everything is off by default, as it costs time."""
+
+    steps: bool = False
+    graph: bool = False
+    checks: bool = False
+    queued: bool = False
+    args: bool = False
+    when: bool = False
+    state_ctx: bool = False
+
+    @classmethod
+    def full(cls) -> LogSwitches:
+        """All on."""
+        return cls(**dict.fromkeys(SWITCHES, True))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> LogSwitches:
+        """What `AM_LOG_FULL` or the single variables switch on."""
+        env = os.environ if env is None else env
+        if flag(env, "AM_LOG_FULL"):
+            return cls.full()
+        return cls(**{switch: flag(env, f"AM_LOG_{switch.upper()}") for switch in SWITCHES})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How machines behave and what they tell. Times are in seconds.
+
+    `catch_errors` turns errors of handlers into `Exception`; off, they end the call that ran the handler. `log_id` puts
+    the machine's id before each line, `log_stack_trace` the stack after an error.
+    """
+
+    handler_timeout: float = 1.0
+    handler_deadline: float = 10.0
+    handler_backoff: float = 3.0
+    eval_timeout: float = 1.0
+    dispose_timeout: float = 1.0
+    queue_limit: int = 1000
+    catch_errors: bool = True
+    detect_eval: bool = False
+    trace_filter: str = ""
+
+    log_level: int = 0
+    log_id: bool = True
+    log_stack_trace: bool = True
+    log_print: bool = False
+    log_file: bool = False
+    log: LogSwitches = field(default_factory=LogSwitches)
+
+    debug: bool = False
+    test_runner: bool = False
+    debugger: str = ""
+    debugger_traces: bool = True
+    healthcheck: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """What the variables say; `env` is this process's environment unless given.
+
+        Raises `SettingsError` for a level that is none. In debug mode, names unknown to the library are logged: they
+        are mostly misspelt.
+        """
+        env = os.environ if env is None else env
+        debug = flag(env, "AM_DEBUG")
+        if debug:
+            for text in unknown(env):
+                logger.warning(text)
+        address = env["AM_DBG_ADDR"].strip() if flag(env, "AM_DBG_ADDR") else ""
+        found = cls(
+            catch_errors=not debug,
+            detect_eval=flag(env, "AM_DETECT_EVAL"),
+            trace_filter=env.get("AM_TRACE_FILTER", ""),
+            log_level=level(env.get("AM_LOG", "")),
+            log_print=flag(env, "AM_LOG_PRINT") or env.get("AM_DEBUG") == "2",
+            log_file=flag(env, "AM_LOG_FILE"),
+            log=LogSwitches.from_env(env),
+            debug=debug,
+            test_runner=flag(env, "AM_TEST_RUNNER"),
+            debugger=DEBUGGER_ADDRESS if address == "1" else address,
+            debugger_traces=not flag(env, "AM_DBG_NO_TRACE"),
+            healthcheck=flag(env, "AM_HEALTHCHECK"),
+        )
+        return found.patient() if debug else found
+
+    def patient(self) -> Settings:
+        """The same with time-outs for somebody who steps through a handler."""
+        return replace(self, handler_timeout=600.0, handler_deadline=600.0, eval_timeout=600.0)
+
+    @property
+    def is_debug(self) -> bool:
+        """True while somebody debugs; never in a test."""
+        return self.debug and not self.test_runner
+
+    @property
+    def is_telemetry(self) -> bool:
+        """True if machines report to a debugger; never in a test."""
+        return bool(self.debugger) and not self.test_runner
+
+
+def flag(env: Mapping[str, str], name: str) -> bool:
+    """Whether a variable is on."""
+    return env.get(name, "").strip().lower() not in OFF
+
+
+def level(text: str) -> int:
+    """A level of the text log. Raises `SettingsError` for anything but 0 to 5."""
+    text = text.strip() or "0"
+    if not text.isdecimal() or int(text) not in LEVELS:
+        raise SettingsError(f"AM_LOG is a level from 0 (nothing) to 5 (everything), got {text!r}")
+    return int(text)
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """One text for each `AM_…` name that nobody reads, with the nearest known one."""
+    found = []
+    for name in names:
+        if name.startswith("AM_") and name not in KNOWN and not name.startswith(OTHERS):
+            hint = nearest(name, KNOWN)
+            found.append(f"environment variable {name} is unknown" + (f"; did you mean {hint}?" if hint else ""))
+    return found
+
+
+def is_debug(env: Mapping[str, str] | None = None) -> bool:
+    """`Settings.is_debug`, without reading all the others."""
+    env = os.environ if env is None else env
+    return flag(env, "AM_DEBUG") and not flag(env, "AM_TEST_RUNNER")
+
+
+def patience(timeout: float | None) -> float | None:
+    """How long to wait for what should take at most `timeout` seconds: a hundred times longer while debugging."""
+    return None if timeout is None else timeout * DEBUG_PATIENCE if is_debug() else timeout
