@@ -5,6 +5,7 @@ Where to read on, in the order data flows: `mutation`, `queue` and `machine` (wh
 told).
 """
 
+from asyncmachine.machine.api import Api
 from asyncmachine.machine.args import Args, ErrorArgs
 from asyncmachine.machine.decorators import on, pool, scoped
 from asyncmachine.machine.endless import EndlessChain
@@ -30,6 +31,7 @@ from asyncmachine.machine.mutation import Mutation, MutationSource
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
 from asyncmachine.machine.scope import Scope
+from asyncmachine.machine.settings import Settings
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
@@ -39,6 +41,7 @@ __all__ = [
     "CANCELED",
     "EXECUTED",
     "AmError",
+    "Api",
     "Args",
     "Disposed",
     "EndlessChain",
@@ -60,6 +63,7 @@ __all__ = [
     "SchemaError",
     "Scope",
     "ScopeEnded",
+    "Settings",
     "State",
     "StateMissing",
     "StatesDef",
