@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import asyncmachine as am
-
 from examples.wasm_workflow.run import Attempt
-from examples.wasm_workflow.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,45 @@ class Retry(am.Args, state="Retrying", prefix="workflow"):
 
 @dataclass(frozen=True)
 class Answer(am.Args, state="Completed", prefix="workflow"):
-    """What an attempt came to: 64 bytes, or none when it failed."""
+    """What an attempt came to: 64 bytes, or none when it failed. Travels as a payload called `RESULT`."""
 
     attempt: Attempt
     result: bytes = b""
+
+
+RESULT = "result"
+
+
+def to_meta(attempt: Attempt) -> dict[str, object]:
+    """An attempt as it travels beside the data of a payload."""
+    return asdict(attempt)
+
+
+def from_meta(meta: Mapping[str, object]) -> Attempt | None:
+    """The attempt that a payload answers; None when there is none in it."""
+    match meta:
+        case {"run": str(run), "round": int(round_), "number": int(number)}:
+            return Attempt(run, round_, number)
+        case _:
+            return None
+
+
+@dataclass(frozen=True)
+class NodeWork(am.Args, state="NodeWork", prefix="workflow"):
+    """How a node is to be asked. A `retry` sends no payload: the node has just failed, so it still has it."""
+
+    retry: bool = False
+
+
+@dataclass(frozen=True)
+class Child(am.Args, state="Child", prefix="workflow"):
+    """The worker that an event is about."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Cut(am.Args, state="CutConnection", prefix="workflow"):
+    """How long every connection is to be cut."""
+
+    seconds: float = 2.0

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from examples.wasm_workflow import dag
 
+MAX_RETRIES = 5
+"""Failures and time-outs of a node in one round, beyond which the round is given up."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -33,16 +36,25 @@ class Run:
     round: int = 0
     restarts: int = 0
     attempts: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, bytes] = field(default_factory=dict)
 
     def next_round(self, number: int) -> Run:
         """Begins a round: no node has a result, none was tried. Each round but the first of a run is a restart."""
         restarts = self.restarts + 1 if self.round else 0
-        return replace(self, round=number, restarts=restarts, attempts={}, results={})
+        return replace(self, round=number, restarts=restarts, attempts={}, failures={}, results={})
 
     def next_attempt(self, node: str) -> Run:
         """Counts one more attempt of the node in this round."""
         return replace(self, attempts={**self.attempts, node: self.attempts.get(node, 0) + 1})
+
+    def fail(self, node: str) -> Run:
+        """Counts a failure or a time-out of the node. An attempt that was lost with its worker is none of them."""
+        return replace(self, failures={**self.failures, node: self.failures.get(node, 0) + 1})
+
+    def exhausted(self, node: str) -> bool:
+        """Whether the node has failed too often for another attempt in this round."""
+        return self.failures.get(node, 0) > MAX_RETRIES
 
     def attempt(self, node: str) -> Attempt:
         """The node's current attempt; its number is 0 before the first."""

@@ -15,12 +15,14 @@ moment, such as `StartWork`, remove themselves in their handler.
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncmachine as am
 from asyncmachine.rpc.states import Consumer, StateSource
 from asyncmachine.states import Basic, Disposed
 
-
 WORK = ("Working", "Retrying", "Completed", "Failed")
+DELIVERED = ("Browser1Delivered", "Browser2Delivered", "Browser3Delivered", "Browser4Delivered")
 
 
 class Worker(StateSource, Disposed, Basic):
@@ -38,9 +40,9 @@ class Worker(StateSource, Disposed, Basic):
 
 
 class Parent(am.StatesDef):
-    """A machine that forks web workers and looks after them. Each of these is about one worker, {Child}."""
+    """A machine that forks web workers and forks them again when they end. All but the first are events, {Child}."""
 
-    ErrWorker = am.state(require="Exception")  # a worker did not start, or ended without being asked to
+    ErrWorker = am.state()  # a worker is missing: it ended, or does not start
     ForkWorker = am.state(multi=True)
     WorkerForked = am.state(multi=True)
     WorkerLost = am.state(multi=True)
@@ -64,7 +66,7 @@ class Dispatcher(Consumer, Parent, Worker):
 
 
 DISPATCHER = Dispatcher.schema.merge(Worker.schema.prefixed("Browser3"), Worker.schema.prefixed("Browser4"))
-"""The dispatcher's states and a piped copy of all states of each leaf, so that who sees the dispatcher sees the leaves."""
+"""The dispatcher's states and a piped copy of all states of each leaf: who sees the dispatcher sees the leaves."""
 
 
 class Orchestrator(Consumer, StateSource, Basic):
@@ -103,12 +105,13 @@ class Orchestrator(Consumer, StateSource, Basic):
     WorkersReady = am.state(auto=True, require=(Browser1Ready, Browser2Ready, Browser3Ready, Browser4Ready))
     NetworkReady = am.state(auto=True, require=(Ready, WorkersReady), add="StartWork")
 
-    # A round. StartWork begins one. RoundOpen keeps a network that comes back from beginning another: it goes on.
-    Delivered = ("Browser1Delivered", "Browser2Delivered", "Browser3Delivered", "Browser4Delivered")
-    StartWork = am.state(require=NetworkReady, remove=(*Delivered, "RoundOpen"))
+    # A round. StartWork begins one; its ticks number them. While a round is open, or after the workflow gave up, a
+    # network that comes back does not begin another one.
+    StartWork = am.state(require=NetworkReady, remove=(*DELIVERED, "RoundOpen", "ErrWorkflow"))
     RoundOpen = am.state(remove=StartWork)
+    ErrWorkflow = am.state(require="Exception", remove=(StartWork, RoundOpen))  # too many restarts
 
-    # A node's way through a round: Work hands the order out, Pending lasts until the answer, Delivered holds the result.
+    # A node's way through a round: Work counts an attempt, Pending is the attempt, Delivered stands for its result.
     Browser1Work = am.state(require=NetworkReady, remove="Browser1Pending")
     Browser2Work = am.state(require=NetworkReady, remove="Browser2Pending")
     Browser3Work = am.state(require=("Browser1Delivered", NetworkReady), remove="Browser3Pending")
@@ -122,10 +125,9 @@ class Orchestrator(Consumer, StateSource, Basic):
     Browser3Delivered = am.state(remove=Browser3Pending)
     Browser4Delivered = am.state(remove=Browser4Pending)
 
-    # The end of a round: one of the first two, by the digests.
+    # The end of a round: one or the other, by the digests.
     WorkDelivered = am.state(auto=True, require=(Browser3Delivered, Browser4Delivered))
     DigestsWrong = am.state(auto=True, require=(Browser3Delivered, Browser4Delivered))
-    ErrWorkflow = am.state(require="Exception")  # too many restarts
 
     # What the page may ask for.
     RunAgain = am.state(multi=True, require=NetworkReady, remove=(ErrWorkflow, "Exception"))
@@ -134,6 +136,12 @@ class Orchestrator(Consumer, StateSource, Basic):
     CutConnection = am.state()  # {Cut}: every tunnel is closed and none is opened while it is active
 
 
+PARENTS = {"browser2": "browser1", "browser3": "browser2", "browser4": "browser2"}
+"""Who forks a worker, and so is the one who can kill it."""
+
+LEAVES = ("browser3", "browser4")
+"""The workers that are seen through the dispatcher, browser2."""
+
 CONTROLS = (Orchestrator.RunAgain, Orchestrator.CorruptNext, Orchestrator.KillWorker, Orchestrator.CutConnection)
 """The mutations that the page's mirror is allowed."""
 
@@ -141,6 +149,9 @@ PIPED = ("Ready", "Working", "Retrying", "Completed", "Failed")
 """The states of a worker that the orchestrator follows."""
 
 
-def of(node: str, state: str) -> str:
-    """The state of another machine's schema that is about this node: `of("browser3", "Ready")` is `Browser3Ready`."""
+def of(node: str, state: str = "") -> Any:
+    """A node's state in the schema of a machine that sees it: `of("browser3", "Ready")` is `Browser3Ready`.
+
+    For a type checker it is a state of whatever schema is wanted.
+    """
     return f"{node.capitalize()}{state}"

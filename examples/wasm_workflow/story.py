@@ -93,15 +93,28 @@ class TimedOut(Event):
 
 
 @dataclass(frozen=True)
-class Lost(Event):
-    """A node's worker went away, and its attempt with it."""
+class Broke(Event):
+    """A node's machine reports an error and gets another attempt."""
 
     round: int
     node: str
+    attempt: int
     tone = Tone.TROUBLE
 
     def tell(self) -> str:
-        return f"round {self.round}: {self.node} is gone, waiting for it to come back"
+        return f"round {self.round}: {self.node} reports an error, attempt {self.attempt}, retried"
+
+
+@dataclass(frozen=True)
+class Lost(Event):
+    """Workers went away, and what they were working on with them."""
+
+    round: int
+    nodes: Sequence[str]
+    tone = Tone.TROUBLE
+
+    def tell(self) -> str:
+        return f"round {self.round}: {_names(self.nodes)} {'is' if len(self.nodes) == 1 else 'are'} gone"
 
 
 @dataclass(frozen=True)
@@ -176,29 +189,29 @@ class CutAsked(Event):
 
 
 @dataclass(frozen=True)
-class DigestsWrong(Event):
-    """The round ended with wrong digests; the workflow starts again."""
+class Restarted(Event):
+    """The round came to nothing; the workflow starts again."""
 
     round: int
-    nodes: Sequence[str]
+    reason: str
     restart: int
     most: int
     tone = Tone.BAD
 
     def tell(self) -> str:
-        nodes = " and ".join(self.nodes)
-        return f"round {self.round}: wrong digest from {nodes}, restart {self.restart} of at most {self.most}"
+        return f"round {self.round}: {self.reason}, restart {self.restart} of at most {self.most}"
 
 
 @dataclass(frozen=True)
 class GaveUp(Event):
     """The workflow ended without the right digests."""
 
+    round: int
     reason: str
     tone = Tone.BAD
 
     def tell(self) -> str:
-        return f"gave up: {self.reason}"
+        return f"round {self.round}: gave up, {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -213,6 +226,11 @@ class WorkDelivered(Event):
     def tell(self) -> str:
         cost = f"{_count(self.restarts, 'restart')} and {_count(self.attempts, 'attempt')}"
         return f"round {self.round}: both digests are right, work delivered after {cost}"
+
+
+def _names(nodes: Sequence[str]) -> str:
+    *others, last = nodes
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,5 +1,5 @@
 from examples.wasm_workflow import dag
-from examples.wasm_workflow.run import Attempt, Run
+from examples.wasm_workflow.run import MAX_RETRIES, Attempt, Run
 
 
 def delivered(run: Run, *nodes: str) -> Run:
@@ -43,6 +43,18 @@ def test_only_the_answer_to_the_current_attempt_is_expected() -> None:
     assert not run.expects("browser1", Attempt("q", 2, 2)), "an earlier run, perhaps of a process that died"
     assert not run.expects("browser2", Attempt("r", 2, 0)), "a node that was never asked"
     assert not delivered(run, "browser1").expects("browser1", Attempt("r", 2, 2)), "a second answer"
+
+
+def test_a_node_that_failed_too_often_is_exhausted_until_the_next_round() -> None:
+    run = Run("r").next_round(1)
+    for _ in range(MAX_RETRIES):
+        run = run.next_attempt("browser1").fail("browser1")
+        assert not run.exhausted("browser1")
+    assert run.next_attempt("browser1").exhausted("browser1") is False, "lost attempts do not count"
+    run = run.fail("browser1")
+    assert run.exhausted("browser1")
+    assert not run.exhausted("browser2")
+    assert not run.next_round(2).exhausted("browser1")
 
 
 def test_a_run_is_a_value() -> None:

@@ -13,7 +13,12 @@ SENTENCES: dict[Event, tuple[str, Tone]] = {
         "round 1: browser4 gave no answer in 30 s, attempt 3, retried",
         Tone.TROUBLE,
     ),
-    story.Lost(1, "browser4"): ("round 1: browser4 is gone, waiting for it to come back", Tone.TROUBLE),
+    story.Broke(1, "browser4", 1): ("round 1: browser4 reports an error, attempt 1, retried", Tone.TROUBLE),
+    story.Lost(1, ("browser4",)): ("round 1: browser4 is gone", Tone.TROUBLE),
+    story.Lost(1, ("browser2", "browser3", "browser4")): (
+        "round 1: browser2, browser3 and browser4 are gone",
+        Tone.TROUBLE,
+    ),
     story.Resumed(1, "browser4", 2): ("round 1: browser4 starts over, attempt 2", Tone.PLAIN),
     story.Stale(3, "browser1", 2, 1): (
         "round 3: dropped a late answer of browser1 to round 2, attempt 1",
@@ -23,15 +28,14 @@ SENTENCES: dict[Event, tuple[str, Tone]] = {
     story.Corrupted(1, "browser2"): ("round 1: the result of browser2 was corrupted, as you asked", Tone.TROUBLE),
     story.KillAsked("browser3"): ("browser3 is being killed, as you asked", Tone.TROUBLE),
     story.CutAsked(2.5): ("every connection is cut for 2.5 s, as you asked", Tone.TROUBLE),
-    story.DigestsWrong(1, ("browser3",), 1, 50): (
+    story.Restarted(1, "wrong digest from browser3", 1, 50): (
         "round 1: wrong digest from browser3, restart 1 of at most 50",
         Tone.BAD,
     ),
-    story.DigestsWrong(4, ("browser3", "browser4"), 4, 50): (
-        "round 4: wrong digest from browser3 and browser4, restart 4 of at most 50",
+    story.GaveUp(51, "wrong digest from browser3 after 50 restarts"): (
+        "round 51: gave up, wrong digest from browser3 after 50 restarts",
         Tone.BAD,
     ),
-    story.GaveUp("50 restarts"): ("gave up: 50 restarts", Tone.BAD),
     story.WorkDelivered(3, restarts=2, attempts=1): (
         "round 3: both digests are right, work delivered after 2 restarts and 1 attempt",
         Tone.GOOD,
