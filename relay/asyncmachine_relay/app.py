@@ -55,7 +55,6 @@ _ERRORS = {
     Reason.DEADLINE: RelayStates.ErrLimit,
 }
 """The error state of a reason; the others are `Exception` alone."""
-_STOPPING = Refused(Reason.SHUTDOWN, "the relay stops; dial again")
 _UP = {
     Op.LISTEN: (RelayStates.TunnelUp, RelayStates.WsTunListenConn),
     Op.DIAL: (RelayStates.TunnelUp, RelayStates.WsDialConn),
@@ -127,7 +126,7 @@ class Relay:
     async def stop(self) -> None:
         """Refuses new tunnels and closes all that are open with 1001; returns when their matchers have ended."""
         self._stopping = True
-        await self.tunnels.close_all(_STOPPING)
+        await self.tunnels.close_all(_stopping())
         self.machine.remove([RelayStates.HttpReady, RelayStates.HttpStarting])
 
     def dispose(self) -> None:
@@ -164,13 +163,20 @@ class Relay:
         headers = {"cache-control": "no-store"}
         try:
             if self._stopping:
-                raise _STOPPING
+                raise _stopping()
             reply = await self._admission.token(request)
-        except Refused as refused:
+        except Refused as error:
+            refused = error
             self._note(refused, request.scope)
-            answer = {"code": refused.reason.name, "message": refused.hint}
-            return JSONResponse(answer, status_code=refused.reason.status, headers=headers)
-        return Response(msgspec.json.encode(reply), media_type="application/json", headers=headers)
+        except Exception as error:
+            # Whatever `authorize` raised, it did not say yes.
+            logger.exception("a token request failed")
+            self.machine.add_err(error)
+            refused = Refused(Reason.INTERNAL, "the application could not decide; try again later")
+        else:
+            return Response(msgspec.json.encode(reply), media_type="application/json", headers=headers)
+        answer = {"code": refused.reason.name, "message": refused.hint}
+        return JSONResponse(answer, status_code=refused.reason.status, headers=headers)
 
     async def _tunnel(self, op: Op, socket: WebSocket) -> None:
         """Accepts first: a page cannot read why an upgrade failed, but it can read a close frame."""
@@ -178,7 +184,7 @@ class Relay:
         await socket.accept(subprotocol=SUBPROTOCOL if offered else None)
         try:
             if self._stopping:
-                raise _STOPPING
+                raise _stopping()
             match, claims = self._admission.admit(op, socket)
             caller = Caller.of(socket.scope)
             peer = Peer("websocket", f"{caller.address}:{caller.port}", claims.id, claims.grants)
@@ -212,10 +218,17 @@ class Relay:
         logger.info("%s %s", tunnel, states[tunnel.op][0])
 
     def _note(self, refused: Refused, scope: Mapping[str, Any]) -> None:
-        """Paths may hold anything, so they are quoted and cut; tokens are in headers, which are never logged."""
+        """Paths may hold anything, so they are quoted and cut; tokens are in headers, which are never logged.
+
+        The stack goes: it tells nothing of a stranger's mistake, and its frames would keep the token.
+        """
         logger.info("refused %.200r from %s: %s", scope["path"], (scope.get("client") or ("",))[0], refused)
         if refused.reason is not Reason.SHUTDOWN:
-            self.machine.add_err(refused, state=_ERRORS.get(refused.reason))
+            self.machine.add_err(refused.with_traceback(None), state=_ERRORS.get(refused.reason))
+
+
+def _stopping() -> Refused:
+    return Refused(Reason.SHUTDOWN, "the relay stops; dial again")
 
 
 def _args(tunnel: Tunnel) -> TunnelArgs:

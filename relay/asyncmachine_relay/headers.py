@@ -1,8 +1,8 @@
 """Headers that protect a page, on every answer.
 
 Two content policies are named. `strict` is for pages that boot Pyodide themselves: own scripts only, and WebAssembly.
-`pyscript` is for pages with PyScript: it evaluates text, and fetches and starts its workers from `blob:`. Neither lets a
-page load anything from elsewhere, or send anything there.
+`pyscript` is for pages with PyScript: it evaluates text, and fetches and starts its workers from `blob:`. Neither lets
+a page load anything from elsewhere, or send anything there.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ class Limits:
     token: float = 60.0
     """How long a token may wait for its tunnel to be opened."""
     close: float = 5.0
-    """How long a closing handshake may take, and a matcher to come to its end once its tunnel is gone."""
+    """How long a closing handshake may take."""
+    leave: float = 5.0
+    """How long a matcher may go on when its tunnel is gone, before it is cancelled."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -22,12 +22,12 @@ class RelayStates(Disposed, Basic):
     HttpStarting = am.state(require=Basic.Start, remove="HttpReady")
     HttpReady = am.state(require=Basic.Start, remove=HttpStarting)
 
+    TunnelUp = am.state(multi=True, require=HttpReady)
+    TunnelDown = am.state(multi=True, require=HttpReady)
     WsTunListenConn = am.state(multi=True, require=HttpReady)
     WsTunListenDisconn = am.state(multi=True, require=HttpReady)
     WsDialConn = am.state(multi=True, require=HttpReady)
     WsDialDisconn = am.state(multi=True, require=HttpReady)
-    TunnelUp = am.state(multi=True, require=HttpReady)
-    TunnelDown = am.state(multi=True, require=HttpReady)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ may do, and who owns the id. It opens one tunnel; its nonce is remembered until 
 
 The *resume secret* lets whoever opened an id open it again while the old tunnel still seems to live, as after a change
 of network. It is sealed to the id. The token carries only its digest, and the tunnel keeps that for its lifetime: a
-second opener with another one is told the id is taken. Nothing of it is stored, so it works across relays that share the
-secret.
+second opener with another one is told the id is taken. Nothing of it is stored, so it works across relays that share
+the secret.
 """
 
 from __future__ import annotations

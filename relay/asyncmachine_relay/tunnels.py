@@ -77,11 +77,11 @@ class Tunnels:
             try:
                 await transport.pump()
                 self._free(place)
-                await asyncio.wait({matcher}, timeout=self._limits.close)
+                await asyncio.wait({matcher}, timeout=self._limits.leave)
             finally:
                 self._free(place)
                 matcher.cancel("the tunnel has ended")
-                await asyncio.wait({matcher}, timeout=self._limits.close)
+                await asyncio.wait({matcher}, timeout=self._limits.leave)
             _check_ended(matcher, tunnel)
         finally:
             self._free(place)

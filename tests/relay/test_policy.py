@@ -1,0 +1,210 @@
+"""Who may come in: the pure rules."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncmachine_relay import Reason, Refused, RelayConfigError
+from asyncmachine_relay.policy import (
+    MAX_CLOSE_REASON,
+    Door,
+    check_id,
+    check_origin_present,
+    check_target,
+    clip,
+    is_direct_loopback,
+    origin,
+)
+
+DOOR = Door.of(["http://127.0.0.1:8080", "https://app.example"], hosts=["relay.internal:8080"])
+
+FOREIGN_ORIGINS = [
+    "null",
+    "",
+    "http://127.0.0.1:8081",
+    "http://127.0.0.1",
+    "https://127.0.0.1:8080",
+    "http://127.0.0.1:80800",
+    "http://127.0.0.1:8080.evil.example",
+    "http://127.0.0.1:8080@evil.example",
+    "http://evil.example/http://127.0.0.1:8080",
+    "http://127.0.0.1:8080/",
+    "HTTP://127.0.0.1:8080",
+    " http://127.0.0.1:8080",
+    "http://localhost:8080",
+    "https://app.example.evil.example",
+    "https://evilapp.example",
+    "https://APP.example",
+    "https://app.example:443",
+    "http://app.example",
+    "*",
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN_ORIGINS)
+def test_an_origin_that_only_looks_like_ours_is_foreign(foreign: str) -> None:
+    with pytest.raises(Refused, match="foreign Origin") as refused:
+        DOOR.check(["127.0.0.1:8080"], [foreign])
+    assert refused.value.reason is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "foreign", ["evil.example", "127.0.0.1", "127.0.0.1:80", "127.0.0.1:8080.", "localhost:8080", "", "app.example:443"]
+)
+def test_a_host_that_is_not_listed_is_foreign_whatever_the_origin(foreign: str) -> None:
+    with pytest.raises(Refused, match="foreign Host"):
+        DOOR.check([foreign], ["http://127.0.0.1:8080"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "app.example", "relay.internal:8080"])
+def test_listed_hosts_and_origins_come_in(host: str) -> None:
+    DOOR.check([host], [])
+    DOOR.check([host], ["https://app.example"])
+
+
+def test_a_header_that_comes_twice_is_refused() -> None:
+    ours = "http://127.0.0.1:8080"
+    with pytest.raises(Refused, match="foreign Host"):
+        DOOR.check(["127.0.0.1:8080", "127.0.0.1:8080"], [])
+    with pytest.raises(Refused, match="foreign Origin"):
+        DOOR.check(["127.0.0.1:8080"], [ours, ours])
+
+
+def test_no_host_is_foreign() -> None:
+    with pytest.raises(Refused, match="foreign Host"):
+        DOOR.check([], [])
+
+
+def test_the_refusal_names_an_address_that_works() -> None:
+    with pytest.raises(Refused, match=r"open http://127\.0\.0\.1:8080"):
+        DOOR.check(["localhost:8080"], [])
+
+
+def test_a_relay_that_knows_no_origin_lets_nobody_in() -> None:
+    with pytest.raises(Refused, match="the relay knows no origin yet"):
+        Door.of([]).check(["127.0.0.1:8080"], [])
+
+
+@given(st.text(max_size=60))
+def test_only_what_is_listed_comes_in(text: str) -> None:
+    for hosts, origins in (([text], []), (["app.example"], [text])):
+        listed = text in (DOOR.hosts if not origins else DOOR.origins)
+        try:
+            DOOR.check(hosts, origins)
+        except Refused:
+            assert not listed
+        else:
+            assert listed
+
+
+@pytest.mark.parametrize(
+    ("given_text", "written"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://App.Example:443", "https://app.example"),
+        ("https://app.example/", "https://app.example"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_configured_origin_is_written_as_browsers_do(given_text: str, written: str) -> None:
+    assert origin(given_text) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "*", "null", "app.example", "ws://app.example", "file:///x", "https://", "http://[::1"),
+        *("https://*.example", "https://app.example/path", "https://app.example?x", "https://user@app.example"),
+        *("https://app.example:port", "https://app.example:99999"),
+    ],
+)
+def test_a_configured_origin_that_cannot_be_is_a_mistake(text: str) -> None:
+    with pytest.raises(RelayConfigError, match="is no origin: write scheme, host and port"):
+        origin(text)
+
+
+def test_a_page_cannot_leave_its_origin_out() -> None:
+    check_origin_present([], direct=True)
+    check_origin_present(["https://app.example"], direct=False)
+    with pytest.raises(Refused, match="no Origin"):
+        check_origin_present([], direct=False)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
+def test_loopback_speaks_for_itself(peer: str) -> None:
+    assert is_direct_loopback(peer, ["host", "origin", "user-agent"])
+
+
+@pytest.mark.parametrize(
+    "peer", ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "localhost", "", "127.0.0.1:80", "0.0.0.0"]
+)
+def test_anything_else_does_not(peer: str) -> None:
+    assert not is_direct_loopback(peer, [])
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded", "cf-connecting-ip"],
+)
+def test_behind_a_proxy_loopback_is_a_stranger(header: str) -> None:
+    assert not is_direct_loopback("127.0.0.1", ["host", header])
+
+
+@pytest.mark.parametrize("text", ["a", "browser1", "A.b_c-9", "x" * 128, "...a", "-"])
+def test_ids(text: str) -> None:
+    assert check_id(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "...", "x" * 129, "a/b", "a b", "é", "a\n", "a\0", "../etc", "a%2e", "٣"]
+)
+def test_no_ids(text: str) -> None:
+    with pytest.raises(Refused, match="FORBIDDEN: an id is"):
+        check_id(text)
+
+
+@given(st.text(max_size=140))
+def test_whatever_passes_as_an_id_is_a_plain_file_name(text: str) -> None:
+    try:
+        check_id(text)
+    except Refused:
+        return
+    assert 1 <= len(text) <= 128
+    assert text.isascii()
+    assert not set(text) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+    assert text not in {".", ".."}
+
+
+def test_targets_have_a_length() -> None:
+    assert check_target("x" * 255) == "x" * 255
+    for text in ("", "x" * 256):
+        with pytest.raises(Refused, match="TARGET: a target is"):
+            check_target(text)
+
+
+def test_every_reason_knows_how_to_close() -> None:
+    codes = {reason.name: (reason.close_code, reason.status) for reason in Reason}
+    assert codes == {
+        "AUTH": (4401, 401),
+        "FORBIDDEN": (4403, 403),
+        "TARGET": (4404, 404),
+        "DUPLICATE": (4409, 409),
+        "LIMIT": (4429, 429),
+        "BAD_FRAME": (4400, 400),
+        "DEADLINE": (4408, 408),
+        "TOO_LARGE": (1009, 413),
+        "TEXT": (1003, 415),
+        "SHUTDOWN": (1001, 503),
+        "INTERNAL": (1011, 500),
+    }
+
+
+@given(st.text(max_size=200))
+def test_a_close_reason_fits_into_its_frame(text: str) -> None:
+    text = text.encode(errors="replace").decode()
+    assert len(clip(text).encode()) <= MAX_CLOSE_REASON
+    assert text.startswith(clip(text))
+    assert Refused(Reason.AUTH, text).close_reason.startswith("AUTH: ")
