@@ -20,6 +20,7 @@ from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CLOSE_CODES, CallRefused, Code, Unsendable
 from asyncmachine.rpc.events import MutationRequested
 from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watcher import Watcher
@@ -182,7 +183,8 @@ class ServedClient:
 
     def _push(self) -> None:
         self._scheduled = False
-        if not self.ready or not self._debounce.interval:
+        # A session that has said goodbye is ended before the server lets go of it.
+        if not self.ready or not self._debounce.interval or self._connection.session.phase is Phase.ENDED:
             return
         clock, now = self._clock(), self._loop.time()
         if not self._connection.session.differs(clock):
