@@ -16,7 +16,7 @@ from scripts.console import SetupError, say
 from scripts.npm import npm_packages
 from scripts.page_wheels import page_wheels
 from scripts.python_env import python_env
-from scripts.step import Done, megabytes, perform
+from scripts.step import disk_use, megabytes, perform
 from scripts.vendor import vendored_libraries
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,7 @@ STEPS = (python_env, npm_packages, vendored_libraries, page_wheels)
 def main(arguments: list[str]) -> int:
     """Do what is due, or with `--clean` undo it all; return the exit code."""
     begin = time.monotonic()
+    steps = [make_step(ROOT) for make_step in STEPS]
     try:
         # Two targets may start at once; the second one waits and finds the work done.
         with (ROOT / "constraints.txt").open() as lock:
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
             if arguments == ["--clean"]:
                 clean(ROOT)
                 return 0
-            done = [perform(step(ROOT)) for step in STEPS]
+            due = [perform(step) for step in steps]
             provide_browser(ROOT, ROOT / ".venv")
     except SetupError as error:
         say(f"setup: {error}")
@@ -42,14 +43,11 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("setup: interrupted; the next run goes on from here")
         return 130
-    report(done, time.monotonic() - begin)
+    if any(due):
+        # The wheels lie inside the vendor folder, which is counted already.
+        homes = [step.home for step in steps if step.home.parent not in [other.home for other in steps]]
+        say(f"setup: {time.monotonic() - begin:.1f} s, {megabytes(sum(map(disk_use, homes)))} on disk")
     return 0
-
-
-def report(done: list[Done], seconds: float) -> None:
-    """Print the total, if anything was done."""
-    if any(step.seconds for step in done):
-        say(f"setup: {seconds:.1f} s, {megabytes(sum(step.size for step in done))} on disk")
 
 
 if __name__ == "__main__":

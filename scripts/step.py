@@ -8,7 +8,6 @@ so an interrupted setup goes on where it stopped and a finished one costs only t
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from scripts.console import say
 
-STAMP = ".setup-stamp.json"
+STAMP = ".setup-stamp"
 
 
 @dataclass(frozen=True)
@@ -30,43 +29,20 @@ class Step:
     run: Callable[[], None]
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a step took: seconds of its last run (0.0 when it was done before), bytes on disk."""
-
-    title: str
-    seconds: float
-    size: int
-
-
-def perform(step: Step) -> Done:
-    """Run the step if it is due."""
+def perform(step: Step) -> bool:
+    """Run the step if it is due, and return whether it was."""
     wanted = step.inputs()
-    stamp = read_stamp(step.home)
-    if stamp.get("inputs") == wanted:
-        return Done(step.title, 0.0, int(str(stamp["bytes"])))
+    stamp = step.home / STAMP
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return False
     say(f"▸ {step.title}")
-    (step.home / STAMP).unlink(missing_ok=True)
+    stamp.unlink(missing_ok=True)
     begin = time.monotonic()
     step.run()
-    done = Done(step.title, time.monotonic() - begin, disk_use(step.home))
-    write_stamp(step.home, {"inputs": wanted, "seconds": round(done.seconds, 1), "bytes": done.size})
-    say(f"  {done.seconds:.1f} s, {megabytes(done.size)}")
-    return done
-
-
-def read_stamp(home: Path) -> dict[str, object]:
-    """Return the stamp of a folder, empty if there is none that can be read."""
-    try:
-        stamp = json.loads((home / STAMP).read_text())
-    except (OSError, ValueError):
-        return {}
-    return stamp if isinstance(stamp, dict) else {}
-
-
-def write_stamp(home: Path, stamp: dict[str, object]) -> None:
-    """Put the stamp in place in one move."""
-    replace_text(home / STAMP, json.dumps(stamp) + "\n")
+    seconds = time.monotonic() - begin
+    say(f"  {seconds:.1f} s, {megabytes(disk_use(step.home))}")
+    replace_text(stamp, wanted)
+    return True
 
 
 def replace_text(path: Path, text: str) -> None:

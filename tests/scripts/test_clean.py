@@ -33,7 +33,7 @@ def test_made_things_go_and_others_stay(tmp_path: Path, capfd: pytest.CaptureFix
         *others,
         *(f".venv/{MADE_HERE}", ".venv/bin/python", "node_modules/a/b.js", ".mypy_cache/x", ".hypothesis/x"),
         *("web/static/vendor/pyodide/p.wasm", "web/static/vendor/wheels/w.whl", "web/static/vendor/signals.new/half"),
-        *("web/static/vendor/.setup-stamp.json", "core/asyncmachine/__pycache__/a.pyc", "tests/__pycache__/t.pyc"),
+        *("web/static/vendor/.setup-stamp", "core/asyncmachine/__pycache__/a.pyc", "tests/__pycache__/t.pyc"),
     )
     clean(tmp_path)
     assert files(tmp_path) == others

@@ -33,12 +33,10 @@ def work(tmp_path: Path) -> Work:
 
 
 def test_the_second_run_does_nothing(work: Work, capfd: pytest.CaptureFixture[str]) -> None:
-    first = perform(work.step())
+    assert perform(work.step())
     assert "▸ work" in capfd.readouterr().err
-    second = perform(work.step())
+    assert not perform(work.step())
     assert work.runs == 1
-    assert first.seconds > second.seconds == 0
-    assert first.size == second.size >= 5000
     assert capfd.readouterr().err == ""
 
 
@@ -64,7 +62,7 @@ def test_a_failed_run_is_done_again(work: Work, done_before: bool) -> None:
     assert work.runs == 2 + done_before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"inputs": "other"}'])
+@pytest.mark.parametrize("content", ["", "b", "a "])
 def test_a_damaged_stamp_makes_it_due(work: Work, content: str) -> None:
     perform(work.step())
     (work.home / STAMP).write_text(content)
@@ -107,4 +105,6 @@ def test_a_text_takes_its_place_in_one_move(tmp_path: Path) -> None:
 
 def test_sizes_are_for_people(tmp_path: Path) -> None:
     assert (megabytes(355_000_000), megabytes(1_250_000)) == ("355 MB", "1.2 MB")
-    assert disk_use(tmp_path) == 0
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_bytes(b"x" * 5000)
+    assert 5000 <= disk_use(tmp_path) < 50_000
