@@ -6,6 +6,7 @@ Everything goes to standard error, so that what a target itself prints can be pi
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,11 +47,13 @@ def run(command: Sequence[str | Path], label: str, *, cwd: Path, env: Mapping[st
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             watch(program, label, log.fileno())
         except BaseException:
-            program.terminate()
+            # With all that it has started itself; it is alone in its process group.
+            os.killpg(program.pid, signal.SIGTERM)
             program.wait()
             raise
         if program.returncode:

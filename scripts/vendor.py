@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.console import SetupError
-from scripts.step import Step, hash_files
+from scripts.step import Step, hash_of
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,10 @@ def vendor_folder(root: Path) -> Path:
 
 def vendored_libraries(root: Path) -> Step:
     """The step that copies the libraries."""
-    sources = [root / "package-lock.json", Path(__file__)]
     return Step(
         "page libraries in web/static/vendor",
         vendor_folder(root),
-        lambda: hash_files(Path("/"), [path.resolve() for path in sources]),
+        lambda: hash_of((root / "package-lock.json").read_text(), Path(__file__).read_text()),
         lambda: copy_all(root / "node_modules", vendor_folder(root)),
     )
 

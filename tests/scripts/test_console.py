@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -56,14 +59,21 @@ def test_a_long_step_shows_its_last_line(
     assert "  work: 0 s  fetching parts\n" in capfd.readouterr().err
 
 
-def test_an_interrupt_ends_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    started: list[subprocess.Popen[bytes]] = []
+def test_an_interrupt_ends_the_program_and_what_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pipe that only the grandchild writes to is at its end when that one is gone."""
+    os.mkfifo(tmp_path / "pipe")
+    with ExitStack() as stack:
 
-    def interrupted(program: subprocess.Popen[bytes], label: str, log: int) -> None:
-        started.append(program)
-        raise KeyboardInterrupt
+        def interrupted(program: subprocess.Popen[bytes], label: str, log: int) -> None:
+            seen.append(program)
+            pipes.append(stack.enter_context((tmp_path / "pipe").open()))
+            assert pipes[0].readline() == "up\n"
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(console, "watch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        console.run(python("import signal; signal.pause()"), "work", cwd=tmp_path)
-    assert started[0].poll() is not None
+        seen: list[subprocess.Popen[bytes]] = []
+        pipes: list[TextIO] = []
+        monkeypatch.setattr(console, "watch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            console.run(["sh", "-c", "(echo up; exec sleep 600) > pipe; true"], "work", cwd=tmp_path)
+        assert seen[0].poll() is not None
+        assert pipes[0].read() == ""
