@@ -26,15 +26,16 @@ from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.connecting import Connecting
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.consuming import Consuming
+from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.errors import CallRefused, Code, HandshakeFailed, NotConnected, Rejected, RpcError
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.remote_result import RemoteResult
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.transport import Dial, Transport
 from asyncmachine.rpc.values import pack_args
-from asyncmachine.rpc.watched import is_watched
 
 DIAL_TIMEOUT: Final = 3.0
 """Seconds for one attempt to connect."""
@@ -109,7 +110,7 @@ class Client:
     def start(self) -> None:
         """Begins to connect. Needs a running loop."""
         self._loop = asyncio.get_running_loop()
-        self.machine.add(C.Start)
+        self.machine.add((C.Start, C.Connecting))
 
     def when_ready(self) -> Wait:
         """Met when the mirror follows its source."""
@@ -143,6 +144,11 @@ class Client:
         """Ends the pause before the next attempt: the network is back, or the page is visible again."""
         self._connecting.nudge()
 
+    @property
+    def statistics(self) -> Counters:
+        """Counts of the current or last session; zeros before the first."""
+        return self._connecting.counters
+
     # The mirror's calls
 
     def call(
@@ -170,7 +176,7 @@ class Client:
         self.netmach.add_err(error)
 
     def _ask(self, send: Callable[[Connection], int], what: str) -> Result:
-        result = Result.make_pending()
+        result = RemoteResult(self.machine.add_err, self._loop)
         self._in_loop(self._send, result, send, what)
         return result
 
@@ -181,17 +187,9 @@ class Client:
                 raise NotConnected(f"not connected to the source: {what} was not sent")
             self._calls[connection.session, send(connection)] = result
         except RpcError as error:
-            # Later, so that the caller has had its chance to await the result.
-            asyncio.get_running_loop().call_soon(self._fail, result, error)
+            result._fail(error)
         else:
             connection.flush()
-
-    def _fail(self, result: Result | None, error: RpcError) -> None:
-        if result is not None:
-            watched = is_watched(result)
-            result._fail(error)
-            if not watched:
-                self.machine.add_err(error)
 
     # Events of the session
 
@@ -213,7 +211,9 @@ class Client:
                 if result is not None:
                     result._settle(Outcome.EXECUTED if event.executed else Outcome.CANCELED)
             case e.CallFailed():
-                self._fail(self._calls.pop((connection.session, event.id), None), event.error)
+                result = self._calls.pop((connection.session, event.id), None)
+                if result is not None:
+                    result._fail(event.error)
             case _ if connection is not self._connecting.connection:
                 pass  # one that was left already, and is only ending
             case e.ClockChanged():

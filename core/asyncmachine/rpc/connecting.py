@@ -19,6 +19,7 @@ from asyncmachine.machine.event import Event
 from asyncmachine.machine.wait import Wait, wait_any
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.events import Event as SessionEvent
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.messages import Hello
@@ -47,6 +48,7 @@ class Connecting:
         self.connection: Connection | None = None
         self.task: asyncio.Task[None] | None = None
         self.pause = 0.0
+        self.counters = Counters()
         self._dial = dial
         self._hello = hello
         self._react = react
@@ -90,6 +92,7 @@ class Connecting:
             return
         session = Session(Role.CLIENT, asyncio.get_running_loop().time(), self._timing)
         session.hello(self._hello())
+        self.counters = session.counters
         self.connection = connection = Connection(session, transport, self._react)
         name = f"{e.machine.id}.connection"
         self.task = asyncio.get_running_loop().create_task(self._carry(connection, e), name=name)

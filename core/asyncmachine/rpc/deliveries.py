@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.machine.result import Outcome
 from asyncmachine.rpc.errors import DeliveryFailed, TooLarge
-from asyncmachine.rpc.watched import is_watched
+from asyncmachine.rpc.remote_result import RemoteResult
 
 MAX_KEPT: Final = 1024
 """Payloads that may wait for their acknowledgement."""
@@ -30,7 +30,7 @@ class Kept:
     name: str
     frame: bytes
     destination: str
-    result: Result
+    result: RemoteResult
 
 
 class Outbox:
@@ -45,16 +45,15 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, token: bytes, name: str, frame: bytes, destination: str = "") -> Kept:
+    def keep(self, kept: Kept) -> None:
         """Keeps a payload until it is settled. Raises `TooLarge` when there is no room for it."""
-        if len(self._kept) >= MAX_KEPT or self._bytes + len(frame) > MAX_KEPT_BYTES:
+        if len(self._kept) >= MAX_KEPT or self._bytes + len(kept.frame) > MAX_KEPT_BYTES:
             raise TooLarge(
                 f"{len(self._kept)} payloads ({self._bytes} bytes) wait for their acknowledgement; "
                 f"the limits are {MAX_KEPT} and {MAX_KEPT_BYTES} bytes: await some of them first"
             )
-        kept = self._kept[token] = Kept(token, name, frame, destination, Result.make_pending())
-        self._bytes += len(frame)
-        return kept
+        self._kept[kept.token] = kept
+        self._bytes += len(kept.frame)
 
     def of(self, client: str) -> Iterator[Kept]:
         """What is to be sent to this client once it is ready."""
@@ -64,18 +63,15 @@ class Outbox:
         """Everything that waits."""
         return tuple(self._kept.values())
 
-    def settle(self, token: bytes, error: DeliveryFailed | None = None) -> bool:
-        """Forgets a payload that was consumed or has failed, and tells its result. True for a failure nobody awaits."""
+    def settle(self, token: bytes, error: DeliveryFailed | None = None) -> None:
+        """Forgets a payload that was consumed or has failed, and tells its result. Does nothing the second time."""
         kept = self._kept.pop(token, None)
-        if kept is None:
-            return False
-        self._bytes -= len(kept.frame)
-        if error is None:
-            kept.result._settle(Outcome.EXECUTED)
-            return False
-        unheard = not is_watched(kept.result)
-        kept.result._fail(error)
-        return unheard
+        if kept is not None:
+            self._bytes -= len(kept.frame)
+            if error is None:
+                kept.result._settle(Outcome.EXECUTED)
+            else:
+                kept.result._fail(error)
 
 
 class Known(Enum):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from secrets import token_bytes
 from typing import Any
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
 from asyncmachine.rpc.codec import encode
@@ -13,22 +15,29 @@ from asyncmachine.rpc.deliveries import Kept, Outbox
 from asyncmachine.rpc.errors import Code, DeliveryFailed
 from asyncmachine.rpc.events import PayloadSettled
 from asyncmachine.rpc.messages import Payload
+from asyncmachine.rpc.remote_result import RemoteResult
 from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.values import pack, pack_data
 
 
 class Sending:
-    """Sends payloads over all sessions of one server. `client()` is the one that is connected, if any."""
+    """Sends payloads over all sessions of one server.
 
-    __slots__ = ("_client", "_failed", "_in_loop", "_outbox")
+    `client()` is the one that is connected, if any, `loop()` the server's event loop, `failed(error)` is told of
+    deliveries that fail and that nobody awaits.
+    """
+
+    __slots__ = ("_client", "_failed", "_in_loop", "_loop", "_outbox")
 
     def __init__(
         self,
         client: Callable[[], ServedClient | None],
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
         in_loop: Callable[..., None],
-        failed: Callable[[DeliveryFailed], object],
+        failed: Callable[[AmError], object],
     ) -> None:
         self._client = client
+        self._loop = loop
         self._in_loop = in_loop
         self._failed = failed
         self._outbox = Outbox()
@@ -49,9 +58,11 @@ class Sending:
             meta=pack(dict(meta), "meta") if meta else None,
             data=pack_data(data),
         )
-        kept = self._outbox.keep(payload.token, name, encode(payload), destination)
+        result = RemoteResult(self._failed, self._loop())
+        kept = Kept(payload.token, name, encode(payload), destination, result)
+        self._outbox.keep(kept)
         self._in_loop(self._send, kept)
-        return kept.result
+        return result
 
     def resume(self, client: ServedClient) -> None:
         """Sends a client that has become ready everything that waits for it."""
@@ -60,12 +71,12 @@ class Sending:
 
     def settled(self, event: PayloadSettled) -> None:
         """The client has told what became of a payload."""
-        self._settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
+        self._outbox.settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
 
     def give_up(self, why: str) -> None:
         """Fails everything that waits."""
         for kept in self._outbox.all():
-            self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+            self._outbox.settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
 
     def _send(self, kept: Kept) -> None:
         client = self._client()
@@ -74,8 +85,5 @@ class Sending:
         if client.exposure.grants.receives(kept.name):
             client.payload(kept.frame)
         else:
-            self._settle(kept.token, DeliveryFailed(Code.FORBIDDEN, f"{client.id} may not receive {kept.name!r}"))
-
-    def _settle(self, token: bytes, error: DeliveryFailed | None) -> None:
-        if self._outbox.settle(token, error) and error is not None:
-            self._failed(error)
+            forbidden = DeliveryFailed(Code.FORBIDDEN, f"{client.id} may not receive {kept.name!r}")
+            self._outbox.settle(kept.token, forbidden)

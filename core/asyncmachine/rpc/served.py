@@ -27,11 +27,10 @@ from asyncmachine.rpc.watcher import Watcher
 
 
 class ServedClient:
-    """A client that was let in. `ready` once it has applied the welcome; until then nothing is pushed to it."""
+    """A client that was let in."""
 
     __slots__ = (
         "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher", "exposure", "id",
-        "ready",
     )  # fmt: skip
 
     def __init__(
@@ -45,7 +44,6 @@ class ServedClient:
     ) -> None:
         self.id = id
         self.exposure = exposure
-        self.ready = False
         self._source = source
         self._connection = connection
         self._debounce = Debounce(push_interval)
@@ -59,6 +57,11 @@ class ServedClient:
     def connection(self) -> Connection:
         """Where the client is."""
         return self._connection
+
+    @property
+    def ready(self) -> bool:
+        """True from when the client has applied the welcome until either side has said goodbye."""
+        return self._connection.session.phase is Phase.READY
 
     def welcome(self, hello: m.Hello, session: bytes, epoch: int) -> None:
         """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire."""
@@ -87,7 +90,6 @@ class ServedClient:
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
-        self.ready = True
         self._sending(self._connection.session.push, self._clock())
         self._connection.flush()
 
@@ -123,7 +125,6 @@ class ServedClient:
 
     def close(self) -> None:
         """Stops watching the source."""
-        self.ready = False
         self._source.untrace(self._watcher.id)
         if self._timer is not None:
             self._timer.cancel()
@@ -183,8 +184,7 @@ class ServedClient:
 
     def _push(self) -> None:
         self._scheduled = False
-        # A session that has said goodbye is ended before the server lets go of it.
-        if not self.ready or not self._debounce.interval or self._connection.session.phase is Phase.ENDED:
+        if not self.ready or not self._debounce.interval:
             return
         clock, now = self._clock(), self._loop.time()
         if not self._connection.session.differs(clock):

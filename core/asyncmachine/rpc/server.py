@@ -78,7 +78,7 @@ class Server:
         self.machine = Machine(
             ServerStates, _Handlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
-        self._sending = Sending(lambda: self._client, self._in_loop, self.machine.add_err)
+        self._sending = Sending(lambda: self._client, lambda: self._loop, self._in_loop, self.machine.add_err)
         self.machine.on_dispose(lambda _: self.stop())
 
     # Lifetime
@@ -204,6 +204,8 @@ class Server:
             connection.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
             return
         self._client = client
+        # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
+        self.machine.remove(S.Exception)
         self.machine.add((S.ClientConnected, S.Handshaking), self._info(client))
 
     def _info(self, client: ServedClient) -> ClientInfo:
@@ -292,6 +294,9 @@ class _Handlers:
         client = self._server._client
         if client is not None and "Start" in e.machine:
             client.connection.close(CLOSE_CODES[Code.INTERNAL], "the server dropped the client")
+
+    def HandshakeDoneState(self, e: MachineEvent) -> None:
+        e.remove("Exception")
 
     def MetricSyncState(self, e: MachineEvent) -> None:
         e.remove("MetricSync")

@@ -46,7 +46,8 @@ class ServerStates(Shared):
     """One server: it waits for a client (`RpcReady`), has one (`ClientConnected`), and is of use to it (`Ready`)."""
 
     ErrNetwork = state(require="Exception", remove="ClientConnected")
-    HandshakeDone = state(require=("Start", "ClientConnected"), remove=(*_HANDSHAKE, "Exception"))
+    # Its handler removes Exception. A Remove relation would, and would keep all errors out while there is a client.
+    HandshakeDone = state(require=("Start", "ClientConnected"), remove=_HANDSHAKE)
     Start = state(add="RpcStarting")
     Ready = state(auto=True, require=("HandshakeDone", "RpcReady"))
     RpcStarting = state(require="Start", remove=_RPC)

@@ -8,6 +8,7 @@ convert. Sets, tuples and objects would arrive as something else and are refused
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,14 +29,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALARS = frozenset({type(None), bool, float, str, bytes, bytearray, memoryview})
 _KEYS = frozenset({str, int, bytes})
 _encoder = msgspec.msgpack.Encoder()
+_record_decoders: dict[type[Args], msgspec.msgpack.Decoder[Args]] = {}
 
 
 class TypedArgs(msgspec.Struct, frozen=True, array_like=True):
-    """A typed record as it travels."""
+    """A typed record as it travels: its fields stay msgpack until its class is known."""
 
     prefix: str
     state: str
-    fields: dict[str, Any]
+    fields: msgspec.Raw
 
 
 class _ErrorFields(msgspec.Struct, frozen=True, array_like=True):
@@ -50,9 +52,9 @@ def pack_args(args: Mapping[str, Any] | None) -> WireArgs | None:
     packed: WireArgs = {}
     for key, value in args.items():
         if isinstance(value, ErrorArgs):
-            packed[len(packed)] = _pack_record(value, {"err": value.err, "trace": value.trace})
+            packed[len(packed)] = _ext_args(value, encode_value({"err": _pack_error(value.err)}))
         elif isinstance(value, Args):
-            packed[len(packed)] = _pack_record(value, msgspec.to_builtins(value, builtin_types=(bytes, datetime)))
+            packed[len(packed)] = pack_record(value)
         elif type(key) is not str:
             raise Unsendable(f"the name of an argument is a text, got {key!r}")
         else:
@@ -77,7 +79,7 @@ def unpack_args(args: WireArgs | None) -> dict[str, Any]:
 def pack_data(data: Any) -> Any:
     """A payload's data in its wire form: a plain value, or one typed record. Raises `Unsendable`."""
     if isinstance(data, Args):
-        return _pack_record(data, msgspec.to_builtins(data, builtin_types=(bytes, datetime)))
+        return pack_record(data)
     return pack(data, "data")
 
 
@@ -130,14 +132,50 @@ def _unpack_plain_ext(code: int, data: memoryview) -> Any:
     raise PeerFault(f"extension type {code} of {len(data)} bytes is not known")
 
 
-# Records do not nest, so that the depth of a frame is bounded: inside one only times and errors are known.
-_args_decoder = msgspec.msgpack.Decoder(TypedArgs, ext_hook=_unpack_plain_ext)
+_args_decoder = msgspec.msgpack.Decoder(TypedArgs)
 _error_decoder = msgspec.msgpack.Decoder(_ErrorFields)
+_told_decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_unpack_plain_ext)
 
 
-def _pack_record(record: Args, fields: dict[str, Any]) -> Ext:
-    typed = TypedArgs(record.prefix, record.state, pack(fields, type(record).__qualname__))
-    return Ext(EXT_ARGS, encode_value(typed))
+def pack_record(record: Args) -> Ext:
+    """A typed record in its wire form. Raises `Unsendable` if its class would rebuild something else from it."""
+    kind = type(record)
+    packed = encode_value(record)
+    try:
+        back = _record_decoder(kind).decode(packed)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise Unsendable(f"{kind.__qualname__} would not be accepted where it arrives: {error}") from error
+    if back != record and not alike(back, record):
+        raise Unsendable(f"{kind.__qualname__} would arrive as {back!r}: declare its fields with their exact types")
+    return _ext_args(record, packed)
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Equal in kind and value, down to the leaves; NaN is like NaN, and records need no `__eq__`."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return a == b or (a != a and b != b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(value, b[key]) for key, value in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, msgspec.Struct) or is_dataclass(a):
+        names = a.__struct_fields__ if isinstance(a, msgspec.Struct) else [found.name for found in fields(a)]
+        return all(alike(getattr(a, name), getattr(b, name)) for name in names)
+    return bool(a == b)
+
+
+def _ext_args(record: Args, packed: bytes) -> Ext:
+    return Ext(EXT_ARGS, encode_value(TypedArgs(record.prefix, record.state, msgspec.Raw(packed))))
+
+
+def _record_decoder(kind: type[Args]) -> msgspec.msgpack.Decoder[Args]:
+    """The decoder of a class, made once."""
+    found = _record_decoders.get(kind)
+    if found is None:
+        found = _record_decoders[kind] = msgspec.msgpack.Decoder(kind)
+    return found
 
 
 def _rebuild(found: TypedArgs) -> Args:
@@ -145,14 +183,11 @@ def _rebuild(found: TypedArgs) -> Args:
     kind = Args.registry.get(key)
     if kind is None:
         raise InvalidArgs(f"no record class for {key!r} is known here: import the module that defines it")
-    if kind is ErrorArgs:
-        err = found.fields.get("err")
-        if not isinstance(err, RemoteError):
-            raise InvalidArgs(f"{key}: `err` is not an error")
-        return ErrorArgs(err, trace=str(found.fields.get("trace", "")))
     try:
-        return msgspec.convert(found.fields, kind)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        if kind is ErrorArgs:
+            return ErrorArgs(_told_decoder.decode(found.fields)["err"])
+        return _record_decoder(kind).decode(found.fields)
+    except (msgspec.MsgspecError, TypeError, ValueError, KeyError, RecursionError, PeerFault) as error:
         raise InvalidArgs(f"{key}: {error}") from error
 
 
@@ -168,10 +203,10 @@ def _pack_time(value: datetime, where: str) -> Ext:
 
 def _pack_error(error: BaseException) -> Ext:
     if isinstance(error, RemoteError):
-        fields = _ErrorFields(error.type, error.message)
+        told = _ErrorFields(error.type, error.message)
     else:
-        fields = _ErrorFields(type(error).__qualname__, str(error))
-    return Ext(EXT_ERROR, encode_value(fields))
+        told = _ErrorFields(type(error).__qualname__, str(error))
+    return Ext(EXT_ERROR, encode_value(told))
 
 
 def encode_value(value: Any) -> bytes:

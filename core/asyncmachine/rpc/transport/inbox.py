@@ -33,7 +33,7 @@ class Inbox:
             wake(self._reader)
 
     def end(self, code: int, reason: str = "", *, drop: bool = False) -> bool:
-        """Notes the end; with `drop` what was not read is lost. True for the first end, which is the one that counts."""
+        """Notes the end; with `drop` what was not read is lost. True for the first end; others do not count."""
         if drop:
             self._messages.clear()
             self.size = 0

@@ -1,0 +1,31 @@
+"""Results of what happens elsewhere, whose failures do not get lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from asyncmachine.machine.errors import AmError
+from asyncmachine.machine.result import Outcome, Result
+
+
+class RemoteResult(Result):
+    """A pending result. If it fails and is let go before anybody awaited it, `unheard(error)` is called on the loop."""
+
+    __slots__ = ("_heard", "_loop", "_unheard")
+
+    def __init__(self, unheard: Callable[[AmError], object], loop: asyncio.AbstractEventLoop | None) -> None:
+        super().__init__(Outcome.PENDING)
+        self._heard = False
+        self._unheard = unheard
+        self._loop = loop
+
+    def _final(self) -> Result:
+        self._heard = True
+        return super()._final()
+
+    def __del__(self) -> None:
+        # Anything may be going on when an object is let go, and on any thread; so the loop is asked to do it later.
+        error, loop = self._error, self._loop
+        if isinstance(error, AmError) and not self._heard and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._unheard, error)

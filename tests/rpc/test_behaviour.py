@@ -1,0 +1,27 @@
+"""The behaviour suite on the transports of this process; see `behaviour` for what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rpc.behaviour import ALL, IN_BROWSER, Behaviour
+from tests.rpc.nets import NETS
+
+
+def cases() -> Iterator[object]:
+    for net in NETS:
+        for behaviour in ALL:
+            marks = [pytest.mark.browser] if behaviour in IN_BROWSER else []
+            yield pytest.param(net, behaviour, id=f"{net}-{behaviour.__name__}", marks=marks)
+
+
+@pytest.mark.parametrize(("net", "behaviour"), cases())
+async def test_behaviour(net: str, behaviour: Behaviour) -> None:
+    async with NETS[net]() as connections:
+        await behaviour(connections)
+
+
+def test_about_a_dozen_behaviours_are_shown_in_the_browser_too() -> None:
+    assert 10 <= len(IN_BROWSER) <= 20
