@@ -54,12 +54,14 @@ class ErrorArgs(Args, state="Exception", prefix="_am"):
     """What comes with the `Exception` state.
 
     `err` is the original exception object, `trace` its formatted stack (empty if it has none), `handler` the handler
-    that raised (empty for `add_err`), `called` and `before` the called and active states of the broken transition.
+    that raised (empty for `add_err`), `kind`, `called` and `before` the kind of the broken transition's mutation, its
+    called states and those that were active.
     """
 
     err: BaseException
     trace: str = ""
     handler: str = ""
+    kind: str = ""
     called: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.endless import YIELD_EVERY, ChainWatch, EndlessChain
@@ -32,6 +32,9 @@ from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.transition import Transition, run
 from asyncmachine.machine.view import View
 
+if TYPE_CHECKING:
+    from asyncmachine.machine.narrator import Narrator
+
 Source = Event | MutationSource | None
 """What a mutation can be traced to."""
 
@@ -42,6 +45,8 @@ logger = logging.getLogger("asyncmachine")
 
 class Drain(View[N]):
     """The part of a machine that changes its ticks."""
+
+    _observer: Narrator | None
 
     __slots__ = (
         "_backoff_until",
@@ -191,6 +196,8 @@ class Drain(View[N]):
                 return EXECUTED
             multi = any(self._rules.multi >> i & 1 for i in indexes)
             if not found and not multi and is_duplicate(queue, kind, indexes):
+                if self._observer is not None:
+                    self._observer.skipped(mutation)
                 return EXECUTED
             self._issued += 1
             mutation.queue_tick = self._issued
@@ -201,7 +208,7 @@ class Drain(View[N]):
         for tracer in self._tracers:
             self._guarded(tracer.mutation_queued, self, mutation)
         # Usually not: only if the drain has ended since, or an interrupt has left it unfinished.
-        return self._drained(result) if drains else result
+        return self._drained(result) if drains else self._postponed(result)
 
     def _check(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
         names = called_names(states)
@@ -220,7 +227,12 @@ class Drain(View[N]):
             drains = self._claim()
         for tracer in self._tracers:
             self._guarded(tracer.mutation_queued, self, mutation)
-        return self._drained(result) if drains else result
+        return self._drained(result) if drains else self._postponed(result)
+
+    def _postponed(self, result: Result) -> Result:
+        if self._observer is not None:
+            self._observer.postponed(len(self._queue))
+        return result
 
     def _prepend(self, mutation: Mutation) -> None:
         """Puts a mutation to the front, from within the drain. It takes no queue tick."""
@@ -353,6 +365,8 @@ class Drain(View[N]):
         if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
             return
         logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
+        if self._observer is not None:
+            self._observer.error(f"{mutation!r} was rejected, adding {EXCEPTION} alone")
         self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
 
     def _dispose_now(self) -> None:
@@ -383,6 +397,8 @@ class Drain(View[N]):
 
     def _log_error(self, what: str, error: BaseException) -> None:
         logger.error("%s: %s: %r", self._id, what, error)
+        if self._observer is not None:
+            self._observer.error(f"{what}: {error!r}")
 
 
 def source_of(e: Source) -> MutationSource | None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from asyncmachine.machine.decorators import Handled, marks_of
@@ -91,10 +91,12 @@ NO_CALLS = Calls((), ())
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Handlers bound together."""
+    """Handlers bound together. `number` counts the bindings of a machine from 1, also those that are gone."""
 
     id: str
     slots: dict[Slot, Call]
+    prefix: str = ""
+    number: int = 0
 
 
 def slots_of(index: Mapping[str, int], name: str) -> list[Slot]:
@@ -129,6 +131,39 @@ def slot_of(index: Mapping[str, int], name: str) -> Slot:
     raise SchemaError(f"{name} looks like a handler, but the schema has no state for it; {cure}")
 
 
+def negotiation_slots(plan: Plan, *, pairs: bool = True) -> Iterator[Slot]:
+    """Where a plan looks for negotiation handlers, in order; `pairs` of two states are many."""
+    for kind, states in (("Exit", plan.exits), ("Enter", plan.enters)):
+        for i in states:
+            yield Slot(kind, i)
+    before = plan.start
+    if plan.kind != REMOVE:
+        for i in plan.target:
+            if before.mask >> i & 1:
+                yield Slot("Pair", i, i)
+    if pairs:
+        for i in before.active:
+            for j in plan.target:
+                if i != j:
+                    yield Slot("Pair", i, j)
+    yield Slot(ANY_ENTER)
+
+
+def final_slots(plan: Plan) -> Iterator[Slot]:
+    """Where a plan looks for final handlers, in order."""
+    for kind, states in (("End", plan.exits), ("State", plan.enters)):
+        for i in states:
+            yield Slot(kind, i)
+    yield Slot(ANY_STATE)
+
+
+def slot_name(slot: Slot, names: tuple[str, ...]) -> str:
+    """The name of the handlers in a slot."""
+    if slot.kind == "Pair":
+        return names[slot.first] + names[slot.second]
+    return names[slot.first] + slot.kind if slot.first >= 0 else slot.kind
+
+
 def bound(
     index: Mapping[str, int], handlers: object, *, id: str, prefix: str = "", kinds: Collection[str] | None = None
 ) -> Binding:
@@ -150,7 +185,7 @@ def bound(
                 )
             slots[slot] = _call(name, function, slot, id, _own_scope(index, name, function, prefix), pools)
             names[slot] = name
-    return Binding(id, slots)
+    return Binding(id, slots, prefix)
 
 
 def clean_id(id: str) -> str:
@@ -161,12 +196,13 @@ def clean_id(id: str) -> str:
 class HandlerTable:
     """The bindings of one machine, arranged by slot."""
 
-    __slots__ = ("_bindings", "_calls", "_index", "_names", "_slots")
+    __slots__ = ("_bindings", "_calls", "_index", "_last", "_names", "_slots")
 
     def __init__(self, names: tuple[str, ...], index: Mapping[str, int]) -> None:
         self._names = names
         self._index = index
         self._bindings: list[Binding] = []
+        self._last = 0
         self._slots: dict[Slot, tuple[Call, ...]] = {}
         self._calls: dict[Plan, Calls] = {}
 
@@ -175,9 +211,19 @@ class HandlerTable:
         """Ids in the order of binding."""
         return tuple(binding.id for binding in self._bindings)
 
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings in their order."""
+        return tuple(self._bindings)
+
+    def number(self, id: str) -> int:
+        """The number of the first binding with this id, 0 if there is none."""
+        return next((binding.number for binding in self._bindings if binding.id == id), 0)
+
     def add(self, binding: Binding) -> None:
         """Binds after all others."""
-        self._bindings.append(binding)
+        self._last += 1
+        self._bindings.append(replace(binding, number=self._last))
         self._rebuild()
 
     def remove(self, id: str) -> None:
@@ -196,7 +242,8 @@ class HandlerTable:
                 Slot(slot.kind, places.get(slot.first, -1), places.get(slot.second, -1)): call
                 for slot, call in binding.slots.items()
             }
-            table._bindings.append(Binding(binding.id, slots))
+            table._bindings.append(replace(binding, slots=slots))
+        table._last = self._last
         table._rebuild()
         return table
 
@@ -210,38 +257,22 @@ class HandlerTable:
         return found
 
     def _negotiation(self, plan: Plan) -> Iterator[Step]:
-        for kind, states in (("Exit", plan.exits), ("Enter", plan.enters)):
-            for i in states:
-                yield from self._step(Slot(kind, i))
-        before = plan.start
-        if plan.kind != REMOVE:
-            for i in plan.target:
-                if before.mask >> i & 1:
-                    yield from self._step(Slot("Pair", i, i))
-        if any(slot.kind == "Pair" for slot in self._slots):
-            for i in before.active:
-                for j in plan.target:
-                    if i != j:
-                        yield from self._step(Slot("Pair", i, j))
-        yield from self._step(Slot(ANY_ENTER))
+        pairs = any(slot.kind == "Pair" for slot in self._slots)
+        for slot in negotiation_slots(plan, pairs=pairs):
+            yield from self._step(slot)
 
     def _final(self, plan: Plan) -> Iterator[Step]:
-        for kind, states in (("End", plan.exits), ("State", plan.enters)):
-            for i in states:
-                yield from self._step(Slot(kind, i))
-        yield from self._step(Slot(ANY_STATE))
+        for slot in final_slots(plan):
+            yield from self._step(slot)
 
     def _step(self, slot: Slot) -> Iterator[Step]:
         calls = self._slots.get(slot)
         if calls:
             kind = "Self" if slot.first == slot.second >= 0 else slot.kind
             state = slot.second if slot.kind == "Pair" else slot.first
-            yield Step(self._name(slot), kind, state, self._names[state] if state >= 0 else slot.kind, calls)
-
-    def _name(self, slot: Slot) -> str:
-        if slot.kind == "Pair":
-            return self._names[slot.first] + self._names[slot.second]
-        return self._names[slot.first] + slot.kind if slot.first >= 0 else slot.kind
+            yield Step(
+                slot_name(slot, self._names), kind, state, self._names[state] if state >= 0 else slot.kind, calls
+            )
 
     def _rebuild(self) -> None:
         slots: dict[Slot, tuple[Call, ...]] = {}

@@ -339,6 +339,8 @@ class Machine(Drain[N]):
 
     def export(self) -> Export:
         """The machine's time as plain data; `restore` takes it."""
+        if self._observer is not None:
+            self._observer.exported()
         return Export(self._id, self._names, self.time(), self._queue_tick, self._machine_tick)
 
     def restore(self, data: Export) -> None:
@@ -362,6 +364,8 @@ class Machine(Drain[N]):
             self._config = configuration(self._rules, active)
             self._machine_tick = data.machine_tick + 1
             touched = [i for i, tick in enumerate(self._ticks) if tick != before[i]]
+            if self._observer is not None:
+                self._observer.imported()
             self._end_scopes(touched)
             self._resolve(touched)
         finally:
@@ -379,6 +383,8 @@ class Machine(Drain[N]):
         if self._closing:
             return
         if "Start" in self:
+            if self._observer is not None:
+                self._observer.disposing("Start")
             self._mutate(REMOVE, "Start", None, None, {})
         with self._guard:
             closes, self._closing = not self._closing, True

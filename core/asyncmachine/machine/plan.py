@@ -10,9 +10,13 @@ dropped and built anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from asyncmachine.machine.relations import ADD, REMOVE
 from asyncmachine.machine.rules import Rules, mask_of
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.explain import Explanation
 
 PLAN_LIMIT = 20_000
 """Plans remembered for one schema."""
@@ -24,7 +28,7 @@ class Plan:
     `target`, `enters`, `exits` are indexes in order; `rises` the states whose tick grows by one, `again` the called
     Multi states that were active (their tick grows by two); `touched` both. `accepted` tells whether relations let it
     through; handlers may still veto. `settled` is what takes effect: the plan itself, or for an auto plan the
-    resolution without the states that relations rejected.
+    resolution without the states that relations rejected. `explained` tells why, once somebody has asked (`explain`).
     """
 
     __slots__ = (
@@ -34,6 +38,7 @@ class Plan:
         "called_mask",
         "enters",
         "exits",
+        "explained",
         "is_auto",
         "kind",
         "leads_to",
@@ -79,6 +84,7 @@ class Plan:
         self.quiet = kind == ADD and bool(self.called_mask & rules.quiet) and len(called) == 1
         self.leads_to = configuration(rules, self.target)
         self.settled = self
+        self.explained: Explanation | None = None
         rejected = self.called_mask & ~there
         if is_auto and rejected:
             self.settled = settled_plan(rules, start, self.called_mask & there, called)

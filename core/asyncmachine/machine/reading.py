@@ -82,9 +82,14 @@ class Reading(Generic[N]):
         index, ticks = self._index, self._ticks
         for name in names:
             i = index.get(name)
-            if i is None or not ticks[i] & 1:
+            if i is None:
+                return self._is_unknown(name)
+            if not ticks[i] & 1:
                 return False
         return not self._disposed
+
+    def _is_unknown(self, name: str) -> bool:
+        return False
 
     def not_(self, *names: N) -> bool:
         """True if none of these is active. Raises `StateMissing` for unknown names."""

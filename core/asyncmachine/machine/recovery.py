@@ -14,7 +14,7 @@ from asyncmachine.machine.errors import HandlerDeadline
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.handlers import Step
 from asyncmachine.machine.mutation import ADD, Mutation
-from asyncmachine.machine.plan import configuration
+from asyncmachine.machine.plan import Plan, configuration
 from asyncmachine.machine.rules import mask_of
 from asyncmachine.machine.schema import EXCEPTION
 
@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from asyncmachine.machine.transition import Transition
 
 
+def taken_back(plan: Plan, step: Step) -> tuple[int, ...]:
+    """The states that are deactivated again when handlers of this name raise."""
+    return plan.enters[plan.enters.index(step.state) :] if step.kind == "State" else ()
+
+
 def take_back(tx: Transition, step: Step) -> tuple[int, ...]:
     """Deactivates the state whose `State` handler raised and those after it. Returns them."""
     machine, plan = tx.machine, tx.plan
-    if step.kind != "State":
+    taken = taken_back(plan, step)
+    if not taken:
         return ()
-    taken = plan.enters[plan.enters.index(step.state) :]
     for i in taken:
         machine._ticks[i] += 1
     gone = mask_of(taken)
@@ -48,6 +53,8 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
         if not error.args:
             # Raised by the watchdog, which can only name the class.
             error.args = (f"{step.name} still ran after {machine.handler_deadline} s and was interrupted",)
+    if machine._observer is not None:
+        machine._observer.broke(tx, step, error)
     if machine._index[EXCEPTION] in tx.plan.called:
         # An error handler that fails must not call itself again.
         machine._log_error(f"{step.name} raised while an error was handled", error)
@@ -56,6 +63,7 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
         err=error,
         trace="".join(traceback.format_exception(error)),
         handler=step.name,
+        kind=tx.kind,
         called=tx.called,
         before=tx.active_before,
     )

@@ -13,6 +13,7 @@ A dry run stops after the second phase. In an auto transition a veto of an Auto 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.handlers import NO_CALLS, Call, Step
+from asyncmachine.machine.levels import LogEntry
 from asyncmachine.machine.mutation import ADD, KINDS, Kind, Mutation, MutationSource
 from asyncmachine.machine.plan import Plan, settled_plan
 from asyncmachine.machine.recovery import failed, take_back
 from asyncmachine.machine.result import Outcome
 from asyncmachine.machine.rules import mask_of
+from asyncmachine.machine.steps import Step as TxStep
+from asyncmachine.machine.steps import transition_text
 from asyncmachine.machine.subscriptions import Subscriptions
 from asyncmachine.machine.tasks import start_task
 from asyncmachine.machine.watchdog import overrun
@@ -39,8 +43,13 @@ class Transition:
     `accepted` turns False when relations reject it, a handler vetoes or a handler raises (then `broken` turns True);
     `completed` turns True at its end. `args` are the mutation's arguments, shared by all handlers; `source` is what the
     mutation is traced to; `queue_tick` its number in the queue; `queue_len` how many mutations wait at the end.
+    `steps` and `log_entries` tell how it went, `pre_log_entries` what was logged before it, as far as `machine.log` is
+    switched on.
     """
 
+    steps: Sequence[TxStep] = ()
+    log_entries: Sequence[LogEntry] = ()
+    pre_log_entries: Sequence[LogEntry] = ()
     broken = False
     completed = False
     is_check = False
@@ -139,6 +148,10 @@ class Transition:
         """States that deactivate."""
         return self._names(self.plan.exits)
 
+    def text(self) -> str:
+        """Id, mutation, source and steps, a line each."""
+        return transition_text(self)
+
     def _names(self, indexes: tuple[int, ...]) -> tuple[str, ...]:
         names = self.machine.names
         return tuple([names[i] for i in indexes])
@@ -236,6 +249,8 @@ def asks(tx: Transition, step: Step) -> bool:
             failed(tx, step, error)
             return False
         if verdict is False:
+            if tx.machine._observer is not None:
+                tx.machine._observer.vetoed(tx, step)
             return False
     return True
 
@@ -245,6 +260,8 @@ def apply(tx: Transition) -> tuple[int, ...]:
     machine, plan = tx.machine, tx.plan
     advance(machine._ticks, plan)
     machine._config = plan.leads_to
+    if machine._observer is not None:
+        machine._observer.applied(tx)
     if machine._scopes:
         machine._end_scopes(plan.touched)
     return plan.touched
@@ -305,11 +322,16 @@ def invoke(tx: Transition, step: Step, call: Call) -> object:
 def traced(tx: Transition, step: Step, call: Call) -> object:
     """Calls one handler between the tracers' hooks."""
     machine = tx.machine
+    observer = machine._observer
+    if observer is not None:
+        observer.handler_started(tx, step, call)
     for tracer in machine._tracers:
         machine._guarded(tracer.handler_start, tx, call.binding, step.name)
     try:
         return invoke(tx, step, call)
     finally:
+        if observer is not None:
+            observer.handler_ended(tx, step, call)
         for tracer in machine._tracers:
             machine._guarded(tracer.handler_end, tx, call.binding, step.name)
 
@@ -317,6 +339,8 @@ def traced(tx: Transition, step: Step, call: Call) -> object:
 def queue_auto(machine: Machine[Any]) -> None:
     """Puts the auto mutation that is due now, if any, to the front of the queue."""
     called = machine._config.auto_called
+    if machine._observer is not None:
+        machine._observer.auto_due()
     if called:
         names = machine._names
         machine._prepend(Mutation(ADD, called, tuple([names[i] for i in called]), {}, is_auto=True))

@@ -8,12 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.args import ArgsLike, raw_args
+from asyncmachine.machine.breakpoints import Breakpoint
 from asyncmachine.machine.decorators import On
 from asyncmachine.machine.errors import Disposed, InvalidArgs
 from asyncmachine.machine.handlers import HandlerTable, bound, clean_id
+from asyncmachine.machine.log import Log
+from asyncmachine.machine.mutation import Mutation, called_names
 from asyncmachine.machine.reading import N, Reading
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import EXCEPTION, Schema
@@ -30,6 +33,9 @@ from asyncmachine.machine.subscriptions import (
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.wait import Wait
 
+if TYPE_CHECKING:
+    from asyncmachine.machine.observer import Observer
+
 _making = threading.Lock()
 
 
@@ -38,7 +44,7 @@ class View(Reading[N]):
 
     is_local = False
 
-    __slots__ = ("__weakref__", "_on_dispose", "_root", "_scopes", "_subs", "_table", "_tracers")
+    __slots__ = ("__weakref__", "_log", "_observer", "_on_dispose", "_root", "_scopes", "_subs", "_table", "_tracers")
 
     def __init__(self, id: str, schema: Schema, *, tags: Iterable[str] = (), parent_id: str = "") -> None:
         super().__init__(id, schema, tags=tags, parent_id=parent_id)
@@ -48,6 +54,9 @@ class View(Reading[N]):
         self._scopes: dict[int, Scope] = {}
         self._on_dispose: list[Callable[[str], object]] = []
         self._root: Scope | None = None
+        self._log: Log | None = None
+        # Writes the log, while it is on.
+        self._observer: Observer | None = None
 
     # Waits
 
@@ -65,6 +74,8 @@ class View(Reading[N]):
             raise InvalidArgs(f"when_time needs as many ticks as states, at least one; got {names!r} and {ticks!r}")
         wait = TimeWait(self._indexes(names), tuple(ticks))
         self._subscriptions().add_states(wait, self._ticks)
+        if self._observer is not None:
+            self._observer.waits("whenTime", wait, f"{','.join(names)} {' '.join(map(str, ticks))}")
         bind_to(wait, scope)
         return wait
 
@@ -80,6 +91,8 @@ class View(Reading[N]):
         """Met when a function of the clock returns True; asked now and after each change."""
         wait = QueryWait(self._names, query)
         self._subscriptions().add_query(wait, self._ticks)
+        if self._observer is not None:
+            self._observer.waits_for_query(wait)
         bind_to(wait, scope)
         return wait
 
@@ -88,6 +101,8 @@ class View(Reading[N]):
         self._indexes((name,))
         wait = ArgsWait(name, raw_args(args, kw))
         self._subscriptions().add_args(wait)
+        if self._observer is not None:
+            self._observer.waits("whenArgs", wait, f"{name} ({','.join(wait.args)})")
         bind_to(wait, scope)
         return wait
 
@@ -96,12 +111,16 @@ class View(Reading[N]):
         if isinstance(tick, Result):
             wait = Wait()
             tick.then(wait._end)
+            if self._observer is not None:
+                self._observer.waits("whenQueue", wait, str(tick.tick))
             bind_to(wait, scope)
             return wait
         queued = QueueWait(tick)
         self._subscriptions().add_queue(queued)
         if self._finished_queue_tick() >= tick:
             queued._end()
+        if self._observer is not None:
+            self._observer.waits("whenQueue", queued, str(tick))
         bind_to(queued, scope)
         return queued
 
@@ -127,6 +146,8 @@ class View(Reading[N]):
     def _when_states(self, names: Iterable[str], odd: int, scope: Scope | None) -> Wait:
         wait = StatesWait(self._indexes(names), odd)
         self._subscriptions().add_states(wait, self._ticks)
+        if self._observer is not None:
+            self._observer.waits("when" if odd else "whenNot", wait, ",".join(names))
         bind_to(wait, scope)
         return wait
 
@@ -143,6 +164,8 @@ class View(Reading[N]):
                 found = self._scopes.get(i)
                 if found is None:
                     found = self._scopes[i] = Scope(name, self._ticks[i])
+            if self._observer is not None:
+                self._observer.waits("ctx", found, name)
         return found
 
     def _missing_scope(self, name: str) -> Scope:
@@ -164,6 +187,8 @@ class View(Reading[N]):
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.add(binding)
+        if self._observer is not None:
+            self._observer.bound(binding.id)
         return binding.id
 
     @property
@@ -176,6 +201,8 @@ class View(Reading[N]):
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.remove(id)
+        if self._observer is not None:
+            self._observer.detached(id)
 
     def handlers(self) -> tuple[str, ...]:
         """Ids of the bindings."""
@@ -185,16 +212,52 @@ class View(Reading[N]):
         """Binds a tracer. Returns its id."""
         tracer.id = tracer.id or f"tracer-{token_hex(2)}"
         self._tracers = (*self._tracers, tracer)
+        if self._observer is not None:
+            self._observer.tracer_bound(tracer.id)
         return tracer.id
 
     def untrace(self, id: str) -> None:
         """Takes a tracer away; does nothing if it is not bound."""
-        self._tracers = tuple(tracer for tracer in self._tracers if tracer.id != id)
+        kept = tuple(tracer for tracer in self._tracers if tracer.id != id or tracer is self._observer)
+        if self._observer is not None and len(kept) != len(self._tracers):
+            self._observer.tracer_detached(id)
+        self._tracers = kept
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
         """The bound tracers, in order."""
-        return self._tracers
+        return tuple(tracer for tracer in self._tracers if tracer is not self._observer)
+
+    # Log
+
+    @property
+    def log(self) -> Log:
+        """What the machine tells about itself. Call it to add a line: ``machine.log("got %d rows", n)``."""
+        if self._log is None:
+            with _making:
+                if self._log is None:
+                    self._log = Log(self)
+        return self._log
+
+    def add_breakpoint(
+        self,
+        added: N | Iterable[N] = (),
+        removed: N | Iterable[N] = (),
+        *,
+        strict: bool = False,
+        hit: Callable[[Mutation], object] | None = None,
+    ) -> str:
+        """Stops at mutations: logs each one that adds or removes exactly these states, and calls `hit` with it.
+
+        `strict` ones pass over mutations that would change nothing. `hit=lambda m: breakpoint()` opens the debugger
+        where the mutation was made. Returns an id for `untrace`.
+        """
+        return self.trace(Breakpoint(self, called_names(added), called_names(removed), strict, hit))
+
+    def _is_unknown(self, name: str) -> bool:
+        if self._observer is not None:
+            self._observer.not_found(name)
+        return False
 
     # Disposal
 

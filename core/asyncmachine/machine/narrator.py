@@ -1,0 +1,291 @@
+"""The narrator: the log lines and steps of a local machine's transitions.
+
+The relation lines and steps come from the plan's `Explanation`; handlers, vetoes and failures are told as they happen.
+Hooks that no tracer has (`applied`, `vetoed`, …) are called by the transition directly; they ignore a transition that
+had begun before the narrator was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from asyncmachine.machine.args import ErrorArgs, typed
+from asyncmachine.machine.errors import HandlerDeadline, HandlerTimeout, InvalidArgs
+from asyncmachine.machine.explain import Explanation, explanation
+from asyncmachine.machine.handlers import Slot, final_slots, negotiation_slots, slot_name
+from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS
+from asyncmachine.machine.log_args import args_text
+from asyncmachine.machine.observer import MirrorObserver, Observer
+from asyncmachine.machine.recovery import taken_back
+from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.steps import Step, handler_step
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.handlers import Call
+    from asyncmachine.machine.handlers import Step as Turn
+    from asyncmachine.machine.log import Log
+    from asyncmachine.machine.mutation import Mutation
+    from asyncmachine.machine.schema import Schema
+    from asyncmachine.machine.transition import Transition
+    from asyncmachine.machine.view import View
+
+
+def observer_of(machine: Any, log: Log) -> Observer:
+    """The observer for a machine of this kind."""
+    return Narrator(machine, log) if machine.is_local else MirrorObserver(machine, log)
+
+
+class Narrator(Observer):
+    """Tells what one local machine does."""
+
+    _machine: Any
+
+    def __init__(self, machine: Any, log: Log) -> None:
+        super().__init__(machine, log)
+        self._steps: list[Step] | None = None
+        self._args = ""
+        self._vetoed = 0
+        self._applied = False
+        self._binding = ""
+        # Handler names that are asked for next, with the bindings that are asked; only at the highest level.
+        self._asked: Iterator[tuple[str, str]] = iter(())
+        self._check_require()
+
+    # The queue
+
+    def mutation_queued(self, machine: View[Any], mutation: Mutation) -> None:
+        log = self._log
+        if log.level >= OPS:
+            where = "queue" if mutation.queue_tick else "prepend"
+            text = f"[{where}:{mutation.kind}] {' '.join(mutation.called)}"
+            log.write(OPS, text + args_text(mutation.args, log.args_mapper))
+
+    def skipped(self, mutation: Mutation) -> None:
+        """A mutation was not queued because the same one waits."""
+        self._log.write(OPS, f"[queue:skipped] Duplicate detected for {mutation!r}")
+
+    def postponed(self, waiting: int) -> None:
+        """A mutation waits for the running drain."""
+        self._log.write(OPS, f"[postpone] queue running ({waiting} item{'' if waiting == 1 else 's'})")
+
+    def auto_due(self) -> None:
+        """A transition has ended after which auto states are looked for."""
+        self._ask_rest()
+        log, machine = self._log, self._machine
+        rules, config = machine._rules, machine._config
+        if log.level >= EVERYTHING:
+            for i in rules.auto:
+                by = [machine.names[b] for b in config.active if rules.blockers[i] >> b & 1]
+                if by and not config.mask >> i & 1:
+                    log.write(EVERYTHING, f"[auto:rel:remove] {machine.names[i]} by {' '.join(by)}")
+        if config.auto_called:
+            log.write(OPS, f"[auto] {' '.join(machine.names[i] for i in config.auto_called)}")
+
+    # The phases of a transition
+
+    def transition_init(self, tx: Transition) -> None:
+        log, plan = self._log, tx.plan
+        super().transition_init(tx)
+        found = plan.explained or explanation(self._machine._rules, plan, is_auto=tx.is_auto)
+        self._vetoed = 0
+        self._applied = False
+        self._asked = iter(())
+        self._steps = None
+        if log.steps and (log.can or not tx.is_check):
+            self._steps = tx.steps = list(found.steps)
+        level = log.level
+        self._args = args_text(tx.args, log.args_mapper) if level >= CHANGES else ""
+        if level >= OPS:
+            self._open(tx, found)
+        if level >= EVERYTHING and tx.accepted:
+            self._ask(negotiation_slots(plan))
+
+    def _open(self, tx: Transition, found: Explanation) -> None:
+        log, called = self._log, " ".join(tx.called)
+        if tx.is_auto:
+            log.write(DECISIONS, f"[{tx.kind}:auto] {called}{self._args}")
+        else:
+            log.write(OPS, f"[{tx.kind}] {called}{self._args}")
+        if tx.source is not None:
+            source = tx.source
+            log.write(OPS, f"[source] {source.machine_id}/{source.tx_id}/{source.machine_time}")
+        if found.lines:
+            log.write_all(found.shown(log.level))
+
+    def handler_started(self, tx: Transition, turn: Turn, call: Call) -> None:
+        """A handler is about to be called."""
+        if tx is not self._tx:
+            return
+        self._binding = call.binding
+        if self._steps is not None:
+            first = turn.name.removesuffix(turn.about) if turn.kind == "Pair" else ""
+            self._steps.append(handler_step(turn.kind, turn.about, first))
+        if self._log.level >= OPS:
+            self._ask_until(call.binding, turn.name)
+            self._log.write(OPS, f"[handler:{self.number(call.binding)}] {turn.name}")
+
+    def handler_ended(self, tx: Transition, turn: Turn, call: Call) -> None:
+        """A handler has returned, or raised."""
+        if tx is self._tx:
+            self._log.write(EVERYTHING, f"[handler:end] {turn.name} from {call.binding}")
+
+    def vetoed(self, tx: Transition, turn: Turn) -> None:
+        """A negotiation handler said no."""
+        if tx is self._tx:
+            label = "cancel:self" if turn.kind == "Self" else "cancel"
+            self._log.write(OPS, f"[{label}] ({self._target(tx)}) by {turn.name}")
+            if tx.plan.is_auto:
+                self._vetoed |= 1 << turn.state
+
+    def applied(self, tx: Transition) -> None:
+        """Ticks have changed; scopes have not ended yet."""
+        if tx is not self._tx:
+            return
+        log, plan = self._log, tx.plan
+        self._ask_rest()
+        if tx.is_auto:
+            self._resolve_again(tx)
+        self._applied = True
+        found = plan.explained or explanation(self._machine._rules, plan, is_auto=tx.is_auto, vetoed=self._vetoed)
+        text = f"{found.changes} {found.kept}".strip() if log.level >= EVERYTHING else found.changes
+        if text:
+            log.write(CHANGES, f"[{'auto_' if tx.is_auto else 'state'}] {text}{self._args}")
+        if log.level >= EVERYTHING:
+            self._ask(final_slots(plan))
+
+    def transition_finals(self, tx: Transition) -> None:
+        if tx is self._tx and self._log.level >= CHANGES and self._machine.index(EXCEPTION) in tx.plan.enters:
+            self._log.write(CHANGES, self._error_text(tx))
+
+    def transition_end(self, tx: Transition) -> None:
+        if tx is self._tx:
+            if tx.is_auto and not self._applied:
+                self._resolve_again(tx)
+            if tx.accepted:
+                self._ask_rest()
+        super().transition_end(tx)
+
+    def _resolve_again(self, tx: Transition) -> None:
+        """An auto mutation is resolved a second time, without what was rejected or vetoed."""
+        log = self._log
+        found = explanation(self._machine._rules, tx.plan, is_auto=True, vetoed=self._vetoed)
+        if self._steps is not None:
+            self._steps += found.resolver_steps
+        log.write_all([line for line in found.resolver_lines if line.level <= log.level])
+
+    def _target(self, tx: Transition) -> str:
+        names, vetoed = self._machine.names, self._vetoed
+        return " ".join(names[i] for i in tx.plan.target if not vetoed >> i & 1)
+
+    # Failures
+
+    def broke(self, tx: Transition, turn: Turn, error: Exception) -> None:
+        """A handler raised, or took too long. What it breaks has not been taken back yet."""
+        log = self._log
+        if tx is not self._tx or log.level < CHANGES:
+            return
+        timeout = isinstance(error, HandlerTimeout)
+        canceled = f"[cancel] ({self._target(tx)}) by {'timeout' if timeout else 'recover'}"
+        if timeout:
+            log.write(OPS, canceled)
+            log.write(DECISIONS, f"[handler:timeout]: {turn.name} from {self._binding}")
+            if isinstance(error, HandlerDeadline):
+                log.write(EVERYTHING, f"[handler:deadline] {turn.name} from {self._binding}")
+        else:
+            log.write(OPS, "[recover] handling panic...")
+        taken = taken_back(tx.plan, turn)
+        if taken:
+            names = self._machine.names
+            left = " ".join(names[i] for i in tx.plan.target if i not in taken)
+            log.write(OPS, f"[recover] partial final states as ({left})")
+            removed = " ".join(f"-{names[i]}" for i in tx.plan.target if i in taken)
+            log.write(CHANGES, f"[{'auto_' if tx.is_auto else 'state'}] {removed}{self._args}")
+        if not timeout:
+            log.write(OPS, canceled)
+
+    def _error_text(self, tx: Transition) -> str:
+        try:
+            found = typed(tx.args, ErrorArgs)
+        except InvalidArgs:
+            found = None
+        if found is None:
+            return "[error] missing error in args to ExceptionState"
+        message = str(found.err) or type(found.err).__name__
+        broken = f"[error:{found.kind}] {' '.join(found.called)} ({message})"
+        text = broken if found.kind else f"[error] {message}"
+        return f"{text}\n{found.trace.rstrip()}" if self._log.traces and found.trace else text
+
+    # Names that are asked for
+
+    def _ask(self, slots: Iterator[Slot]) -> None:
+        table, names = self._machine._table, self._machine.names
+        bindings = () if table is None else table.bindings
+        self._asked = (
+            (binding.id, name)
+            for name in (slot_name(slot, names) for slot in slots)
+            for binding in bindings
+            if not binding.prefix or name.startswith(binding.prefix)
+        )
+
+    def _ask_until(self, binding: str, name: str) -> None:
+        """Tells of the names that were asked for in vain, up to the one that is called now."""
+        for asked in self._asked:
+            self._log.write(EVERYTHING, f"[handle:{asked[0]}] {asked[1]}")
+            if asked == (binding, name):
+                return
+
+    def _ask_rest(self) -> None:
+        for binding, name in self._asked:
+            self._log.write(EVERYTHING, f"[handle:{binding}] {name}")
+
+    # The machine
+
+    def schema_change(self, machine: View[Any], old: Schema) -> None:
+        self._check_require()
+
+    def imported(self) -> None:
+        """The machine was restored from an export."""
+        machine = self._machine
+        times, ticks = machine.machine_tick, sum(machine.time())
+        self._log.write(CHANGES, f"[import] imported {times} times, now at {ticks} ticks")
+
+    def exported(self) -> None:
+        """The machine's time was exported."""
+        self._log.write(OPS, f"[import] exported at {sum(self._machine.time())} ticks")
+
+    def disposing(self, state: str) -> None:
+        """The machine is told to end by the removal of a state."""
+        self._log.write(OPS, f"[dispose] graceful shutdown via {state}")
+
+    def evaluates(self, source: str) -> None:
+        """A function is run between transitions."""
+        self._log.write(OPS, f"[eval] {source}")
+
+    def evaluated(self, source: str) -> None:
+        """The function has returned."""
+        self._log.write(EVERYTHING, f"[eval:end] {source}")
+
+    def _check_require(self) -> None:
+        """Tells of a cycle of Require, which leaves states unsorted."""
+        rules = self._machine._rules
+        if rules.ranks is None and rules.resolver.name == "recorded":
+            state = rules.names[require_cycle(rules.requires)]
+            text = f"[resolver] relation error: state {state} has a Require cycle for {self._machine.id}"
+            self._log.write(CHANGES, text)
+
+
+def require_cycle(requires: list[tuple[int, ...]]) -> int:
+    """The first state that comes back to itself by Require; -1 if none does."""
+
+    def reaches(goal: int, states: tuple[int, ...], seen: set[int]) -> bool:
+        for i in states:
+            if i == goal:
+                return True
+            if i not in seen:
+                seen.add(i)
+                if reaches(goal, requires[i], seen):
+                    return True
+        return False
+
+    return next((i for i, found in enumerate(requires) if reaches(i, found, set())), -1)
