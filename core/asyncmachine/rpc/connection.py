@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -32,8 +33,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_backlog", "_closer", "_closing", "_drained", "_loop", "_on_drained", "_react", "_timer", "_writer", "session",
-        "transport",
+        "_backlog", "_closer", "_closing", "_drained", "_due", "_loop", "_on_drained", "_react", "_timer", "_writer",
+        "session", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +51,7 @@ class Connection:
         self._closing: tuple[int, str] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # kept here: the timers of a browser's loop do not tell
 
     @property
     def now(self) -> float:
@@ -154,14 +156,16 @@ class Connection:
     def _arm(self) -> None:
         """One timer for the session's deadlines. One that is early is left alone: it looks again when it fires."""
         due = self.session.deadline
-        if due is None or (self._timer is not None and self._timer.when() <= due):
+        if due is None or self._due <= due:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._due = due
         self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
+        self._due = math.inf
         try:
             self._take(self.session.tick(self._loop.time()))
         except Exception as error:  # noqa: BLE001 (as in `run`)

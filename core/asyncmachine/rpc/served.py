@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,7 +31,8 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher", "exposure", "id",
+        "_connection", "_debounce", "_due", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
+        "exposure", "id",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class ServedClient:
         self._watcher = Watcher(source, f"rpc-{id}-{connection.session.id.hex()}", self._source_changed)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = -math.inf  # kept here: the timers of a browser's loop do not tell
 
     @property
     def connection(self) -> Connection:
@@ -197,7 +200,8 @@ class ServedClient:
             self._connection.flush()
 
     def _wake_at(self, due: float | None) -> None:
-        if due is not None and (self._timer is None or self._timer.cancelled() or self._timer.when() < due):
+        if due is not None and (self._timer is None or self._timer.cancelled() or self._due < due):
+            self._due = due
             self._timer = self._loop.call_at(due, self._push)
 
     def _sending(self, send: Callable[..., object], *args: object) -> None:
