@@ -14,6 +14,8 @@ from scripts.step import Step, hash_of
 
 # Put into an environment that we make, so that `make clean` takes away no other.
 MADE_HERE = ".made-by-make"
+# There while pip works. An interrupted pip can leave a package half installed and take it for whole later.
+UNFINISHED = ".unfinished"
 # The parts of pyproject.toml that decide what is installed; settings of tools do not.
 DECISIVE = ("build-system", "project", "dependency-groups")
 
@@ -40,16 +42,18 @@ def install(root: Path, venv: Path) -> None:
         need_venv_module(root)
         run([sys.executable, "-m", "venv", "--clear", venv], "virtual environment", cwd=root)
         (venv / MADE_HERE).touch()
+    (venv / UNFINISHED).touch()
     command = [*pip(root), "install", "--progress-bar=off", "--constraint", root / "constraints.txt"]
     run([*command, "pip", "hatchling", "editables"], "pip", cwd=root)
     run([*command, "--no-build-isolation", "--group", "dev", "--editable", ".[all]"], "packages", cwd=root)
+    (venv / UNFINISHED).unlink()
 
 
 def healthy(venv: Path) -> bool:
-    """Tell whether it is a working environment, of this Python and made for this place."""
-    pip = venv / "bin" / "pip"
+    """Tell whether it is a working environment, of this Python, made for this place and without half a package."""
+    script = venv / "bin" / "pip"
     try:
-        if str(venv / "bin") not in pip.read_text().partition("\n")[0]:
+        if (venv / UNFINISHED).exists() or str(venv / "bin") not in script.read_text().partition("\n")[0]:
             return False
         answer = subprocess.run(
             [venv / "bin" / "python", "-c", "import pip, sys; print(sys.version)"],

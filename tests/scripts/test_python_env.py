@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -61,6 +63,33 @@ def test_an_environment_that_is_not_there_or_was_moved_is_not_healthy(tmp_path: 
     for name in ("python", "pip"):
         (moved / "bin" / name).symlink_to(ROOT / ".venv" / "bin" / name)
     assert not python_env.healthy(moved)
+
+
+def test_an_environment_in_which_pip_did_not_finish_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+    interrupted = True
+
+    def run(command: list[str | Path], label: str, **options: object) -> None:
+        ran.append(label)
+        if label == "virtual environment":
+            shutil.rmtree(tmp_path / ".venv", ignore_errors=True)
+            (tmp_path / ".venv" / "bin").mkdir(parents=True)
+            (tmp_path / ".venv" / "bin" / "pip").write_text(f"#!{tmp_path}/.venv/bin/python\n")
+            (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        elif label == "packages" and interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(python_env, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        python_env.install(tmp_path, tmp_path / ".venv")
+    interrupted = False
+    for _ in range(2):
+        python_env.install(tmp_path, tmp_path / ".venv")
+    made_anew = ["virtual environment", "pip", "packages"]
+    assert ran == [*made_anew, *made_anew, "pip", "packages"]
+    assert (tmp_path / ".venv" / python_env.MADE_HERE).exists()
 
 
 def test_every_package_has_its_exact_version() -> None:

@@ -62,8 +62,9 @@ def test_failures_have_a_code_and_a_reason(
 
 
 def make(*arguments: str, **variables: str) -> str:
-    """What make would run."""
-    clean_env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    """What make would run, without what an outer make has set."""
+    outer = {"MFLAGS", "PYTHON", "HEADLESS", "NAME", "TIME"}
+    clean_env = {name: value for name, value in os.environ.items() if name not in outer and name[:4] != "MAKE"}
     done = subprocess.run(
         ["make", "--dry-run", *arguments],
         cwd=ROOT,
