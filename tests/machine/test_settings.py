@@ -47,7 +47,7 @@ def test_a_level_that_is_none(value: str) -> None:
 
 
 def test_single_switches_and_all_of_them() -> None:
-    assert LogSwitches.from_env({"AM_LOG_STEPS": "1"}) == LogSwitches(steps=True)
+    assert LogSwitches.from_env({"AM_LOG_STEPS": "1", "AM_LOG_CHECKS": "1"}).on == ("steps", "can")
     assert LogSwitches.from_env({"AM_LOG_FULL": "1"}) == LogSwitches.full()
     assert not LogSwitches.from_env({}).steps
 

@@ -3,144 +3,225 @@
 A pipe is a pair of final handlers on the source that mutate the target. As they run in the source's transitions and
 the target's queue keeps the order of calls, an activation and the deactivation right after it arrive in this order.
 The target may refuse. Arguments are passed along, and mutations are traced to the source's event. A pipe ends when it
-is closed or either machine is disposed.
+is closed or either machine is disposed. Both machines' logs know it (`machine.log.pipes`).
+
+A `flat` pipe follows activity alone: it skips mutations that would change nothing, and passes no arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from asyncmachine.machine.api import Api
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import SchemaError, StateMissing
 from asyncmachine.machine.event import Event
+from asyncmachine.machine.log_pipes import LoggedPipe
 from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.names import ANY
 from asyncmachine.machine.schema import EXCEPTION
-from asyncmachine.machine.view import View
 
-READY, START = "Ready", "Start"
+START, READY = "Start", "Ready"
+
+States = Mapping[str, str] | Iterable[str]
+"""State names of the source with those of the target, or names that are the same on both."""
+
+PipeHandler = Callable[[Event], None]
+
+
+class Piped(NamedTuple):
+    """One state of the source, what its activation adds to the target, and what its end removes (empty: nothing)."""
+
+    state: str
+    active: str
+    inactive: str = ""
 
 
 class Pipe:
-    """Bound handlers on the source. `close` takes them away; the states that were piped stay as they are."""
+    """Bound handlers on the source. `close` takes them away; the states that were piped stay as they are.
+
+    `piped` is what the logs of both machines tell about it.
+    """
 
     def __init__(
-        self, source: View[Any], target: View[Any], handlers: Mapping[str, Callable[[Event], object]], id: str
-    ):
+        self,
+        source: Api[Any],
+        target: Api[Any],
+        handlers: Mapping[str, PipeHandler],
+        id: str,
+        piped: Iterable[Piped] = (),
+    ) -> None:
+        if target.is_disposed:
+            raise SchemaError(f"machine {target.id!r} has been disposed and cannot be piped")
         self.source = source
         self.target = target
         self.id = source.bind(dict(handlers), id=id)
         self._open = True
-        target.on_dispose(lambda _: self.close())
+        self._logged_out, self._logged_in = _logged(source, target, piped)
+        self._gone = [machine.when_disposed() for machine in (source, target)]
+        for gone in self._gone:
+            gone.then(self.close)
 
     def close(self) -> None:
         """Ends the pipe. Calling it again does nothing."""
-        if self._open and not self.source.is_disposed:
-            self.source.detach(self.id)
+        if not self._open:
+            return
         self._open = False
+        for gone in self._gone:
+            gone.forget(self.close)
+            gone.cancel()
+        if not self.source.is_disposed:
+            self.source.detach(self.id)
+        self.source.log.pipes.discard(*self._logged_out)
+        self.target.log.pipes.discard(*self._logged_in)
 
 
 def bind(
-    source: View[Any], state: str, target: View[Any], active: str = "", inactive: str = "", *, flat: bool = False
+    source: Api[Any], state: str, target: Api[Any], active: str = "", inactive: str = "", *, flat: bool = False
 ) -> Pipe:
-    """`state` of the source activates `active` of the target and deactivates `inactive`; both default to `state`.
+    """`state` of the source activates `active` of the target and deactivates `inactive`.
 
-    A `flat` pipe skips mutations that would change nothing, and passes no arguments.
+    `active` defaults to `state`, `inactive` to `active`. Raises `StateMissing`, as all of these do.
     """
-    active = active or state
-    inactive = inactive or active
-    handlers = {f"{state}State": adder(target, active, flat=flat), f"{state}End": remover(target, inactive, flat=flat)}
-    return Pipe(source, target, handlers, f"Bind-{state}-{target.id}")
+    return _bound(source, target, [_piped(state, active, inactive)], f"Bind-{state}-{target.id}", flat=flat)
 
 
-def bind_many(
-    source: View[Any], target: View[Any], states: Mapping[str, str] | Iterable[str], *, flat: bool = False
-) -> Pipe:
-    """Several states at once: a mapping from source to target names, or names that are the same on both."""
-    pairs = dict(states) if isinstance(states, Mapping) else {name: name for name in states}
-    handlers: dict[str, Callable[[Event], object]] = {}
-    for state, piped in pairs.items():
-        handlers[f"{state}State"] = adder(target, piped, flat=flat)
-        handlers[f"{state}End"] = remover(target, piped, flat=flat)
-    return Pipe(source, target, handlers, f"BindMany-{len(pairs)}-{target.id}")
+def bind_many(source: Api[Any], target: Api[Any], states: States, *, flat: bool = False) -> Pipe:
+    """Several states at once."""
+    pairs = _pairs(states)
+    piped = [Piped(state, other, other) for state, other in pairs.items()]
+    return _bound(source, target, piped, f"BindMany-{len(pairs)}-{target.id}", flat=flat)
 
 
-def bind_ready(source: View[Any], target: View[Any], active: str = "", inactive: str = "") -> Pipe:
-    """Pipes the source's `Ready`."""
-    return bind(source, READY, target, active, inactive)
-
-
-def bind_start(source: View[Any], target: View[Any], active: str = "", inactive: str = "") -> Pipe:
+def bind_start(source: Api[Any], target: Api[Any], active: str = "", inactive: str = "", *, flat: bool = False) -> Pipe:
     """Pipes the source's `Start`."""
-    return bind(source, START, target, active, inactive)
+    return _bound(source, target, [_piped(START, active, inactive)], f"BindStart-{target.id}", flat=flat)
 
 
-def bind_err(source: View[Any], target: View[Any], state: str = EXCEPTION) -> Pipe:
-    """The source's errors become errors of the target, under `state`. They are not taken back."""
-    return Pipe(source, target, {f"{EXCEPTION}State": adder(target, state)}, f"BindErr-{target.id}")
+def bind_ready(source: Api[Any], target: Api[Any], active: str = "", inactive: str = "", *, flat: bool = False) -> Pipe:
+    """Pipes the source's `Ready`."""
+    return _bound(source, target, [_piped(READY, active, inactive)], f"BindReady-{target.id}", flat=flat)
 
 
-def bind_any(source: View[Any], target: View[Any]) -> Pipe:
-    """After each transition of the source the target's same-named states are set to the source's.
+def bind_connected(
+    source: Api[Any],
+    target: Api[Any],
+    *,
+    disconnected: str = "",
+    connecting: str = "",
+    connected: str = "",
+    disconnecting: str = "",
+    flat: bool = False,
+) -> Pipe:
+    """Pipes the phases of `states.Connected` to states of the target; a phase that is given none is left out."""
+    phases = {
+        "Disconnected": disconnected,
+        "Connecting": connecting,
+        "Connected": connected,
+        "Disconnecting": disconnecting,
+    }
+    piped = [Piped(state, other, other) for state, other in phases.items() if other]
+    return _bound(source, target, piped, f"BindConnected-{target.id}", flat=flat)
 
-    Raises `StateMissing` if the target lacks one of them.
+
+def bind_err(source: Api[Any], target: Api[Any], state: str = EXCEPTION) -> Pipe:
+    """The source's errors become errors of the target, under `state`. They are not taken back.
+
+    A state whose name does not begin with `Err` comes without `Exception`, unless it adds it.
     """
-    shared = source.names
-    _need(target, shared)
+    return _bound(source, target, [Piped(EXCEPTION, state)], f"BindErr-{target.id}")
+
+
+def bind_any(source: Api[Any], target: Api[Any]) -> Pipe:
+    """After each transition of the source the target's same-named states are set to the source's, in one mutation.
+
+    The target's further states stay. Raises `StateMissing` if the target lacks a state of the source.
+    """
+    shared = frozenset(source.names)
+    _need(target, source.names)
 
     def any_state(e: Event) -> None:
-        active = source.active_states()
-        mine = set(shared)
-        others = [name for name in target.active_states() if name not in mine]
-        if set(active) != set(target.active_states()) & mine:
-            target.set([*active, *others], dict(e.raw_args), e=e)  # type: ignore[attr-defined]
+        active, theirs = source.active_states(), target.active_states()
+        if set(active) != shared & set(theirs):
+            target.set([*active, *(name for name in theirs if name not in shared)], dict(e.raw_args), e=e)
 
-    return Pipe(source, target, {"AnyState": any_state}, f"BindAny-{target.id}")
+    return Pipe(source, target, {"AnyState": any_state}, f"BindAny-{target.id}", [Piped(ANY, ANY)])
 
 
-def sync(source: View[Any], target: View[Any], states: Mapping[str, str] | Iterable[str]) -> int:
+def sync(source: Api[Any], target: Api[Any], states: States) -> int:
     """Copies the activity of states once, without a pipe. Returns how many differed."""
-    pairs = dict(states) if isinstance(states, Mapping) else {name: name for name in states}
+    pairs = _pairs(states)
     _need(source, pairs)
     _need(target, pairs.values())
-    on = [piped for state, piped in pairs.items() if state in source and piped not in target]
-    off = [piped for state, piped in pairs.items() if state not in source and piped in target]
+    on = [other for state, other in pairs.items() if state in source and other not in target]
+    off = [other for state, other in pairs.items() if state not in source and other in target]
     if on:
-        target.add(on)  # type: ignore[attr-defined]
+        target.add(on)
     if off:
-        target.remove(off)  # type: ignore[attr-defined]
+        target.remove(off)
     return len(on) + len(off)
 
 
-def adder(target: View[Any], state: str, *, flat: bool = False) -> Callable[[Event], object]:
+def adder(target: Api[Any], state: str, *, flat: bool = False) -> PipeHandler:
     """A final handler that activates `state` of the target; an `Err…` state together with `Exception`."""
     _need(target, [state])
-    names = [state, EXCEPTION] if state.startswith("Err") else [state]
+    names = [EXCEPTION, state] if state.startswith("Err") else [state]
 
     def piped(e: Event) -> None:
         if flat and target.is_(*names):
             return
-        args = {} if flat else dict(e.raw_args)
-        error = args.get(ErrorArgs.key)
+        error = e.raw_args.get(ErrorArgs.key)
         if isinstance(target, Machine) and isinstance(error, ErrorArgs):
             target._err = error.err
-        target.add(names, args, e=e)  # type: ignore[attr-defined]
+        target.add(names, {} if flat else dict(e.raw_args), e=e)
 
     return piped
 
 
-def remover(target: View[Any], state: str, *, flat: bool = False) -> Callable[[Event], object]:
+def remover(target: Api[Any], state: str, *, flat: bool = False) -> PipeHandler:
     """A final handler that deactivates `state` of the target."""
     _need(target, [state])
 
     def piped(e: Event) -> None:
         if not (flat and state not in target):
-            target.remove(state, {} if flat else dict(e.raw_args), e=e)  # type: ignore[attr-defined]
+            target.remove(state, {} if flat else dict(e.raw_args), e=e)
 
     return piped
 
 
-def _need(machine: View[Any], names: Iterable[str]) -> None:
+def _bound(source: Api[Any], target: Api[Any], piped: Iterable[Piped], id: str, *, flat: bool = False) -> Pipe:
+    handlers: dict[str, PipeHandler] = {}
+    piped = tuple(piped)
+    for state, active, inactive in piped:
+        _need(source, [state])
+        handlers[f"{state}State"] = adder(target, active, flat=flat)
+        if inactive:
+            handlers[f"{state}End"] = remover(target, inactive, flat=flat)
+    return Pipe(source, target, handlers, id, piped)
+
+
+def _logged(source: Api[Any], target: Api[Any], piped: Iterable[Piped]) -> tuple[list[LoggedPipe], list[LoggedPipe]]:
+    outgoing, incoming = [], []
+    for state, active, inactive in piped:
+        outgoing.append(source.log.pipes.add_out(state, target.id, is_add=True))
+        incoming.append(target.log.pipes.add_in(active, source.id, is_add=True))
+        if inactive:
+            outgoing.append(source.log.pipes.add_out(state, target.id, is_add=False))
+            incoming.append(target.log.pipes.add_in(inactive, source.id, is_add=False))
+    return outgoing, incoming
+
+
+def _piped(state: str, active: str, inactive: str) -> Piped:
+    active = active or state
+    return Piped(state, active, inactive or active)
+
+
+def _pairs(states: States) -> dict[str, str]:
+    return dict(states) if isinstance(states, Mapping) else {name: name for name in states}
+
+
+def _need(machine: Api[Any], names: Iterable[str]) -> None:
     missing = [name for name in names if not machine.has(name)]
     if missing:
         if machine.is_disposed:

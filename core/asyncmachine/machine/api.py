@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from asyncmachine.machine.args import ArgsLike
 from asyncmachine.machine.decorators import On
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.mutation import MutationSource
+from asyncmachine.machine.log import Log
+from asyncmachine.machine.mutation import Mutation, MutationSource
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import Schema
@@ -113,7 +114,18 @@ class Api(Protocol[N]):
     @property
     def tracers(self) -> tuple[Tracer, ...]: ...
 
-    # Text and the end
+    # Log, text and the end
+
+    @property
+    def log(self) -> Log: ...
+    def add_breakpoint(
+        self,
+        added: N | Iterable[N] = (),
+        removed: N | Iterable[N] = (),
+        *,
+        strict: bool = False,
+        hit: Callable[[Mutation], object] | None = None,
+    ) -> str: ...
 
     def string_all(self) -> str: ...
     def inspect(self, names: Iterable[N] | None = None) -> str: ...

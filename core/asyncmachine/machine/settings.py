@@ -42,7 +42,17 @@ DEBUG_PATIENCE: Final = 100
 """How many times longer waits last while somebody steps through the code."""
 
 OFF: Final = frozenset({"", "0", "no", "off", "false"})
-SWITCHES: Final = ("steps", "graph", "checks", "queued", "args", "when", "state_ctx")
+SWITCHES: Final = {
+    "steps": "AM_LOG_STEPS",
+    "graph": "AM_LOG_GRAPH",
+    "can": "AM_LOG_CHECKS",
+    "queued": "AM_LOG_QUEUED",
+    "args": "AM_LOG_ARGS",
+    "when": "AM_LOG_WHEN",
+    "state_ctx": "AM_LOG_STATE_CTX",
+}
+"""Kinds of detail in the log of a machine, with the variable of each."""
+
 LEVELS: Final = range(6)
 
 KNOWN: Final = (
@@ -52,7 +62,7 @@ KNOWN: Final = (
     "AM_LOG_PRINT",
     "AM_LOG_FILE",
     "AM_LOG_FULL",
-    *(f"AM_LOG_{switch.upper()}" for switch in SWITCHES),
+    *SWITCHES.values(),
     "AM_DBG_ADDR",
     "AM_DBG_NO_TRACE",
     "AM_HEALTHCHECK",
@@ -78,7 +88,7 @@ class LogSwitches:
 
     steps: bool = False
     graph: bool = False
-    checks: bool = False
+    can: bool = False
     queued: bool = False
     args: bool = False
     when: bool = False
@@ -95,7 +105,12 @@ class LogSwitches:
         env = os.environ if env is None else env
         if flag(env, "AM_LOG_FULL"):
             return cls.full()
-        return cls(**{switch: flag(env, f"AM_LOG_{switch.upper()}") for switch in SWITCHES})
+        return cls(**{switch: flag(env, name) for switch, name in SWITCHES.items()})
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """Those that are on: ``machine.log.switch(*switches.on)``."""
+        return tuple(switch for switch in SWITCHES if getattr(self, switch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

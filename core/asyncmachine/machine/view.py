@@ -139,8 +139,9 @@ class View(Reading[N]):
 
     def when_disposed(self) -> Wait:
         """Met when the machine has been disposed."""
-        wait = Wait()
-        self._root_scope().on_end(wait._end)
+        wait, root = Wait(), self._root_scope()
+        root.on_end(wait._end)
+        wait.then(lambda: root.forget(wait._end))
         return wait
 
     def _when_states(self, names: Iterable[str], odd: int, scope: Scope | None) -> Wait:
