@@ -2,7 +2,7 @@
 
 Where to read on, in the order data flows: `mutation`, `queue` and `machine` (who drains), `relations` and `plan`
 (where a mutation leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is
-told).
+told), `log` and `steps` (what is told about it).
 """
 
 from asyncmachine.machine.api import Api
@@ -26,12 +26,16 @@ from asyncmachine.machine.errors import (
 )
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.export import Export
+from asyncmachine.machine.levels import LogEntry, LogLevel
+from asyncmachine.machine.log import Log
+from asyncmachine.machine.log_args import merge_log_args_mappers, new_log_args_mapper
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Mutation, MutationSource
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.settings import Settings
+from asyncmachine.machine.steps import Relation, Step, StepType
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
@@ -52,12 +56,16 @@ __all__ = [
     "HandlerError",
     "HandlerTimeout",
     "InvalidArgs",
+    "Log",
+    "LogEntry",
+    "LogLevel",
     "Machine",
     "Mutation",
     "MutationSource",
     "Outcome",
     "PendingResult",
     "QueryFailed",
+    "Relation",
     "Result",
     "Schema",
     "SchemaError",
@@ -67,6 +75,8 @@ __all__ = [
     "State",
     "StateMissing",
     "StatesDef",
+    "Step",
+    "StepType",
     "Tracer",
     "Transition",
     "View",
@@ -74,6 +84,8 @@ __all__ = [
     "WaitCanceled",
     "WaitTimeout",
     "group",
+    "merge_log_args_mappers",
+    "new_log_args_mapper",
     "on",
     "pool",
     "scoped",
