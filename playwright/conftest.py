@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext
 
-from asyncmachine_relay import Relay
+from asyncmachine_relay import Relay, StaticRoot
 from asyncmachine_web.build import pack, static_folder
 from tests.web.browser import CHROMIUM, FLAGS, Mishaps, serving
 
@@ -32,7 +32,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Our static files, and `pages/` with its Python, for all tests that need no relay of their own."""
     built = tmp_path_factory.mktemp("built")
     pack(HERE / "pages", ["workload.py", "counter.py"], built / "sources.zip")
-    static = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
+    static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
     with serving(Relay(static, csp={"/pages/pyscript": "pyscript"})) as address:
         yield address
 

@@ -39,7 +39,7 @@ def test_a_failed_boot_gets_one_more_try(page: Page, mishaps: Mishaps) -> None:
     """The wasm file is missing at first."""
     mishaps.expect("503")
     mishaps.expect("wasm instantiation failed|answered 503")
-    failed = []
+    failed: list[str] = []
 
     def fail_once(route: Route) -> None:
         if failed:

@@ -57,6 +57,6 @@ def test_a_hundred_changes_between_two_frames_are_written_once(counter: Page) ->
 def test_bindings_end_with_their_elements(counter: Page) -> None:
     assert counter.evaluate("bindings()") == 5
     counter.evaluate("document.getElementById('badge').remove()")
-    counter.wait_for_function("bindings() === 2")
+    counter.evaluate("async () => { while (bindings() !== 2) await new Promise(requestAnimationFrame); }")
     counter.locator("[data-action=add]").click()
     expect(counter.locator("#even")).to_be_visible()

@@ -1,0 +1,86 @@
+"""What the workers of the tests run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.workers import Context, Worker
+
+
+class Leaf(rpc.StateSource):
+    Job = am.state(multi=True)
+    Done = am.state(multi=True)
+
+
+class LeafHandlers:
+    def JobState(self, e: am.Event) -> None:
+        e.remove(Leaf.Job)
+        e.add(Leaf.Done)
+
+
+async def echo(context: Context) -> None:
+    """Sends every message back, with the worker's id before it; `exit` ends it."""
+    while (message := await context.port.recv()) != b"exit":
+        await context.port.send(f"{context.id} ".encode() + message)
+
+
+async def nest(context: Context) -> None:
+    """Passes messages on to a worker of its own, and its answers back."""
+    inner = Worker.fork(f"{context.id}-inner", "workload:echo")
+    port = await inner.dial()
+    while True:
+        await port.send(await context.port.recv())
+        await context.port.send(f"{context.id} ".encode() + await port.recv())
+
+
+async def about(context: Context) -> None:
+    """Tells what it was given, and what happens to the page, as often as it is asked."""
+    page = lifecycle().machine
+    while True:
+        await context.port.recv()
+        facts = {
+            "id": context.id,
+            "env": dict(context.env),
+            "environ": os.environ.get("AM_TEST"),
+            "page": sorted(page.active_states()),
+        }
+        await context.port.send(json.dumps(facts).encode())
+
+
+async def keeps(context: Context) -> None:
+    """Gets a secret for its id, in a worker of its own."""
+    if context.id != "inner":
+        await Worker.fork("inner", "workload:keeps").ended()
+        return
+    from asyncmachine_js import tab
+
+    assert tab.secret("before") == "known"
+    tab.keep(context.id, "found")
+
+
+async def serve(context: Context) -> None:
+    """Serves a machine on each port it gets."""
+    leaf = am.Machine(Leaf, LeafHandlers(), id=context.id)
+    server = rpc.Server(leaf, context.id, push_interval=0.0)
+    server.listen(context.dial)
+    await leaf.when_disposed()
+
+
+async def fail(context: Context) -> None:
+    raise RuntimeError("not today")
+
+
+async def hang(context: Context) -> None:
+    """Never lets go of the thread."""
+    await context.port.recv()
+    while True:
+        pass
+
+
+async def sleep(context: Context) -> None:
+    await asyncio.Event().wait()

@@ -13,31 +13,12 @@ from asyncmachine.rpc.transport.memory import MemoryTransport, pair
 from asyncmachine_web.page.relay import Connected, Refused, Tunnel, TunnelStates
 
 
-class Socket:
-    """The page's end of a WebSocket. `abandoned` is the code it was abandoned with."""
-
-    def __init__(self, inner: MemoryTransport) -> None:
-        self.inner = inner
-        self.peer = inner.peer
-        self.send, self.recv, self.close = inner.send, inner.recv, inner.close
-        self.abandoned = 0
-
-    @property
-    def closed(self) -> bool:
-        return self.inner.closed
-
-    def abandon(self, code: int, reason: str) -> None:
-        self.abandoned = code
-        self.inner.cut()
-
-
 class FakeRelay:
     """Answers each token request with the next of `answers`, by default with a token that counts up."""
 
     def __init__(self) -> None:
         self.wishes: list[dict[str, str]] = []
         self.opened: list[tuple[str, tuple[str, ...]]] = []
-        self.sockets: list[Socket] = []
         self.ends: list[MemoryTransport] = []
         self.answers: deque[tuple[int, Any]] = deque()
         self.kept: dict[str, str] = {}
@@ -49,12 +30,11 @@ class FakeRelay:
         status, answer = self.answers.popleft() if self.answers else (200, {"token": f"t{number}", "resume": "r"})
         return status, answer if isinstance(answer, str) else json.dumps(answer)
 
-    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Socket:
+    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> MemoryTransport:
         self.opened.append((path, subprotocols))
         page, here = pair()
         self.ends.append(here)
-        self.sockets.append(Socket(page))
-        return self.sockets[-1]
+        return page
 
     def secret(self, id: str) -> str:
         return self.kept.get(id, "")
@@ -151,6 +131,22 @@ async def test_only_refusals_in_a_row_count() -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason"),
+    [
+        (4409, "DUPLICATE: taken"),
+        (1009, "TOO_LARGE: 1048577 bytes"),
+        (1003, "TEXT: send binary messages"),
+        (4400, "BAD_FRAME: no message"),
+    ],
+)
+async def test_every_reason_of_the_relay_is_readable(code: int, reason: str) -> None:
+    relay = FakeRelay()
+    closed = await relay.refuse(Tunnel("dial", "a", "b", relay), code, reason)
+    assert isinstance(closed, Refused)
+    assert f"{closed.code} {closed.name}: {closed.hint}" == f"{code} {reason}"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
     [(1001, "SHUTDOWN: the relay stops"), (4429, "LIMIT: wait"), (4408, "DEADLINE: idle"), (1006, "")],
 )
 async def test_what_passes_is_never_a_reason_to_give_up(code: int, reason: str) -> None:
@@ -189,8 +185,10 @@ async def test_leaving_closes_at_once() -> None:
     tunnel.leave()
     transport = await tunnel()
     tunnel.leave()
-    assert relay.sockets[0].abandoned == 1001
     assert transport.closed
+    assert tunnel.machine.active_states() == ()
+    with pytest.raises(TransportClosed, match="the page was left"):
+        await relay.ends[0].recv()
 
 
 async def test_the_end_of_an_old_connection_does_not_touch_the_new_one() -> None:

@@ -37,7 +37,7 @@ async function run({ id, main, env, settings, module, page, secrets, port }) {
     await python.pyimport("asyncmachine_web.page.workers").run();
     say("EXIT", { reason: "returned" });
   } catch (error) {
-    const { name, code = name, message = String(error) } = /** @type {Error & {code?: string}} */ (error);
+    const { name, type = name, code = type, message = String(error) } = /** @type {Error & {type?: string, code?: string}} */ (error);
     say("ERROR", { code, message });
   } finally {
     scope.close();

@@ -1,8 +1,7 @@
 """Tunnels from this page or worker to the relay that served it.
 
-    tunnel = listening("browser1", "orchestrator")          # waits to be called there; an aRPC server listens on it
-    server.listen(tunnel)
-    client = rpc.Client(dialing("browser1", "orchestrator"), schema=Orchestrator)
+    server.listen(relay.listen("browser1", "orchestrator"))                  # waits to be called there
+    client = rpc.Client(relay.dial("browser1", "orchestrator"), schema=Orchestrator)
 
 A tunnel is a `Dial`: each call fetches a fresh token, opens a WebSocket and returns it as a transport. How it stands
 shows in `tunnel.machine`: `Open`, `ErrRefused` with the relay's reason in `machine.err`, and `GaveUp` after three
@@ -21,10 +20,16 @@ from urllib.parse import quote
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport.browser import connect
+
+from .lifecycle import lifecycle
 
 SUBPROTOCOL: Final = "amrpc.v1"
 TOKEN_PREFIX: Final = "amtok."  # noqa: S105 (a prefix)
+TIMEOUT: Final = 3
+"""Seconds for an answer, and for an open socket."""
 TRIES: Final = 3
+"""Refusals in a row after which there is no sense in asking again."""
 FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET", "DUPLICATE"})
 """Refusals that the next try will meet again; all others pass."""
 
@@ -50,16 +55,10 @@ class Refused(TransportClosed):
 
     @classmethod
     def of(cls, closed: TransportClosed) -> TransportClosed:
-        """The same as a Refused if it is one: the relay closes with `NAME: hint` and a code from 4400 on."""
+        """The same as a Refused if it is one: the relay closes with `NAME: hint`. One that stops refuses nothing."""
         name, colon, hint = closed.reason.partition(": ")
-        return cls(closed.code, name, hint) if closed.code >= 4400 and colon and name.isupper() else closed
-
-
-class SocketTransport(Transport, Protocol):
-    """A WebSocket that can also be closed without waiting."""
-
-    def abandon(self, code: int, reason: str) -> None:
-        """Close at once; what waits is woken with TransportClosed."""
+        named = colon and name.isupper() and closed.code != GOING_AWAY
+        return cls(closed.code, name, hint) if named else closed
 
 
 class Outside(Protocol):
@@ -68,8 +67,8 @@ class Outside(Protocol):
     async def post(self, path: str, body: str) -> tuple[int, str]:
         """Status and text of the answer. Raises TransportClosed when there is none."""
 
-    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> SocketTransport:
-        """An open WebSocket. Raises TransportClosed."""
+    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
+        """An open WebSocket, whose `close` does not wait. Raises TransportClosed."""
 
     def secret(self, id: str) -> str:
         """The resume secret of an id, empty for none."""
@@ -114,7 +113,13 @@ class Tunnel:
     def leave(self) -> None:
         """The page goes: close at once."""
         if self._current is not None:
-            self._current.inner.abandon(GOING_AWAY, "the page was left")
+            closing = self._current.close(NORMAL, "the page was left")
+            try:
+                closing.send(None)  # no loop will run a task any more
+            except StopIteration:
+                pass
+            else:
+                closing.close()
 
     async def _token(self) -> str:
         wish = {"op": self.op, "id": self.id, "target": self.target, "secret": self._outside.secret(self.id)}
@@ -153,7 +158,7 @@ class Tunnel:
 class Connected:
     """A tunnel's transport, which tells the tunnel when it is let in and how it ends."""
 
-    def __init__(self, inner: SocketTransport, tunnel: Tunnel) -> None:
+    def __init__(self, inner: Transport, tunnel: Tunnel) -> None:
         self.inner = inner
         self._tunnel = tunnel
         self._silent = True
@@ -184,3 +189,64 @@ class Connected:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         await self.inner.close(code, reason)
         self._tunnel._ended(self, TransportClosed(code, reason))
+
+
+class Browser:
+    """The real outside. The relay is where `boot.mjs` came from."""
+
+    async def post(self, path: str, body: str) -> tuple[int, str]:
+        import js
+        from asyncmachine_js import base
+        from pyodide.ffi import JsException, to_js
+
+        options = {
+            "method": "POST",
+            "headers": {"content-type": "application/json"},
+            "body": body,
+            "signal": js.AbortSignal.timeout(TIMEOUT * 1000),
+        }
+        try:
+            response = await js.fetch(base + path, to_js(options, dict_converter=js.Object.fromEntries))
+            return response.status, await response.text()
+        except JsException as error:
+            raise TransportClosed(LOST, f"{base}{path}: {error.message}") from error
+
+    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
+        from asyncmachine_js import base
+
+        url = "ws" + base.removeprefix("http") + path  # https becomes wss
+        return await connect(url, subprotocols=subprotocols, timeout=TIMEOUT)
+
+    def secret(self, id: str) -> str:
+        from asyncmachine_js import tab
+
+        return tab.secret(id)
+
+    def keep(self, id: str, secret: str) -> None:
+        from asyncmachine_js import tab
+
+        if tab.secret(id) != secret:
+            tab.keep(id, secret)
+
+
+def listen(id: str, target: str, *, parent: am.View[Any] | None = None) -> Tunnel:
+    """A tunnel that waits to be called by `target`."""
+    return _tunnel("listen", id, target, parent)
+
+
+def dial(id: str, target: str, *, parent: am.View[Any] | None = None) -> Tunnel:
+    """A tunnel that calls `target`."""
+    return _tunnel("dial", id, target, parent)
+
+
+def _tunnel(op: Op, id: str, target: str, parent: am.View[Any] | None) -> Tunnel:
+    tunnel = Tunnel(op, id, target, Browser(), parent=parent)
+    page = lifecycle()
+    bound = page.on_leave(tunnel.leave), page.on_wake(tunnel.retry)
+
+    def forget(_id: str) -> None:
+        for binding in bound:
+            page.machine.detach(binding)
+
+    tunnel.machine.on_dispose(forget)
+    return tunnel

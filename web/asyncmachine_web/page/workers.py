@@ -69,6 +69,7 @@ class Worker:
         self._forked: Forked | None = None
         self._open: list[PortTransport] = []
         self._connected = False
+        self._reason = ""
 
     @classmethod
     def fork(
@@ -96,6 +97,11 @@ class Worker:
         if self._forked is not None:
             self._forked.terminate()
 
+    async def ended(self) -> str:
+        """Wait until it is dead; returned, terminated or failed."""
+        await self.machine.when(WorkerStates.Dead)
+        return self._reason
+
     async def dial(self) -> Transport:
         """A new pipe to the worker, as soon as its main runs. A cancelled call loses nothing.
 
@@ -105,7 +111,7 @@ class Worker:
         await self.machine.when(WorkerStates.Ready)
         forked = self._forked
         if forked is None:
-            raise TransportClosed(LOST, f"worker {self.id} died")
+            raise TransportClosed(LOST, f"worker {self.id} has ended")
         port = forked.connect() if self._connected else forked.port
         self._connected = True
         transport = PortTransport(port, self.id)
@@ -126,8 +132,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.call_soon(tell.destroy)  # it is being called right now
         self._forked = None
+        self._reason = reason
         for transport in self._open:
-            transport.lost(f"worker {self.id} died")
+            transport.lost(f"worker {self.id} has ended")
         self._open.clear()
         if error is not None:
             self.machine.add_err(error)

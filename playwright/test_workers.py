@@ -1,0 +1,258 @@
+"""Workers in real Chromium: how they start, talk, end and start again."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route
+
+from tests.web.browser import Mishaps
+
+IMPORTS = """
+import asyncio, json
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine_web.page.workers import Worker, WorkerFailed, Ended
+import workload
+
+async def ask(port, message):
+    await port.send(message)
+    return (await port.recv()).decode()
+"""
+
+
+@pytest.fixture
+def python(page: Page) -> Page:
+    page.goto("/pages/python.html")
+    page.wait_for_selector("#python", state="attached")
+    run(page, IMPORTS)
+    return page
+
+
+def run(page: Page, code: str) -> Any:
+    """Run Python in the page; the value of its last expression, which must be JSON text or None."""
+    result = page.evaluate("code => python.runPythonAsync(code)", textwrap.dedent(code))
+    return None if result is None else json.loads(result)
+
+
+def test_a_worker_starts_talks_and_returns(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        states = [worker.machine.active_states()]
+        port = await worker.dial()
+        states.append(worker.machine.active_states())
+        answer = await ask(port, b"hello")
+        await port.send(b"exit")
+        reason = await worker.ended()
+        states.append(worker.machine.active_states())
+        json.dumps([states, answer, reason, port.closed])
+        """,
+    )
+    assert told == [[["Starting"], ["Ready"], ["Dead"]], "w1 hello", "returned", True]
+
+
+def test_workers_fork_workers(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:nest")
+        answer = await ask(await worker.dial(), b"hello")
+        worker.terminate()
+        json.dumps(answer)
+        """,
+    )
+    assert told == "w1 w1-inner hello"
+
+
+def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserContext) -> None:
+    run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:about", {"AM_TEST": "worker", "SEED": "7"})
+        port = await worker.dial()
+        None
+        """,
+    )
+    facts = run(python, "await ask(port, b'?')")
+    assert facts == {
+        "id": "w1",
+        "env": {"AM_TEST": "worker", "SEED": "7"},
+        "environ": "worker",
+        "page": ["Online", "Visible"],
+    }
+    context.set_offline(True)
+    run(python, "from asyncmachine_web.page.lifecycle import lifecycle; lifecycle(); None")
+    assert run(python, "await ask(port, b'?')")["page"] == ["Offline", "Visible"]
+    context.set_offline(False)
+    python.evaluate("document.dispatchEvent(new Event('freeze'))")
+    assert run(python, "await ask(port, b'?')")["page"] == ["Frozen", "Online", "Visible"]
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "message"),
+    [
+        ("workload:fail", "RuntimeError", "not today"),
+        ("workload:nothing", "AttributeError", "nothing"),
+        ("nowhere:main", "ModuleNotFoundError", "nowhere"),
+    ],
+)
+def test_a_main_that_fails_is_an_error_state(python: Page, main: str, code: str, message: str) -> None:
+    told = run(
+        python,
+        f"""
+        worker = Worker.fork("w1", "{main}")
+        reason = await worker.ended()
+        error = worker.machine.err
+        json.dumps([reason, sorted(worker.machine.active_states()), error.code, str(error)])
+        """,
+    )
+    assert told[:3] == ["failed", ["Dead", "ErrWorker", "Exception"], code]
+    assert "worker 'w1' failed" in told[3]
+    assert message in told[3]
+
+
+def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        old = await worker.dial()
+        waiting = asyncio.create_task(old.recv())
+        await asyncio.sleep(0)
+        worker.terminate()
+        worker.terminate()
+        try:
+            await waiting
+        except TransportClosed as error:
+            closed = str(error)
+        dead = worker.machine.active_states()
+        dialling = asyncio.create_task(worker.dial())
+        await asyncio.sleep(0)
+        worker.restart()
+        new = await dialling
+        json.dumps([closed, dead, await ask(new, b"again"), worker.machine.active_states()])
+        """,
+    )
+    assert told == ["closed with 1006 (worker w1 has ended)", ["Dead"], "w1 again", ["Ready"]]
+
+
+def test_a_silent_worker_is_dead_within_seconds(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:hang")
+        await (await worker.dial()).send(b"go")
+        reason = await worker.ended()
+        json.dumps([reason, worker.machine.err.code])
+        """,
+    )
+    assert told == ["failed", "SILENT"]
+
+
+def test_a_worker_that_cannot_boot_says_why(python: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    python.context.route("**/sources.zip", lambda route: route.fulfill(status=404))
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        reason = await worker.ended()
+        json.dumps([reason, worker.machine.err.code, str(worker.machine.err)])
+        """,
+    )
+    assert told[:2] == ["failed", "FAILED"]
+    assert "sources.zip answered 404" in told[2]
+
+
+def test_a_worker_whose_script_is_missing_is_dead(python: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    python.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        json.dumps([await worker.ended(), worker.machine.err.code])
+        """,
+    )
+    assert told == ["failed", "CRASH"]
+
+
+def test_a_worker_does_not_compile_the_runtime_anew(python: Page) -> None:
+    compiled: list[str] = []
+    python.context.route("**/*.wasm", lambda route: _note(route, compiled))
+    run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        await worker.dial()
+        None
+        """,
+    )
+    assert compiled == []
+
+
+def _note(route: Route, urls: list[str]) -> None:
+    urls.append(route.request.url)
+    route.continue_()
+
+
+def test_a_mirror_follows_a_machine_in_a_worker_through_its_death(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("leaf", "workload:serve")
+        client = rpc.Client(worker.dial, workload.Leaf, "leaf")
+        client.start()
+        await client.when_ready()
+        mirror = client.netmach
+        first = (await mirror.add("Job")).executed
+        done = mirror.tick("Done")
+        worker.terminate()
+        await client.machine.when_not("Ready")
+        worker.restart()
+        await client.when_ready()
+        fresh = mirror.tick("Done")
+        second = (await mirror.add("Job")).executed
+        json.dumps([first, done, fresh, second, mirror.tick("Done")])
+        """,
+    )
+    assert told == [True, 1, 0, True, 1]
+
+
+def test_a_second_dial_gets_a_port_of_its_own(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("leaf", "workload:serve")
+        ready = []
+        for _ in range(3):
+            client = rpc.Client(worker.dial, workload.Leaf, "leaf")
+            client.start()
+            await client.when_ready()
+            ready.append((await client.netmach.add("Job")).executed)
+            await client.stop()
+        json.dumps(ready)
+        """,
+    )
+    assert told == [True, True, True]
+
+
+def test_secrets_of_workers_are_kept_by_the_tab(python: Page) -> None:
+    run(
+        python,
+        """
+        from asyncmachine_js import tab
+        tab.keep("before", "known")
+        worker = Worker.fork("w1", "workload:keeps")
+        assert await worker.ended() == "returned", worker.machine.err
+        None
+        """,
+    )
+    kept = python.evaluate("JSON.parse(sessionStorage.getItem('asyncmachine.secrets'))")
+    assert kept == {"before": "known", "inner": "found"}
