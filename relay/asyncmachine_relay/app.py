@@ -33,7 +33,7 @@ from asyncmachine.machine.view import View
 from asyncmachine.rpc.transport import Peer
 from asyncmachine_relay.admission import SUBPROTOCOL, Admission, Authorize, own_machine
 from asyncmachine_relay.guard import Caller, Guard
-from asyncmachine_relay.headers import SecurityHeaders
+from asyncmachine_relay.headers import ContentPolicies, SecurityHeaders
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Match, Serve, Tunnel
 from asyncmachine_relay.policy import Door, Op, Reason, Refused, origin
@@ -104,7 +104,7 @@ class Relay:
         self.app = Starlette(
             routes=self._routes(static),
             middleware=[
-                Middleware(SecurityHeaders, csp=csp or {}, isolation=isolation),
+                Middleware(SecurityHeaders, policies=ContentPolicies(csp or {}), isolation=isolation),
                 Middleware(Guard, door=lambda: self._door, note=self._note),
             ],
             lifespan=self._lifespan,

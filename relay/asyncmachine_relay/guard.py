@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketClose
+from starlette.websockets import WebSocketClose
 
 from asyncmachine_relay.policy import Door, Refused, check_origin_present, is_direct_loopback
 
@@ -55,10 +55,7 @@ class Guard:
 
 
 async def _turn_away(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    response = PlainTextResponse(str(refused), status_code=refused.reason.status)
-    if scope["type"] == "http":
-        await response(scope, receive, send)
-    elif "websocket.http.response" in scope.get("extensions", {}):
-        await WebSocket(scope, receive, send).send_denial_response(response)
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)  # not accepted yet, so it is a 403
     else:
-        await WebSocketClose()(scope, receive, send)
+        await PlainTextResponse(str(refused), status_code=refused.reason.status)(scope, receive, send)

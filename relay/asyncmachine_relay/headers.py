@@ -35,21 +35,31 @@ _ISOLATED = {
 _ALWAYS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
-class SecurityHeaders:
-    """ASGI middleware. `csp` maps path prefixes to the names of policies: the longest that fits counts, `strict` where
-    none does. `isolation` makes pages cross-origin isolated and forbids others to frame or embed them.
+class ContentPolicies:
+    """Which policy a path has: `csp` maps prefixes to names; the longest that fits counts, `strict` where none does.
 
-    Raises `RelayConfigError` for an unknown policy.
+    Raises `RelayConfigError` for an unknown name, and for a prefix that does not start with a slash.
     """
 
-    def __init__(self, app: ASGIApp, *, csp: Mapping[str, str], isolation: bool) -> None:
+    def __init__(self, csp: Mapping[str, str]) -> None:
         for prefix, name in csp.items():
             if name not in POLICIES:
                 raise RelayConfigError(f"csp[{prefix!r}]={name!r} is no policy: {', '.join(POLICIES)}")
             if not prefix.startswith("/"):
                 raise RelayConfigError(f"csp prefix {prefix!r} must start with a slash")
-        self._app = app
         self._csp = sorted(csp.items(), key=lambda item: -len(item[0]))
+
+    def at(self, path: str) -> str:
+        """The content policy for a path of the site."""
+        return POLICIES[next((name for prefix, name in self._csp if path.startswith(prefix)), "strict")]
+
+
+class SecurityHeaders:
+    """ASGI middleware. `isolation` makes pages cross-origin isolated, and keeps other sites from framing them."""
+
+    def __init__(self, app: ASGIApp, *, policies: ContentPolicies, isolation: bool) -> None:
+        self._app = app
+        self._policies = policies
         self._fixed = {**_ALWAYS, **(_ISOLATED if isolation else {})}
         self._framing = "; frame-ancestors 'self'" if isolation else ""
 
@@ -62,12 +72,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(self._fixed)
-                headers["content-security-policy"] = self.policy(scope["path"]) + self._framing
+                headers["content-security-policy"] = self._policies.at(scope["path"]) + self._framing
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-    def policy(self, path: str) -> str:
-        """The content policy for a path of the site."""
-        name = next((name for prefix, name in self._csp if path.startswith(prefix)), "strict")
-        return POLICIES[name]

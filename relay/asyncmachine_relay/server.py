@@ -15,7 +15,7 @@ import errno
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ from asyncmachine_relay.wire import WireConfig
 logger = logging.getLogger("asyncmachine.relay")
 
 BACKLOG = 2048
+POLL = 0.01
+"""Seconds between looks at whether the last connection has gone, when the server stops."""
 
 
 class PortBusy(RelayConfigError):
@@ -152,22 +154,20 @@ class RelayServer:
         if running is None or server is None:
             return
         self._running = self._server = None
-        for listener in server.servers:
-            listener.close()
+        server.close()
         await self._relay.stop()
-        server.should_exit = True
-        await asyncio.wait({running}, timeout=self._relay.limits.close)
-        if not running.done():
-            server.drop()
+        server.stopping.set()
         await running
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, without its signal handlers."""
+    """uvicorn's server without its signal handlers, and with an end that takes as long as it must and no longer."""
 
     def __init__(self, config: WireConfig) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self._patience = config.limits.close
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -177,8 +177,33 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.up.set()
 
-    def drop(self) -> None:
-        """Ends connections that did not end when they were asked to."""
-        self.force_exit = True
-        for connection in list(self.server_state.connections):
+    async def main_loop(self) -> None:
+        """Ticks once a second, which keeps the Date header right."""
+        tenths = 0
+        while not (self.stopping.is_set() or await self.on_tick(tenths)):
+            tenths += 10
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self.stopping.wait()
+
+    def close(self) -> None:
+        """Takes no further connection."""
+        for listener in self.servers:
+            listener.close()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Lets answers and closing handshakes come to their end, and drops what does not."""
+        self.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while state.connections or state.tasks:  # noqa: ASYNC110 (they leave these sets without a word)
+                    await asyncio.sleep(POLL)
+        for connection in list(state.connections):
             connection.transport.abort()
+        for task in state.tasks:
+            task.cancel("the relay stops")
+        if state.tasks:
+            await asyncio.wait(state.tasks)

@@ -32,7 +32,6 @@ async def test_foreign_origins_are_turned_away_before_accept() -> None:
                 continue
             answer = parse(await raw(run, upgrade(run, "/dial/browser1/orchestrator", using, headers=[foreign])))
             assert answer.status == 403, text
-            assert answer.body.startswith(b"FORBIDDEN: foreign Origin")
             assert (await ask_token(run, headers=[foreign])).status == 403
         async with opened(run, using=using) as page:  # none of them used the token up
             await page.send(b"x")

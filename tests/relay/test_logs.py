@@ -1,0 +1,58 @@
+"""What the relay's logs hold, and never hold."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.relay.support import RawSocket, ask_token, ending, http, opened, raw, running, upgrade
+
+
+async def test_no_token_and_no_secret_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """At the most talkative level, whatever goes wrong: neither the relay nor a library below it shows one."""
+    secrets: set[str] = set()
+    with caplog.at_level(logging.DEBUG):
+        for name in ("uvicorn.error", "uvicorn.access", "websockets.server", "asyncmachine.relay"):
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        async with running() as run:
+            answer = (await ask_token(run)).json
+            secrets |= {answer["token"], answer["resume"]}
+            async with opened(run, using=answer["token"]) as page:
+                again = (await ask_token(run, secret=answer["resume"])).json
+                secrets.add(again["token"])
+                async with opened(run, using=answer["token"]) as thief:
+                    assert await ending(thief) == (4401, "AUTH")
+                async with opened(run, using=again["token"]) as owner:
+                    assert await ending(page) == (4409, "DUPLICATE")
+                    await owner.send("text")
+                    assert await ending(owner) == (1003, "TEXT")
+            token = (await ask_token(run)).json["token"]
+            secrets.add(token)
+            async with opened(run, using=token[:-4] + "AAAA") as page:
+                assert await ending(page) == (4401, "AUTH")
+            await raw(
+                run, upgrade(run, "/dial/browser1/orchestrator", token, headers=[("origin", "http://evil.example")])
+            )
+            await raw(run, upgrade(run, "/dial/browser1/orchestrator", token).replace(b"version: 13", b"version: 12"))
+            await raw(run, upgrade(run, "/other", token))
+            await ask_token(run, op="drop", secret=answer["resume"])
+            await ask_token(run, secret=answer["resume"], padding="x" * 5000)
+            async with RawSocket.opened(run) as page2:
+                page2.send(3)
+                await page2.ending()
+    # Our own client logs what it sends; that is none of the relay's doing.
+    logged = "\n".join(record.getMessage() for record in caplog.records if record.name != "websockets.client")
+    assert "TunnelUp" in logged  # it did log
+    for secret in secrets:
+        for size in (len(secret), 20):
+            assert secret[:size] not in logged
+            assert secret[-size:] not in logged
+
+
+async def test_what_strangers_send_is_quoted_and_cut(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="asyncmachine.relay"):
+        async with running() as run:
+            await http(run, "/dial/%0aforged%20line/" + "x" * 3000, headers=[("host", "evil.example")])
+    assert "\nforged" not in caplog.text
+    assert max(len(line) for line in caplog.text.splitlines()) < 400
