@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
+from asyncmachine.machine.settings import patience
 
 Callback = Callable[[], object]
 
@@ -132,7 +133,7 @@ def block_until(wait: Once, timeout: float | None) -> None:
 async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
     """Returns when all are met. Raises the first error among them, or `WaitTimeout` after `timeout` seconds."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience(timeout)):
             for wait in waits:
                 await wait
     except TimeoutError as error:
@@ -150,7 +151,7 @@ async def wait_any(*waits: Wait, timeout: float | None = None) -> Wait:
     for wait in waits:
         wait.then(callback)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience(timeout)):
             await either
     except TimeoutError:
         raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s") from None
