@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncmachine_relay import Limits, RelayConfigError
@@ -53,6 +53,7 @@ def test_marks_are_in_order_and_tokens_short_lived() -> None:
         Limits(token=61)
 
 
+@settings(deadline=None)
 @given(
     rate=st.floats(0.5, 100),
     burst=st.integers(1, 50),

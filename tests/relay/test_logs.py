@@ -54,5 +54,7 @@ async def test_what_strangers_send_is_quoted_and_cut(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO, logger="asyncmachine.relay"):
         async with running() as run:
             await http(run, "/dial/%0aforged%20line/" + "x" * 3000, headers=[("host", "evil.example")])
-    assert "\nforged" not in caplog.text
-    assert max(len(line) for line in caplog.text.splitlines()) < 400
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "asyncmachine.relay"]
+    assert "forged line" in line
+    assert "\n" not in line
+    assert len(line) < 400

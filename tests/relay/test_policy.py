@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncmachine_relay import Reason, Refused, RelayConfigError
@@ -87,6 +87,7 @@ def test_a_relay_that_knows_no_origin_lets_nobody_in() -> None:
         Door.of([]).check(["127.0.0.1:8080"], [])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_only_what_is_listed_comes_in(text: str) -> None:
     for hosts, origins in (([text], []), (["app.example"], [text])):
@@ -166,6 +167,7 @@ def test_no_ids(text: str) -> None:
         check_id(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=140))
 def test_whatever_passes_as_an_id_is_a_plain_file_name(text: str) -> None:
     try:
@@ -202,6 +204,7 @@ def test_every_reason_knows_how_to_close() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_a_close_reason_fits_into_its_frame(text: str) -> None:
     text = text.encode(errors="replace").decode()

@@ -8,7 +8,7 @@ import string
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncmachine_relay import Limits, Op, Reason, Refused, RelayConfigError, TunnelGrants
@@ -99,6 +99,7 @@ def test_no_token() -> None:
     assert refusal(tokens(), "") == "no token"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 @example("=")
 @example("A" * 4097)
@@ -108,6 +109,7 @@ def test_noise_is_no_token(text: str) -> None:
         assert refusal(tokens(), text) in {"the token is malformed", "the token is not of this relay"}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_token_is_no_token(data: st.DataObject) -> None:
     issuer = tokens()
@@ -126,6 +128,7 @@ def test_one_token_is_written_one_way(change: str) -> None:
     assert refusal(issuer, change.format(token)) in {"the token is malformed", "the token is not of this relay"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_what_was_signed_by_mistake_is_still_decoded_with_bounds(body: bytes) -> None:
     issuer = tokens()
