@@ -58,6 +58,7 @@ class Drain(View[N]):
         "_finished",
         "_guard",
         "_issued",
+        "_observer_told",
         "_parked",
         "_queue",
         "_queue_limit",
@@ -85,17 +86,20 @@ class Drain(View[N]):
         self._drainer = 0
         self._depth = 0
         self._parked = False
+        # Whether an observer's failure has been added as an error in this drain.
+        self._observer_told = False
         self._tx: Transition | None = None
 
     def _mutate(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
         if self._refuses and self._is_refusing():
             return CANCELED
         key = states if states.__class__ is str else called_names(states)
+        found = raw_args(args, kw) if args is not None or kw else None
         guard = self._guard
         guard.acquire()
-        if self._draining or self._queue:
+        if self._draining or self._queue or self._closing:
             guard.release()
-            return self._enqueue(kind, called_names(key), args, e, kw)
+            return self._enqueue(kind, called_names(key), found or {}, e)
         # Claimed: from here to _end_drain this thread is the one that changes states.
         self._draining = True
         plan = self._config.plans[kind].get(key)
@@ -116,15 +120,16 @@ class Drain(View[N]):
             if self._table is None and not self._tracers and (self._subs is None or self._subs.only_states()):
                 outcome = self._run_quietly(plan)
             else:
-                found = {} if args is None and not kw else raw_args(args, kw)
-                tx = Transition(self, plan, found, source_of(e), tick)
+                tx = Transition(self, plan, found or {}, source_of(e), tick)
                 for tracer in self._tracers:
                     self._guarded(tracer.mutation_queued, self, tx.mutation)
                 outcome = self._carry_out(tx)
             if self._queue:
                 self._drain()
-        finally:
-            self._end_drain()
+        except BaseException:
+            self._end_drain(interrupted=True)
+            raise
+        self._end_drain()
         return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
 
     def _is_refusing(self) -> bool:
@@ -147,7 +152,9 @@ class Drain(View[N]):
             self._finished = self._queue_tick
             return Outcome.CANCELED
         touched = plan.touched
-        if touched:
+        if not touched:
+            self._config = plan.leads_to
+        else:
             self._advance(plan, touched)
             due = plan.leads_to
             if due.auto_called and not plan.quiet:
@@ -172,30 +179,32 @@ class Drain(View[N]):
     def _carry_out(self, tx: Transition) -> Outcome:
         """Runs a transition in full and tells those who wait for its end."""
         self._drainer = get_ident()
-        outcome = run(tx)
-        if tx.queue_tick:
-            self._finished = tx.queue_tick
-            if self._subs is not None:
-                self._subs.queue_ticked(tx.queue_tick)
+        try:
+            outcome = run(tx)
+        finally:
+            if tx.queue_tick:
+                self._finished = tx.queue_tick
+                if self._subs is not None:
+                    self._subs.queue_ticked(tx.queue_tick)
         if not tx.plan.accepted and ErrorArgs.key in tx.args:
             self._add_plain_error(tx.mutation)
         return outcome
 
-    def _enqueue(self, kind: int, names: tuple[str, ...], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
+    def _enqueue(self, kind: int, names: tuple[str, ...], args: dict[str, Any], e: Source) -> Result:
         """Appends behind a running drain, unless the queue is full or the mutation would change nothing."""
         indexes = self._indexes(names)
-        found = raw_args(args, kw)
-        mutation = Mutation(kind, indexes, names, found, source_of(e))
+        mutation = Mutation(kind, indexes, names, args, source_of(e))
         called = set(indexes)
-        exception = self._index[EXCEPTION]
         with self._guard:
-            queue = self._queue
+            if self._closing:
+                return CANCELED
+            queue, exception = self._queue, self._index[EXCEPTION]
             if not lets_in(self._queue_limit, len(queue), kind, exception in called, bool(self._ticks[exception] & 1)):
                 return CANCELED
             if kind == REMOVE and not queue and not any(self._ticks[i] & 1 for i in indexes):
                 return EXECUTED
             multi = any(self._rules.multi >> i & 1 for i in indexes)
-            if not found and not multi and is_duplicate(queue, kind, indexes):
+            if not args and not multi and is_duplicate(queue, kind, indexes):
                 if self._observer is not None:
                     self._observer.skipped(mutation)
                 return EXECUTED
@@ -222,6 +231,8 @@ class Drain(View[N]):
             return CANCELED
         mutation.result = result = Result(Outcome.QUEUED)
         with self._guard:
+            if self._closing:
+                return CANCELED
             mutation.depth = self._next_depth()
             self._queue.appendleft(mutation)
             drains = self._claim()
@@ -247,12 +258,12 @@ class Drain(View[N]):
         if self._draining and self._drainer == get_ident() and not self._parked:
             raise HandlerError("an evaluation inside of a handler would wait for itself: call the function directly")
         item = Evaluation(function)
-        if self._closing:
-            item.withdraw()
-            return item
         with self._guard:
-            self._queue.appendleft(item)
-            drains = self._claim()
+            drains = not self._closing and self._claim()
+            if not self._closing:
+                self._queue.appendleft(item)
+            else:
+                item.withdraw()
         if drains:
             self._drainer = get_ident()
             self._drained(CANCELED)
@@ -269,8 +280,10 @@ class Drain(View[N]):
     def _drained(self, result: Result) -> Result:
         try:
             self._drain()
-        finally:
-            self._end_drain()
+        except BaseException:
+            self._end_drain(interrupted=True)
+            raise
+        self._end_drain()
         return result if result.queued else EXECUTED if result.executed else CANCELED
 
     def _drain(self) -> None:
@@ -305,12 +318,13 @@ class Drain(View[N]):
         else:
             key = mutation.called[0] if len(mutation.called) == 1 else mutation.called
             plan = config.plans[mutation.kind_id].get(key) or self._new_plan(mutation.kind_id, key)
+        outcome = Outcome.CANCELED
         try:
             outcome = self._carry_out(Transition.of(self, plan, mutation))
         finally:
             self._depth = 0
-        if mutation.result is not None:
-            mutation.result._settle(outcome)
+            if mutation.result is not None:
+                mutation.result._settle(outcome)
 
     def _park(self) -> bool:
         """Lets the event loop run before the drain goes on; False if there is none."""
@@ -341,23 +355,37 @@ class Drain(View[N]):
         self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), args))
         self._depth = 0
 
-    def _end_drain(self) -> None:
-        """Gives the drain up. What other threads have queued in the last moment is run first."""
-        while not self._parked:
+    def _end_drain(self, *, interrupted: bool = False) -> None:
+        """Gives the drain up. What other threads have queued in the last moment is run first.
+
+        After an interrupt (Ctrl-C in a handler) what waits stays in the queue: the next mutation call goes on with it.
+        """
+        disposes = unfinished = False
+        while True:
+            if self._parked:
+                return
             self._tx = None
             with self._guard:
-                if not self._queue or self._closing:
+                if interrupted or not self._queue or self._closing:
                     self._draining = False
+                    # Decided under the guard, so that either this drain disposes of the machine or `dispose` does.
+                    disposes = self._closing
+                    unfinished = bool(self._queue) and not disposes
                     break
-            self._drain()
-        else:
+            try:
+                self._drain()
+            except BaseException:
+                self._end_drain(interrupted=True)
+                raise
+        if unfinished:
             return
         if self._subs is not None:
             self._subs.queue_ended()
         for tracer in self._tracers:
             self._guarded(tracer.queue_end, self)
-        if self._closing and not self._disposed:
+        if disposes:
             self._dispose_now()
+        self._observer_told = False
 
     def _add_plain_error(self, mutation: Mutation) -> None:
         """An error whose detailed state was rejected by relations is added without it."""
@@ -384,7 +412,7 @@ class Drain(View[N]):
         return self._config.names
 
     def _is_draining(self) -> bool:
-        return self._draining
+        return self._draining or bool(self._queue)
 
     def _finished_queue_tick(self) -> int:
         return self._finished
@@ -392,7 +420,9 @@ class Drain(View[N]):
     def _observer_failed(self, error: Exception) -> None:
         self._log_error("an observer raised", error)
         self._err = error
-        if not self._closing:
+        # Once a drain: an observer that raises at each transition must not keep the machine busy with its errors.
+        if not self._closing and not self._observer_told:
+            self._observer_told = True
             self._mutate(ADD, EXCEPTION, {ErrorArgs.key: ErrorArgs(err=error)}, None, {})
 
     def _log_error(self, what: str, error: BaseException) -> None:
