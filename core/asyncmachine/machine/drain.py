@@ -143,8 +143,10 @@ class Drain(View[N]):
         self._refuses = True
 
     def _new_plan(self, kind: int, key: str | Iterable[str]) -> Plan:
-        names = called_names(key)
-        return plan_for(self._rules, self._config, kind, self._indexes(names), key)
+        called = self._indexes(called_names(key))
+        # All machines of a schema use one configuration, also after its plans were forgotten (`plan.forget`).
+        start = self._config = configuration(self._rules, self._config.active)
+        return start.plans[kind].get(key) or plan_for(self._rules, start, kind, called, key)
 
     def _run_quietly(self, plan: Plan) -> Outcome:
         """A transition that nobody observes: no handlers, no tracers, at most waits for states."""

@@ -87,7 +87,7 @@ class Plan:
         self.explained: Explanation | None = None
         rejected = self.called_mask & ~there
         if is_auto and rejected:
-            self.settled = settled_plan(rules, start, self.called_mask & there, called)
+            self.settled = settled_plan(rules, start, self.called_mask & there)
 
     def _accepted(self, there: int) -> bool:
         if self.kind == REMOVE or not self.called_mask & ~there:
@@ -99,7 +99,7 @@ class Plan:
 class Configuration:
     """Active states in their order, and the plans known to start from here, by kind and names."""
 
-    __slots__ = ("active", "auto_called", "auto_plan", "mask", "names", "plans")
+    __slots__ = ("active", "auto_called", "auto_plan", "mask", "names", "plans", "settled")
 
     def __init__(self, rules: Rules, active: tuple[int, ...]) -> None:
         self.active = active
@@ -108,6 +108,7 @@ class Configuration:
         self.plans: tuple[dict[object, Plan], ...] = ({}, {}, {})
         self.auto_called = rules.resolver.auto_states(rules, self.mask)
         self.auto_plan: Plan | None = None
+        self.settled: dict[tuple[int, int], Plan] = {}
 
 
 def configuration(rules: Rules, active: Sequence[int]) -> Configuration:
@@ -123,6 +124,7 @@ def plan_for(rules: Rules, start: Configuration, kind: int, called: tuple[int, .
     """A new plan, remembered under `key` (what the caller looks up: a name, or a tuple of names)."""
     if rules.plan_count >= PLAN_LIMIT:
         forget(rules)
+        rules.configurations[start.active] = start
     rules.plan_count += 1
     made = start.plans[kind][key] = Plan(rules, start, kind, called)
     return made
@@ -136,15 +138,21 @@ def auto_plan(rules: Rules, start: Configuration) -> Plan:
     return found
 
 
-def settled_plan(rules: Rules, start: Configuration, left: int, called: Sequence[int], vetoed: int = 0) -> Plan:
-    """An auto mutation resolved again with only the called states in `left`; what the others implied is gone."""
-    return Plan(rules, start, ADD, tuple(i for i in called if left >> i & 1), settles=True, vetoed=vetoed)
+def settled_plan(rules: Rules, start: Configuration, left: int, vetoed: int = 0) -> Plan:
+    """The auto mutation resolved again with only the called states in `left`; what the others implied is gone."""
+    found = start.settled.get((left, vetoed))
+    if found is None:
+        rules.plan_count += 1
+        called = tuple(i for i in start.auto_called if left >> i & 1)
+        found = start.settled[left, vetoed] = Plan(rules, start, ADD, called, settles=True, vetoed=vetoed)
+    return found
 
 
 def forget(rules: Rules) -> None:
     """Drops all remembered plans. Machines keep their configuration and resolve anew from it."""
     for found in list(rules.configurations.values()):
         found.auto_plan = None
+        found.settled.clear()
         for plans in found.plans:
             plans.clear()
     rules.configurations.clear()

@@ -143,24 +143,19 @@ def require_ranks(requires: list[tuple[int, ...]]) -> list[int] | None:
     States outside of the graph rank -1, before all others. The walk starts from the states that require something, in
     their order.
     """
-    ranks = [-1] * len(requires)
-    done: list[int] = []
-    open_: set[int] = set()
-
-    def visit(i: int) -> bool:
-        if i in done:
-            return True
-        if i in open_:
-            return False
-        open_.add(i)
-        if not all(visit(j) for j in requires[i]):
-            return False
-        open_.discard(i)
-        done.append(i)
-        return True
-
-    if not all(visit(i) for i, found in enumerate(requires) if found):
-        return None
-    for position, i in enumerate(done):
-        ranks[i] = position
-    return ranks
+    done: dict[int, int] = {}
+    for root, required in enumerate(requires):
+        if not required or root in done:
+            continue
+        path = {root: iter(required)}
+        while path:
+            i = next(reversed(path))
+            j = next(path[i], None)
+            if j is None:
+                done[i] = len(done)
+                del path[i]
+            elif j in path:
+                return None
+            elif j not in done:
+                path[j] = iter(requires[j])
+    return [done.get(i, -1) for i in range(len(requires))]

@@ -14,7 +14,7 @@ After holds for all of them. Precedence is the same: called over active over imp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.relations import REMOVE, auto_states, unblocked, wanted_states, with_requirements
@@ -85,18 +85,19 @@ def implied_by(rules: Rules, found: list[int], before: int, called: int, out: in
 
 def after_cycle(rules: Rules) -> list[int]:
     """The states of one cycle of After, its first one again at the end; empty if there is none."""
-    done = 0
-
-    def walk(path: list[int]) -> list[int]:
-        nonlocal done
-        i = path[-1]
-        for j in rules.bits(rules.after_masks[i] & ~done):
-            if j in path:
-                return [*path[path.index(j) :], j]
-            found = walk([*path, j])
-            if found:
-                return found
-        done |= 1 << i
-        return []
-
-    return next((cycle for i in range(len(rules.names)) if not done >> i & 1 and (cycle := walk([i]))), [])
+    done: set[int] = set()
+    for root in range(len(rules.names)):
+        path: dict[int, Iterator[int]] = {}
+        ahead: int | None = root
+        while True:
+            if ahead is None:
+                if not path:
+                    break
+                done.add(path.popitem()[0])
+            elif ahead in path:
+                cycle = list(path)
+                return [*cycle[cycle.index(ahead) :], ahead]
+            elif ahead not in done:
+                path[ahead] = iter(rules.bits(rules.after_masks[ahead]))
+            ahead = next(path[next(reversed(path))], None) if path else None
+    return []

@@ -227,7 +227,7 @@ def negotiate(tx: Transition, steps: tuple[Step, ...]) -> None:
         if not there & ~vetoed:
             tx.accepted = False
         left = plan.called_mask & there & ~vetoed
-        tx.plan = settled_plan(tx.machine._rules, plan.start, left, plan.called, vetoed)
+        tx.plan = settled_plan(tx.machine._rules, plan.start, left, vetoed)
 
 
 def may_leave(tx: Transition, step: Step) -> bool:
