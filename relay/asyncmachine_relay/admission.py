@@ -3,8 +3,8 @@
     POST /token {op, id, target, secret?}  →  {token, resume, expires_in}
     GET  /<op>/<id>/<target>               Sec-WebSocket-Protocol: amrpc.v1, amtok.<token>
 
-`secret` is the resume secret of an earlier answer, for a page that opens its own id again. A page keeps it in memory
-and nowhere else: a duplicated tab gets a copy of everything that is stored.
+`secret` is the resume secret of an earlier answer, for a page that opens its own id again. Whoever has it is the owner,
+so a page must not leave it where a duplicated tab finds a copy.
 """
 
 from __future__ import annotations
