@@ -14,7 +14,6 @@ from examples.wasm_workflow import headless, settings
 from examples.wasm_workflow.app import App
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.states import Orchestrator
-from examples.wasm_workflow.story import Event
 
 BAD_USE, INTERRUPTED = 2, 130
 
@@ -37,7 +36,7 @@ async def serve(chosen: Settings) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with App(chosen, bound, tell if chosen.headless else lambda event: None) as app:
+    async with App(chosen, bound) as app:
         print(f"seed {chosen.seed}, rate {chosen.success_rate}, {chosen.hash_iterations} iterations a node")
         if chosen.headless:
             return await once(app, stop)
@@ -61,23 +60,9 @@ async def once(app: App, stop: asyncio.Event) -> int:
 
 async def until(app: App, stop: asyncio.Event) -> None:
     """Returns at a signal, or when the work is delivered if that was asked for."""
-    waiting = {asyncio.create_task(stop.wait())}
     if app.settings.exit_on_completed:
-        waiting.add(asyncio.create_task(delivered(app)))
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-
-
-async def delivered(app: App) -> bool:
-    """Returns when the work is delivered."""
-    await app.machine.when(Orchestrator.WorkDelivered)
-    return True
-
-
-def tell(event: Event) -> None:
-    """Mirrors the story."""
-    say(event.tell())
+        app.machine.when(Orchestrator.WorkDelivered).then(stop.set)
+    await stop.wait()
 
 
 def say(text: str) -> None:

@@ -33,21 +33,19 @@ class NotSetUp(AmError):
 
 
 class App:
-    """Serves the workflow at `address` as long as it is entered. `listener` hears the story as it is told."""
+    """Serves the workflow at `address` as long as it is entered. `listener`, if there is one, hears the story too."""
 
-    def __init__(
-        self, settings: Settings, bound: Bound, listener: Callable[[Event], object] = lambda event: None
-    ) -> None:
+    def __init__(self, settings: Settings, bound: Bound) -> None:
         self.settings = settings
+        self.listener: Callable[[Event], object] | None = None
         self.story = Story(_since(time.monotonic()))
         self.handlers = OrchestratorHandlers(settings, self._tell, self.cut)
         self.machine = orchestrator(self.handlers)
         self.network = Network(self.machine, self.handlers, self.story)
-        self._listener = listener
         self._ending = False
         self._sources = TemporaryDirectory(prefix="wasm-workflow-")
         self.relay = Relay(
-            [static for static in (PAGE, Path(self._sources.name), static_folder())],
+            [PAGE, self._sources.name, static_folder()],
             listen=[Match(r"browser[12]", target=TARGET, serve=self._worker)],
             dial=[Match(r"browser1", target=TARGET, serve=self._page)],
             csp={"/": "pyscript"},
@@ -91,7 +89,8 @@ class App:
 
     def _tell(self, event: Event) -> None:
         self.story.tell(event)
-        self._listener(event)
+        if self.listener is not None:
+            self.listener(event)
 
 
 def check_setup(static: Path) -> None:

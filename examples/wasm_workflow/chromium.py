@@ -1,4 +1,4 @@
-"""Chromium without a window, for whoever has none: opens a page, tells what its console says, and leaves nothing behind."""
+"""Chromium without a window: opens a page, keeps what its console says, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NoChromium(AmError):
 
 
 class Chromium:
-    """A browser that runs. `console` has the last lines that the page wrote; `ended` is done when it has gone."""
+    """A browser that runs. `console` has the last lines that the page wrote."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process

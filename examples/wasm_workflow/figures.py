@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from examples.wasm_workflow import dag
 from examples.wasm_workflow.run import Run
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.story import Event
@@ -77,7 +78,8 @@ def pack(run: Run, settings: Settings, gauges: Gauges, lines: Sequence[Line]) ->
         "attempts": dict(run.attempts),
         "bytes": dict(gauges.bytes),
         "latency": dict(gauges.latency),
-        "results": dict(run.results),
-        "wrong": list(run.wrong()),
+        "finals": dict(run.finals),
+        "finals_round": run.finals_round,
+        "wrong": list(dag.wrong(run.finals)),
         "lines": [[line.number, line.at, line.tone, line.text] for line in lines],
     }

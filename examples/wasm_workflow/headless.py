@@ -30,9 +30,11 @@ Say = Callable[[str], object]
 async def run(app: App, say: Say) -> str:
     """Follows one run to its end. Returns the reason why it failed, empty if it did not. Raises `NoChromium`."""
     clock = Clock()
+    app.listener = lambda event: say(event.tell())
     async with chromium.opened(app.address) as browser, asyncio.TaskGroup() as tasks:
         phases = [tasks.create_task(clock.note(name, app.machine.when(state))) for name, state in PHASES]
         reason = await judge(app.machine, browser)
+        app.listener = None  # what follows is the end of the browser
         for phase in phases:
             phase.cancel()
     say("")
@@ -97,5 +99,5 @@ async def _ready(machine: am.Machine[Orchestrator]) -> None:
 
 
 async def _over(machine: am.Machine[Orchestrator]) -> str:
-    await am.wait_any(machine.when(Orchestrator.WorkDelivered), machine.when(Orchestrator.ErrWorkflow))
-    return "" if Orchestrator.WorkDelivered in machine else f"the workflow gave up: {machine.err}"
+    await am.wait_any(machine.when(Orchestrator.WorkDelivered), machine.when_err())
+    return "" if Orchestrator.WorkDelivered in machine else f"the workflow failed: {machine.err}"

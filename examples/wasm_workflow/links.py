@@ -26,7 +26,7 @@ async def attend(client: Client, while_ready: Callable[[], AbstractContextManage
 
 
 @contextmanager
-def following(source: am.View[Any], target: am.Machine[Any], states: Mapping[str, str]) -> Iterator[None]:
+def following(source: am.Api[Any], target: am.Machine[Any], states: Mapping[str, str]) -> Iterator[None]:
     """States of the target follow those of the source, and go off at the end.
 
     All that changed at once is changed at once, so that states which require one another arrive together.

@@ -9,6 +9,7 @@ import asyncmachine as am
 from asyncmachine.rpc import Backoff, Client, Dial, ServerPayload
 from examples.wasm_workflow.figures import FIGURES
 from examples.wasm_workflow.node import Node
+from examples.wasm_workflow.orders import Child
 from examples.wasm_workflow.parent import Forked, ParentHandlers, fork_all
 from examples.wasm_workflow.states import Orchestrator, Page
 from examples.wasm_workflow.worker import Send, WorkerHandlers
@@ -31,6 +32,15 @@ class PageHandlers(WorkerHandlers, ParentHandlers):
     def ServerPayloadState(self, e: am.Event) -> None:
         e.remove(Page.ServerPayload)
         self.show(e.args(ServerPayload).data)
+
+    def IdsTakenState(self, e: am.Event) -> None:
+        for worker in self.workers.values():
+            worker.terminate()
+
+    def IdsTakenEnd(self, e: am.Event) -> None:
+        self.missed.clear()
+        for worker in self.workers:
+            e.add(Page.ForkWorker, Child(worker))
 
 
 def page_node(

@@ -38,6 +38,8 @@ class Run:
     attempts: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, bytes] = field(default_factory=dict)
+    finals: Mapping[str, bytes] = field(default_factory=dict)
+    finals_round: int = 0
 
     def next_round(self, number: int) -> Run:
         """Begins a round: no node has a result, none was tried. Each round but the first of a run is a restart."""
@@ -70,8 +72,12 @@ class Run:
         return attempt.number > 0 and attempt == self.attempt(node) and node not in self.results
 
     def deliver(self, node: str, result: bytes) -> Run:
-        """Keeps a node's result."""
-        return replace(self, results={**self.results, node: result})
+        """Keeps a node's result. The final ones are kept beyond their round, as long as there are no newer ones."""
+        results = {**self.results, node: result}
+        if not all(final in results for final in dag.FINAL):
+            return replace(self, results=results)
+        finals = {final: results[final] for final in dag.FINAL}
+        return replace(self, results=results, finals=finals, finals_round=self.round)
 
     def ready(self) -> tuple[str, ...]:
         """The nodes that have a payload and no result yet."""

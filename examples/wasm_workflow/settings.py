@@ -11,13 +11,13 @@ from typing import NoReturn
 from asyncmachine import AmError
 from examples.wasm_workflow.draws import LOWEST_RATE
 
-DEMO_ITERATIONS = 600_000
+DEMO_ITERATIONS = 1_200_000
 """Keeps a browser's node busy for about a second, so that one can watch."""
 
 QUICK_ITERATIONS = 10_000
 """For headless runs and tests."""
 
-MOST_ITERATIONS = 10_000_000
+MOST_ITERATIONS = 20_000_000
 
 NODE_TIMEOUT = 30.0
 """Seconds that a node may take for an attempt."""

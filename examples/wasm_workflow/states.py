@@ -53,7 +53,7 @@ class Page(Consumer, Parent, Worker):
     """The machine of the page's thread, browser1. What the page shows is bound to it and to its orchestrator mirror."""
 
     Linked = am.state()  # piped from the client of the orchestrator: the mirror is live
-    IdsTaken = am.state()  # the relay refused our ids: another tab has them
+    IdsTaken = am.state(remove="ForkWorker")  # the relay refused our ids, another tab has them: no workers meanwhile
 
 
 class Dispatcher(Consumer, Parent, Worker):

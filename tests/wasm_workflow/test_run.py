@@ -34,6 +34,13 @@ def test_one_corrupt_result_is_found_at_the_end_only() -> None:
     assert run.wrong() == ("browser3",)
 
 
+def test_final_results_are_shown_until_there_are_newer_ones() -> None:
+    run = delivered(Run("r").next_round(3), "browser1", "browser2", "browser3")
+    assert (dict(run.finals), run.finals_round) == ({}, 0)
+    run = delivered(run, "browser4").next_round(4)
+    assert (dict(run.finals), run.finals_round) == (dag.EXPECTED, 3)
+
+
 def test_only_the_answer_to_the_current_attempt_is_expected() -> None:
     run = Run("r").next_round(2).next_attempt("browser1").next_attempt("browser1")
     assert run.attempt("browser1") == Attempt("r", 2, 2)

@@ -1,0 +1,68 @@
+"""The mains of the four threads in the browser: of the page, of the dispatcher, and of a leaf."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncmachine as am
+from asyncmachine_web.page import relay
+from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.relay import Refused, Tunnel
+from asyncmachine_web.page.workers import Context, Worker
+from examples.wasm_workflow.dispatcher import dispatcher
+from examples.wasm_workflow.node import Node
+from examples.wasm_workflow.page_node import page_node
+from examples.wasm_workflow.states import LEAVES, Page
+from examples.wasm_workflow.view import View
+from examples.wasm_workflow.worker import WorkerHandlers
+
+TARGET = "orchestrator"
+MODULE = "examples.wasm_workflow.browser"
+
+
+def page() -> None:
+    """The page: browser1, the mirror of the orchestrator, and all that is shown."""
+    view = View()
+    listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
+    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher")}
+    node, client = page_node(workers, dialling, view.take)
+    view.bind(node.machine, client.netmach)
+    for tunnel in (listening, dialling):
+        watch_refusals(tunnel, node.machine, view)
+    view.on_retry(listening, dialling)
+    lifecycle().on_wake(client.retry_now)
+    node.server.listen(listening)
+    client.start()
+
+
+def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> None:
+    """Tells why the relay refuses a tunnel. Ids that another tab has become a state of the page."""
+
+    def refused(e: am.Event) -> None:
+        error = tunnel.machine.err
+        if isinstance(error, Refused):
+            view.notice(error.hint)
+            if error.name == "DUPLICATE":
+                machine.add(Page.IdsTaken)
+
+    def let_in(e: am.Event) -> None:
+        view.notice("")
+        machine.remove(Page.IdsTaken)
+
+    tunnel.machine.bind({"GaveUpState": refused, "ErrRefusedEnd": let_in})
+
+
+async def run_dispatcher(context: Context) -> None:
+    """browser2. It ends with its page."""
+    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf") for leaf in LEAVES}
+    node, handlers = dispatcher(leaves)
+    node.server.listen(relay.listen(context.id, TARGET))
+    await asyncio.gather(*(handlers.follow_leaf(node.machine, leaf) for leaf in leaves.values()))
+
+
+async def run_leaf(context: Context) -> None:
+    """browser3 or browser4. It ends with its parent."""
+    node = Node.create(context.id)
+    node.machine.bind(WorkerHandlers(context.id, node.send))
+    node.server.listen(context.dial)
+    await node.machine.when_disposed()

@@ -1,0 +1,3 @@
+from examples.wasm_workflow.browser import page
+
+page()
