@@ -104,6 +104,7 @@ class RelayServer:
         self._host, self._port, self._origin = bound.host, bound.port, bound.origin
         self._server: _Server | None = None
         self._running: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -121,43 +122,41 @@ class RelayServer:
     def port(self) -> int:
         return self._port
 
-    @property
-    def running(self) -> bool:
-        return self._running is not None
-
     async def start(self) -> None:
         """Listens. Does nothing when it does already. Raises `PortBusy` if the port was taken between two starts."""
-        if self._running is not None:
-            return
-        # The host was judged when it was bound first.
-        bound = self._bound or bind(self._host, self._port, move=False, insecure=True)
-        self._bound = None
-        self._relay.starting()
-        server = _Server(WireConfig(self._relay.app, self._relay.limits))
-        running = asyncio.create_task(server.serve(sockets=[bound.socket]), name=f"relay on {self._origin}")
-        up = asyncio.create_task(server.up.wait())
-        await asyncio.wait({up, running}, return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
-        if running.done():
-            bound.socket.close()
-            await self._relay.stop()
-            running.result()
-        self._server, self._running = server, running
-        self._relay.ready(self._origin)
+        async with self._changing:
+            if self._running is not None:
+                return
+            # The host was judged when it was bound first.
+            bound = self._bound or bind(self._host, self._port, move=False, insecure=True)
+            self._bound = None
+            self._relay.starting()
+            server = _Server(WireConfig(self._relay.app, self._relay.limits))
+            running = asyncio.create_task(server.serve(sockets=[bound.socket]), name=f"relay on {self._origin}")
+            up = asyncio.create_task(server.up.wait())
+            await asyncio.wait({up, running}, return_when=asyncio.FIRST_COMPLETED)
+            up.cancel()
+            if running.done():
+                bound.socket.close()
+                await self._relay.stop()
+                running.result()
+            self._server, self._running = server, running
+            self._relay.ready(self._origin)
 
     async def stop(self) -> None:
         """Closes the listener, then every tunnel with 1001, and waits until they and their matchers have ended.
 
         A peer that takes nothing more is dropped after `limits.close`. Does nothing when it does not listen.
         """
-        running, server = self._running, self._server
-        if running is None or server is None:
-            return
-        self._running = self._server = None
-        server.close()
-        await self._relay.stop()
-        server.stopping.set()
-        await running
+        async with self._changing:
+            running, server = self._running, self._server
+            if running is None or server is None:
+                return
+            self._running = self._server = None
+            server.close()
+            await self._relay.stop()
+            server.stopping.set()
+            await running
 
 
 class _Server(uvicorn.Server):

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -78,8 +78,9 @@ class StaticSite(StaticFiles):
         try:
             return await super().get_response(path, scope)
         except HTTPException as error:
-            # A file we may not read is nothing that a login would change.
-            raise HTTPException(404) if error.status_code == 401 else error from error
+            if error.status_code == 401:  # a file that we may not read; no login would change that
+                raise HTTPException(404) from error
+            raise
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise HTTPException(404) from error
@@ -152,7 +153,7 @@ def accepted(header: str) -> set[str]:
 
 def _compressed(path: str, original: os.stat_result, header: str) -> tuple[str, str, os.stat_result] | None:
     """(encoding, path, stat) of the best copy the client takes. A copy older than the file is of an earlier build."""
-    wanted: Iterable[str] = accepted(header)
+    wanted = accepted(header)
     for encoding, ending in _ENCODINGS:
         if encoding not in wanted:
             continue

@@ -89,17 +89,21 @@ class HttpProtocol(H11Protocol):
         self._stalled = self.loop.call_later(self.config.limits.congested, self.transport.abort)
 
     def resume_writing(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        self._flows_again()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_here()
-        super().connection_lost(exc)  # resumes writing
+        self._flows_again()
+        super().connection_lost(exc)
 
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(self.config.limits.upgrade, self.transport.abort)
+
+    def _flows_again(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _head_is_here(self) -> None:
         if self._deadline is not None:

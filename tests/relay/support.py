@@ -214,6 +214,18 @@ async def end_of(tunnel: Tunnel) -> TransportClosed:
             return closed
 
 
+async def slow_connection(
+    run: Running, receive_buffer: int | None = 4096
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection with little room for what is not read, in bytes; None is the kernel's choice."""
+    plain = socket.socket()
+    if receive_buffer is not None:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", run.port))
+    return await asyncio.open_connection(sock=plain, limit=receive_buffer or 1 << 16)
+
+
 class RawSocket:
     """A WebSocket client that sends whatever it is told and reads only when it is told."""
 
@@ -228,12 +240,7 @@ class RawSocket:
     ) -> AsyncIterator[RawSocket]:
         """With a token, past the upgrade. `receive_buffer` is the size of the kernel's, in bytes."""
         using = await token(run, id, op)
-        plain = socket.socket()
-        if receive_buffer is not None:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        plain.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", run.port))
-        reader, writer = await asyncio.open_connection(sock=plain, limit=1 << 16)
+        reader, writer = await slow_connection(run, receive_buffer)
         try:
             writer.write(upgrade(run, f"/{op}/{id}/orchestrator", using))
             head = await reader.readuntil(b"\r\n\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.relay.support import (
     http,
     opened,
     running,
+    slow_connection,
     token,
     upgrade,
 )
@@ -177,6 +179,29 @@ async def test_a_port_that_was_taken_meanwhile_is_an_error_and_not_another_port(
         await run.server.start()
 
 
+async def test_starts_and_stops_at_once_are_one_after_the_other() -> None:
+    async with running() as run:
+        await asyncio.gather(*(run.server.stop() for _ in range(3)))
+        await asyncio.gather(*(run.server.start() for _ in range(3)))
+        assert (await http(run, "/healthz")).status == 200
+        await asyncio.gather(run.server.stop(), run.server.start(), run.server.stop())
+        with pytest.raises(ConnectionRefusedError):
+            await http(run)
+
+
+async def test_a_listener_that_cannot_open_leaves_nothing_behind() -> None:
+    relay = Relay()
+    bound = bind()
+    bound.socket.close()
+    server = RelayServer(relay, bound)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await server.start()
+    assert relay.machine.active_states() == ("Start",)
+    await server.start()  # binds anew
+    assert relay.machine.active_states() == ("Start", "HttpReady")
+    await server.stop()
+
+
 async def test_a_tunnel_that_takes_nothing_does_not_hold_the_end_up() -> None:
     stuck = asyncio.Event()
 
@@ -202,7 +227,7 @@ async def test_a_tunnel_that_takes_nothing_does_not_hold_the_end_up() -> None:
 async def test_a_download_that_is_not_read_does_not_hold_the_end_up(tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(bytes(32 << 20))
     async with running(static=tmp_path, limits=Limits(close=0.1)) as run:
-        reader, writer = await asyncio.open_connection("127.0.0.1", run.port, limit=1 << 12)
+        reader, writer = await slow_connection(run)
         writer.write(f"GET /large.bin HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         async with asyncio.timeout(5):
@@ -210,10 +235,24 @@ async def test_a_download_that_is_not_read_does_not_hold_the_end_up(tmp_path: Pa
         writer.transport.abort()
 
 
+async def test_a_download_that_is_read_slowly_arrives(tmp_path: Path) -> None:
+    data = os.urandom(8 << 20)
+    (tmp_path / "large.bin").write_bytes(data)
+    async with running(static=tmp_path) as run:
+        reader, writer = await slow_connection(run)
+        writer.write(f"GET /large.bin HTTP/1.1\r\nhost: {run.host}\r\nconnection: close\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        got = bytearray()
+        while part := await reader.read(4096):
+            got += part
+        assert got == data
+        writer.close()
+
+
 async def test_a_download_that_is_not_read_is_dropped_after_a_while(tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(bytes(32 << 20))
     async with running(static=tmp_path, limits=Limits(congested=0.2)) as run:
-        reader, writer = await asyncio.open_connection("127.0.0.1", run.port, limit=1 << 12)
+        reader, writer = await slow_connection(run)
         writer.write(f"GET /large.bin HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
         await reader.readuntil(b"\r\n\r\n")
         assert run.server._server is not None
@@ -270,6 +309,14 @@ async def test_while_it_stops_nobody_new_comes_in() -> None:
             writer.write(f"GET /healthz HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
             assert await reader.readuntil(b"}") == b'{"status":"stopping"}'
+            body = b'{"op": "dial", "id": "browser2", "target": "orchestrator"}'
+            writer.write(
+                f"POST /token HTTP/1.1\r\nhost: {run.host}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
+            assert (await reader.readuntil(b"}")).startswith(b'{"code":"SHUTDOWN"')
             writer.write(upgrade(run, "/dial/browser2/orchestrator", using))
             head = await reader.readuntil(b"\r\n\r\n")
             assert b"101" in head.split(b"\r\n")[0]
@@ -353,3 +400,26 @@ async def test_a_text_frame_is_refused_under_another_server_too() -> None:
     await relay.app(scope, inbox.get, send)
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
     assert sent[1]["code"] == 1003
+
+
+async def test_a_page_that_left_before_it_was_refused_is_nobodys_error() -> None:
+    sent: list[str] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise BrokenPipeError
+
+    relay = Relay(dial=[ECHO], origins=["http://127.0.0.1:1"])
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "path": "/dial/browser1/orchestrator",
+        "headers": [(b"host", b"127.0.0.1:1"), (b"origin", b"http://127.0.0.1:1")],
+        "client": ("127.0.0.1", 2),
+        "subprotocols": ["amrpc.v1"],
+    }
+    await relay.app(scope, receive, send)
+    assert sent == ["websocket.accept", "websocket.close"]

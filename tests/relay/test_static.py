@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.staticfiles import StaticFiles
 
 from asyncmachine_relay import Relay, RelayConfigError
 from asyncmachine_relay.headers import POLICIES
@@ -130,6 +132,8 @@ async def test_compressed_copies_are_sent_to_those_who_take_them(tmp_path: Path)
             assert answer.headers["vary"] == "accept-encoding"
             etags.add(answer.headers["etag"])
         assert len(etags) == 3
+        (tmp_path / "b.mjs").write_bytes(body)
+        assert (await http(run, "/b.mjs", headers=[("accept-encoding", "br, gzip")])).body == body
         answer = await http(run, "/a.mjs", headers=[("accept-encoding", "br"), ("range", "bytes=0-9")])
         assert (answer.status, answer.body) == (206, brotli.compress(body)[:10])
 
@@ -273,14 +277,23 @@ async def test_names_are_decoded_once(site: Path) -> None:
 
 
 async def test_a_file_that_cannot_be_read_is_not_there(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from starlette.staticfiles import StaticFiles
-
     def denied(self: StaticFiles, path: str) -> None:
         raise PermissionError(path)
 
     monkeypatch.setattr(StaticFiles, "lookup_path", denied)
     async with running(static=site) as run:
         assert (await http(run, "/unreadable.txt")).status == 404
+
+
+async def test_a_disk_that_fails_is_not_passed_off_as_a_missing_file(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: StaticFiles, path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(StaticFiles, "lookup_path", broken)
+    async with running(static=site) as run:
+        assert (await http(run, "/main.mjs")).status == 500
 
 
 async def test_files_are_only_read(site: Path) -> None:
