@@ -101,6 +101,7 @@ def test_overtime_reaches_through_asyncio_and_broad_handlers() -> None:
     async def stubborn() -> None:
         while True:
             try:
+                sum(range(10_000))
                 await asyncio.sleep(0)
             except Exception:  # noqa: BLE001
                 continue
