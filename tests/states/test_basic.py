@@ -1,7 +1,7 @@
 import pytest
 
 import asyncmachine as am
-from asyncmachine.states import Basic
+from asyncmachine.states import Basic, NetworkError
 
 
 def test_the_states_and_their_order() -> None:
@@ -46,3 +46,23 @@ def test_signs_of_life_leave_auto_states_alone() -> None:
     assert Auto.Eager not in machine
     machine.add(Auto.Start)
     assert Auto.Eager in machine
+
+
+def test_an_error_names_its_state() -> None:
+    machine = am.Machine(Basic)
+    machine.add_err(NetworkError("no route"))
+    assert machine.is_(Basic.ErrNetwork, Basic.Exception)
+
+
+def test_a_state_of_a_mixin_can_be_extended() -> None:
+    class Online(Basic):
+        Net = am.state()
+        Ready = am.state.extending(Basic.schema["Ready"], require=Net, auto=True)
+
+    assert Online.schema["Ready"] == am.State(auto=True, require=("Start", "Net"))
+    assert Online.names.index("Ready") == Basic.names.index("Ready")
+    machine = am.Machine(Online)
+    machine.add(Online.Start)
+    assert Online.Ready not in machine
+    machine.add(Online.Net)
+    assert Online.Ready in machine

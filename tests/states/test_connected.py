@@ -47,3 +47,9 @@ def test_the_reason_of_a_failed_connection_is_kept() -> None:
     assert isinstance(machine.err, ConnectingError)
     assert machine.err.__cause__ is reason
     assert str(machine.err) == "error connecting: no route"
+
+
+def test_no_reason_is_no_error() -> None:
+    machine = am.Machine(Client)
+    assert add_err_connecting(machine, None).executed
+    assert not machine.is_err() and machine.err is None

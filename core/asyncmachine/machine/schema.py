@@ -195,6 +195,29 @@ class state:  # noqa: N801 (reads as a keyword in class bodies)
         self.relations: dict[str, Names] = {"require": require, "add": add, "remove": remove, "after": after}
         self.tags = None if tags is None else tuple(tags)
 
+    @classmethod
+    def extending(
+        cls,
+        found: State,
+        *,
+        auto: bool = False,
+        multi: bool = False,
+        require: Names = None,
+        add: Names = None,
+        remove: Names = None,
+        after: Names = None,
+    ) -> state:
+        """Declares a state of a base class again, with more. Flags are only turned on, relations only grow.
+
+        ``Ready = am.state.extending(Basic.schema["Ready"], require=Online)``
+        """
+        more = {"require": require, "add": add, "remove": remove, "after": after}
+        lists: dict[str, Any] = {
+            key: (getattr(found, key) or (), names) if names is not None else getattr(found, key)
+            for key, names in more.items()
+        }
+        return cls(auto=found.auto or auto, multi=found.multi or multi, tags=found.tags, **lists)
+
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = self.name or sys.intern(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.schema import StatesDef, state
 
 
@@ -18,3 +19,9 @@ class Basic(StatesDef):
     Ready = state(require=Start)
     Healthcheck = state(multi=True)
     Heartbeat = state()
+
+
+class NetworkError(AmError):
+    """Something failed between machines: ``machine.add_err(NetworkError("no route"))`` adds `ErrNetwork`."""
+
+    state = "ErrNetwork"

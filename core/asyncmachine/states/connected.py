@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from asyncmachine.machine.api import Api, Origin
 from asyncmachine.machine.args import ArgsLike
 from asyncmachine.machine.errors import AmError
-from asyncmachine.machine.event import Event
-from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.result import Result
+from asyncmachine.machine.result import EXECUTED, Result
 from asyncmachine.machine.schema import StatesDef, group, state
 
 _PHASES = ("Connecting", "Connected", "Disconnecting", "Disconnected")
@@ -33,9 +32,11 @@ class ConnectingError(AmError):
 
 
 def add_err_connecting(
-    machine: Machine[Any], error: BaseException, args: ArgsLike = None, *, e: Event | None = None
+    machine: Api[Any], error: BaseException | None, args: ArgsLike = None, *, e: Origin = None
 ) -> Result:
-    """Adds `ErrConnecting` with the reason why a connection could not be made."""
+    """Adds `ErrConnecting` with the reason why a connection could not be made. Without a reason nothing is added."""
+    if error is None:
+        return EXECUTED
     wrapped = ConnectingError(f"error connecting: {error}")
     wrapped.__cause__ = error
     return machine.add_err(wrapped, args, e=e)
