@@ -133,5 +133,6 @@ class Admission:
             raise Refused(Reason.BAD_FRAME, "the body was cut off") from None
         try:
             return self._decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Refused(Reason.BAD_FRAME, f"{error}; send op, id and target") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # The error would repeat what was sent, and what was sent may be a secret in the wrong place.
+            raise Refused(Reason.BAD_FRAME, "send {op, id, target} as texts, with listen or dial as op") from None

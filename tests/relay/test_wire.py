@@ -67,9 +67,9 @@ async def test_the_date_of_answers_goes_on() -> None:
         assert b"\r\ndate: " in (await page.reader.readuntil(b"\r\n\r\n")).lower()
         ticked, tick = asyncio.Event(), server.on_tick
 
-        async def on_tick(tenths: int) -> bool:
+        async def on_tick(counter: int) -> bool:
             ticked.set()
-            return await tick(tenths)
+            return await tick(counter)
 
         server.on_tick = on_tick  # type: ignore[method-assign]
         server.server_state.default_headers = []
