@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 import asyncmachine as am
-from asyncmachine.helpers.ask import Reply, answer, ask, fail
 from asyncmachine.helpers.errors import MutationCanceled
+from asyncmachine.helpers.questions import Reply, answer, ask, fail
 
 
 class Store(am.StatesDef):
