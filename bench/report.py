@@ -6,7 +6,7 @@ A bench is a generator of rows and three lines:
         yield row("add", "µs", 2.1, peers={"transitions": 31.0}, aim="ratio >= 5")
 
     if __name__ == "__main__":
-        main("mutations", rows)
+        sys.exit(main("mutations", rows))
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def main(
     arguments: Sequence[str] | None = None,
     *,
     limit: float = LIMIT_SECONDS,
-) -> None:
-    """Run a bench from its command line and exit: 0 also for a missed aim, 1 when the time was over first."""
+) -> int:
+    """Run a bench from its command line; return 0, also for a missed aim, and 1 when the time was over first."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     options = parser.parse_args(arguments)
@@ -163,4 +163,4 @@ def main(
         options.json.write_text(text + "\n", encoding="utf-8")
     if not complete:
         print(f"bench.{name}: stopped after {limit:.0f} s, figures are missing", file=sys.stderr)
-    sys.exit(0 if complete else 1)
+    return 0 if complete else 1
