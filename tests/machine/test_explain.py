@@ -215,7 +215,7 @@ def test_an_explanation_is_made_once() -> None:
     assert explanation(rules, plan) is found
     assert plan.explained is found
     assert found.shown(am.LogLevel.OPS) is found.shown(am.LogLevel.OPS)
-    assert texts(found.shown(am.LogLevel.OPS)) == ["[implied] B"]
+    assert texts(found.shown(am.LogLevel.OPS)) == ["[add] A", "[implied] B"]
     assert found.shown(am.LogLevel.CHANGES) == ()
 
 

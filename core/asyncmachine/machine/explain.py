@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from asyncmachine.machine.levels import DECISIONS, OPS, LogEntry, LogLevel
+from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogEntry, LogLevel
+from asyncmachine.machine.mutation import KINDS
 from asyncmachine.machine.plan import Plan
 from asyncmachine.machine.relations import REMOVE, SET, Recorded, wanted_states
 from asyncmachine.machine.rules import Rules, mask_of
@@ -58,12 +59,22 @@ class Explaining(Protocol):
 class Explanation:
     """Log lines and steps that follow from a plan.
 
-    `lines` come after the line that names the mutation, `steps` before those of handlers. `resolver_lines` and
+    `lines` begin with the one that names the mutation, `steps` come before those of handlers. `resolver_lines` and
     `resolver_steps` are the part of them that the resolver made: an auto mutation is resolved again after negotiation.
-    `changes` is what the `[state]` line shows, `kept` what it shows besides at the highest level.
+    `change` is the `[state]` line, `whole_change` the same for the highest level, which shows unchanged states too;
+    None if there is nothing to show. Arguments are not part of a plan, so they are not part of these lines.
     """
 
-    __slots__ = ("_shown", "changes", "kept", "lines", "resolver_lines", "resolver_steps", "steps")
+    __slots__ = (
+        "_resolver_shown",
+        "_shown",
+        "change",
+        "lines",
+        "resolver_lines",
+        "resolver_steps",
+        "steps",
+        "whole_change",
+    )
 
     def __init__(self, rules: Rules, plan: Plan, *, is_auto: bool = False, vetoed: int = 0) -> None:
         names, start = rules.names, plan.start
@@ -71,7 +82,8 @@ class Explanation:
         facts = resolver_facts(rules, plan, vetoed)
         self.resolver_steps = tuple(fact for fact in facts if isinstance(fact, Step))
         self.resolver_lines = tuple(line for fact in facts for line in fact_lines(fact, is_auto=is_auto))
-        lines, steps = list(self.resolver_lines), [*opening_steps(rules, plan), *self.resolver_steps]
+        lines = [opening_line(rules, plan, is_auto=is_auto), *self.resolver_lines]
+        steps = [*opening_steps(rules, plan), *self.resolver_steps]
         implied = there & ~mask_of(wanted_states(start.active, plan.kind, plan.called))
         if implied:
             lines.append(LogEntry(OPS, f"[implied] {_joined(names, plan.target, implied)}"))
@@ -85,20 +97,24 @@ class Explanation:
         self.lines = tuple(lines)
         self.steps = tuple(steps)
         again = mask_of(plan.again)
-        self.changes = " ".join(
+        changes = (
             [f"+{names[i]}" for i in plan.target if not start.mask >> i & 1]
             + [f"+{names[i]}" for i in plan.target if again >> i & 1]
             + [f"-{names[i]}" for i in start.active if not there >> i & 1]
         )
-        self.kept = _joined(names, plan.target, start.mask)
+        unchanged = [names[i] for i in plan.target if start.mask >> i & 1]
+        self.change = state_line(changes, is_auto=is_auto)
+        self.whole_change = state_line(changes + unchanged, is_auto=is_auto)
         self._shown: dict[LogLevel, tuple[LogEntry, ...]] = {}
+        self._resolver_shown: dict[LogLevel, tuple[LogEntry, ...]] = {}
 
     def shown(self, level: LogLevel) -> tuple[LogEntry, ...]:
         """The lines that a log of this level shows."""
-        found = self._shown.get(level)
-        if found is None:
-            found = self._shown[level] = tuple(line for line in self.lines if line.level <= level)
-        return found
+        return self._shown.get(level) or _up_to(level, self.lines, self._shown)
+
+    def resolver_shown(self, level: LogLevel) -> tuple[LogEntry, ...]:
+        """The resolver's part of them."""
+        return self._resolver_shown.get(level) or _up_to(level, self.resolver_lines, self._resolver_shown)
 
 
 def explanation(rules: Rules, plan: Plan, *, is_auto: bool = False, vetoed: int = 0) -> Explanation:
@@ -151,6 +167,25 @@ def fact_lines(fact: Fact, *, is_auto: bool) -> list[LogEntry]:
         level = OPS if fact.was_active else DECISIONS
         return [LogEntry(level, f"[rel:remove] {fact.state} by {' '.join(fact.by)}")]
     return []
+
+
+def opening_line(rules: Rules, plan: Plan, *, is_auto: bool) -> LogEntry:
+    """The line that names a mutation."""
+    called = _joined(rules.names, plan.called)
+    kind = KINDS[plan.kind]
+    return LogEntry(DECISIONS, f"[{kind}:auto] {called}") if is_auto else LogEntry(OPS, f"[{kind}] {called}")
+
+
+def state_line(changes: Sequence[str], *, is_auto: bool) -> LogEntry | None:
+    """The line that tells which states have changed."""
+    return LogEntry(CHANGES, f"[{'auto_' if is_auto else 'state'}] {' '.join(changes)}") if changes else None
+
+
+def _up_to(
+    level: LogLevel, lines: tuple[LogEntry, ...], known: dict[LogLevel, tuple[LogEntry, ...]]
+) -> tuple[LogEntry, ...]:
+    found = known[level] = tuple(line for line in lines if line.level <= level)
+    return found
 
 
 def opening_steps(rules: Rules, plan: Plan) -> list[Step]:

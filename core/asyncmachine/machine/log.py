@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.levels import EXTERNAL, NOTHING, LogEntry, LogLevel
@@ -167,19 +167,19 @@ class Log:
         """Keeps entries that have passed the level, and hands them out."""
         if self._silent:
             return
-        sink = self._sink
-        if sink is not None:
-            sink += entries
+        if self._sink is not None:
+            self._sink += entries
         else:
             for entry in entries:
                 self._keep_pending(entry)
         if not self.empty:
             self._print(entries)
 
-    def begin(self) -> list[LogEntry]:
-        """From now on entries belong to a transition: the list they go to."""
-        sink: list[LogEntry] = []
-        self._sink = sink
+    def begin(self, entries: Sequence[LogEntry] = ()) -> list[LogEntry]:
+        """From now on entries belong to a transition, which begins with these. Returns the list they go to."""
+        self._sink = sink = list(entries)
+        if not self.empty and entries:
+            self._print(entries)
         return sink
 
     def end(self) -> tuple[LogEntry, ...]:

@@ -1,8 +1,8 @@
 """The narrator: the log lines and steps of a local machine's transitions.
 
-The relation lines and steps come from the plan's `Explanation`; handlers, vetoes and failures are told as they happen.
-Hooks that no tracer has (`applied`, `vetoed`, …) are called by the transition directly; they ignore a transition that
-had begun before the narrator was there.
+What follows from relations comes from the plan's `Explanation`, ready-made; handlers, vetoes and failures are told as
+they happen. Hooks that no tracer has (`applied`, `vetoed`, …) are called by the transition directly; they ignore a
+transition that had begun before the narrator was there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.args import ErrorArgs, typed
 from asyncmachine.machine.errors import HandlerDeadline, HandlerTimeout, InvalidArgs
-from asyncmachine.machine.explain import Explanation, explanation
+from asyncmachine.machine.explain import Explanation, explanation, state_line
 from asyncmachine.machine.handlers import Slot, final_slots, negotiation_slots, slot_name
-from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS
+from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS, LogEntry
 from asyncmachine.machine.log_args import args_text
 from asyncmachine.machine.observer import MirrorObserver, Observer
 from asyncmachine.machine.recovery import taken_back
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from asyncmachine.machine.handlers import Step as Turn
     from asyncmachine.machine.log import Log
     from asyncmachine.machine.mutation import Mutation
+    from asyncmachine.machine.plan import Configuration, Plan
     from asyncmachine.machine.schema import Schema
     from asyncmachine.machine.transition import Transition
     from asyncmachine.machine.view import View
+
+READY_MADE = 1_000
+"""Lines about the queue, and about auto states, that are kept for the next time."""
 
 
 def observer_of(machine: Any, log: Log) -> Observer:
@@ -43,23 +47,37 @@ class Narrator(Observer):
 
     def __init__(self, machine: Any, log: Log) -> None:
         super().__init__(machine, log)
-        self._steps: list[Step] | None = None
+        # Of the transition that runs.
         self._args = ""
+        self._is_auto = False
+        self._recording = False
+        self._steps: list[Step] | None = None
         self._vetoed = 0
         self._applied = False
         self._binding = ""
         # Handler names that are asked for next, with the bindings that are asked; only at the highest level.
         self._asked: Iterator[tuple[str, str]] = iter(())
+        self._queued: dict[tuple[bool, int, tuple[str, ...]], LogEntry] = {}
+        self._due: dict[Configuration, tuple[LogEntry, ...]] = {}
         self._check_require()
 
     # The queue
 
     def mutation_queued(self, machine: View[Any], mutation: Mutation) -> None:
         log = self._log
-        if log.level >= OPS:
+        if log.level < OPS:
+            return
+        key = (mutation.queue_tick > 0, mutation.kind_id, mutation.called)
+        line = self._queued.get(key)
+        if line is None:
+            if len(self._queued) >= READY_MADE:
+                self._queued.clear()
             where = "queue" if mutation.queue_tick else "prepend"
             text = f"[{where}:{mutation.kind}] {' '.join(mutation.called)}"
-            log.write(OPS, text + args_text(mutation.args, log.args_mapper))
+            line = self._queued[key] = LogEntry(OPS, text)
+        if mutation.args and log.args_mapper is not None:
+            line = LogEntry(OPS, line.text + args_text(mutation.args, log.args_mapper))
+        log.write_all((line,))
 
     def skipped(self, mutation: Mutation) -> None:
         """A mutation was not queued because the same one waits."""
@@ -72,62 +90,77 @@ class Narrator(Observer):
     def auto_due(self) -> None:
         """A transition has ended after which auto states are looked for."""
         self._ask_rest()
-        log, machine = self._log, self._machine
-        rules, config = machine._rules, machine._config
-        if log.level >= EVERYTHING:
-            for i in rules.auto:
-                by = [machine.names[b] for b in config.active if rules.blockers[i] >> b & 1]
-                if by and not config.mask >> i & 1:
-                    log.write(EVERYTHING, f"[auto:rel:remove] {machine.names[i]} by {' '.join(by)}")
+        log, config = self._log, self._machine._config
+        if log.level < OPS:
+            return
+        lines = self._due.get(config)
+        if lines is None:
+            if len(self._due) >= READY_MADE:
+                self._due.clear()
+            lines = self._due[config] = self._due_lines(config)
+        if lines:
+            log.write_all([line for line in lines if line.level <= log.level])
+
+    def _due_lines(self, config: Configuration) -> tuple[LogEntry, ...]:
+        names, rules = self._machine.names, self._machine._rules
+        lines = []
+        for i in rules.auto:
+            by = [names[b] for b in config.active if rules.blockers[i] >> b & 1]
+            if by and not config.mask >> i & 1:
+                lines.append(LogEntry(EVERYTHING, f"[auto:rel:remove] {names[i]} by {' '.join(by)}"))
         if config.auto_called:
-            log.write(OPS, f"[auto] {' '.join(machine.names[i] for i in config.auto_called)}")
+            lines.append(LogEntry(OPS, f"[auto] {' '.join(names[i] for i in config.auto_called)}"))
+        return tuple(lines)
 
     # The phases of a transition
 
     def transition_init(self, tx: Transition) -> None:
         log, plan = self._log, tx.plan
-        super().transition_init(tx)
-        found = plan.explained or explanation(self._machine._rules, plan, is_auto=tx.is_auto)
+        level = log.level
+        self._tx = tx
         self._vetoed = 0
         self._applied = False
-        self._asked = iter(())
-        self._steps = None
-        if log.steps and (log.can or not tx.is_check):
-            self._steps = tx.steps = list(found.steps)
-        level = log.level
-        self._args = args_text(tx.args, log.args_mapper) if level >= CHANGES else ""
-        if level >= OPS:
-            self._open(tx, found)
-        if level >= EVERYTHING and tx.accepted:
-            self._ask(negotiation_slots(plan))
+        self._is_auto = plan.is_auto
+        found = plan.explained or self._explained(plan)
+        self._recording = log.steps and (log.can or not tx.is_check)
+        if self._recording:
+            tx.steps = found.steps
+            self._steps = None
+        self._args = args_text(tx.args, log.args_mapper) if tx.args else ""
+        lines = found.shown(level)
+        if (self._args or tx.source is not None) and level >= OPS:
+            lines = self._dressed(tx, lines)
+        tx.log_entries = log.begin(lines)
+        if level >= EVERYTHING:
+            self._ask(negotiation_slots(plan) if tx.accepted else iter(()))
 
-    def _open(self, tx: Transition, found: Explanation) -> None:
-        log, called = self._log, " ".join(tx.called)
-        if tx.is_auto:
-            log.write(DECISIONS, f"[{tx.kind}:auto] {called}{self._args}")
-        else:
-            log.write(OPS, f"[{tx.kind}] {called}{self._args}")
+    def _explained(self, plan: Plan) -> Explanation:
+        return explanation(self._machine._rules, plan, is_auto=self._is_auto, vetoed=self._vetoed)
+
+    def _dressed(self, tx: Transition, lines: tuple[LogEntry, ...]) -> tuple[LogEntry, ...]:
+        """The opening lines with arguments and source."""
+        level, text = lines[0]
+        first, rest = [LogEntry(level, text + self._args)], lines[1:]
         if tx.source is not None:
             source = tx.source
-            log.write(OPS, f"[source] {source.machine_id}/{source.tx_id}/{source.machine_time}")
-        if found.lines:
-            log.write_all(found.shown(log.level))
+            first.append(LogEntry(OPS, f"[source] {source.machine_id}/{source.tx_id}/{source.machine_time}"))
+        return (*first, *rest)
 
     def handler_started(self, tx: Transition, turn: Turn, call: Call) -> None:
         """A handler is about to be called."""
         if tx is not self._tx:
             return
         self._binding = call.binding
-        if self._steps is not None:
+        if self._recording:
             first = turn.name.removesuffix(turn.about) if turn.kind == "Pair" else ""
-            self._steps.append(handler_step(turn.kind, turn.about, first))
+            self._add_steps(tx, (handler_step(turn.kind, turn.about, first),))
         if self._log.level >= OPS:
             self._ask_until(call.binding, turn.name)
             self._log.write(OPS, f"[handler:{self.number(call.binding)}] {turn.name}")
 
     def handler_ended(self, tx: Transition, turn: Turn, call: Call) -> None:
         """A handler has returned, or raised."""
-        if tx is self._tx:
+        if tx is self._tx and self._log.level >= EVERYTHING:
             self._log.write(EVERYTHING, f"[handler:end] {turn.name} from {call.binding}")
 
     def vetoed(self, tx: Transition, turn: Turn) -> None:
@@ -135,7 +168,7 @@ class Narrator(Observer):
         if tx is self._tx:
             label = "cancel:self" if turn.kind == "Self" else "cancel"
             self._log.write(OPS, f"[{label}] ({self._target(tx)}) by {turn.name}")
-            if tx.plan.is_auto:
+            if self._is_auto:
                 self._vetoed |= 1 << turn.state
 
     def applied(self, tx: Transition) -> None:
@@ -143,36 +176,43 @@ class Narrator(Observer):
         if tx is not self._tx:
             return
         log, plan = self._log, tx.plan
-        self._ask_rest()
-        if tx.is_auto:
-            self._resolve_again(tx)
         self._applied = True
-        found = plan.explained or explanation(self._machine._rules, plan, is_auto=tx.is_auto, vetoed=self._vetoed)
-        text = f"{found.changes} {found.kept}".strip() if log.level >= EVERYTHING else found.changes
-        if text:
-            log.write(CHANGES, f"[{'auto_' if tx.is_auto else 'state'}] {text}{self._args}")
+        found = plan.explained or self._explained(plan)
         if log.level >= EVERYTHING:
+            self._ask_rest()
             self._ask(final_slots(plan))
-
-    def transition_finals(self, tx: Transition) -> None:
-        if tx is self._tx and self._log.level >= CHANGES and self._machine.index(EXCEPTION) in tx.plan.enters:
-            self._log.write(CHANGES, self._error_text(tx))
+        if self._is_auto:
+            self._resolve_again(tx, found)
+        if log.level >= CHANGES:
+            line = found.whole_change if log.level >= EVERYTHING else found.change
+            if line is not None:
+                log.write_all((LogEntry(CHANGES, line.text + self._args) if self._args else line,))
+            if self._machine._index[EXCEPTION] in plan.enters:
+                log.write(CHANGES, self._error_text(tx))
 
     def transition_end(self, tx: Transition) -> None:
         if tx is self._tx:
-            if tx.is_auto and not self._applied:
-                self._resolve_again(tx)
+            if self._is_auto and not self._applied:
+                self._resolve_again(tx, tx.plan.explained or self._explained(tx.plan))
             if tx.accepted:
                 self._ask_rest()
-        super().transition_end(tx)
+            self._tx = None
+            tx.pre_log_entries = self._log.end()
 
-    def _resolve_again(self, tx: Transition) -> None:
+    def _resolve_again(self, tx: Transition, found: Explanation) -> None:
         """An auto mutation is resolved a second time, without what was rejected or vetoed."""
         log = self._log
-        found = explanation(self._machine._rules, tx.plan, is_auto=True, vetoed=self._vetoed)
-        if self._steps is not None:
-            self._steps += found.resolver_steps
-        log.write_all([line for line in found.resolver_lines if line.level <= log.level])
+        if self._recording and found.resolver_steps:
+            self._add_steps(tx, found.resolver_steps)
+        lines = found.resolver_shown(log.level)
+        if lines:
+            log.write_all(lines)
+
+    def _add_steps(self, tx: Transition, steps: tuple[Step, ...]) -> None:
+        # The first ones are the explanation's own, shared by all transitions of the plan.
+        if self._steps is None:
+            tx.steps = self._steps = list(tx.steps)
+        self._steps += steps
 
     def _target(self, tx: Transition) -> str:
         names, vetoed = self._machine.names, self._vetoed
@@ -199,8 +239,9 @@ class Narrator(Observer):
             names = self._machine.names
             left = " ".join(names[i] for i in tx.plan.target if i not in taken)
             log.write(OPS, f"[recover] partial final states as ({left})")
-            removed = " ".join(f"-{names[i]}" for i in tx.plan.target if i in taken)
-            log.write(CHANGES, f"[{'auto_' if tx.is_auto else 'state'}] {removed}{self._args}")
+            line = state_line([f"-{names[i]}" for i in tx.plan.target if i in taken], is_auto=self._is_auto)
+            if line is not None:
+                log.write(CHANGES, line.text + self._args)
         if not timeout:
             log.write(OPS, canceled)
 
@@ -212,15 +253,16 @@ class Narrator(Observer):
         if found is None:
             return "[error] missing error in args to ExceptionState"
         message = str(found.err) or type(found.err).__name__
-        broken = f"[error:{found.kind}] {' '.join(found.called)} ({message})"
-        text = broken if found.kind else f"[error] {message}"
+        text = f"[error:{found.kind}] {' '.join(found.called)} ({message})" if found.kind else f"[error] {message}"
         return f"{text}\n{found.trace.rstrip()}" if self._log.traces and found.trace else text
 
     # Names that are asked for
 
     def _ask(self, slots: Iterator[Slot]) -> None:
         table, names = self._machine._table, self._machine.names
-        bindings = () if table is None else table.bindings
+        if table is None:
+            return
+        bindings = table.bindings
         self._asked = (
             (binding.id, name)
             for name in (slot_name(slot, names) for slot in slots)
@@ -258,14 +300,6 @@ class Narrator(Observer):
         """The machine is told to end by the removal of a state."""
         self._log.write(OPS, f"[dispose] graceful shutdown via {state}")
 
-    def evaluates(self, source: str) -> None:
-        """A function is run between transitions."""
-        self._log.write(OPS, f"[eval] {source}")
-
-    def evaluated(self, source: str) -> None:
-        """The function has returned."""
-        self._log.write(EVERYTHING, f"[eval:end] {source}")
-
     def _check_require(self) -> None:
         """Tells of a cycle of Require, which leaves states unsorted."""
         rules = self._machine._rules
@@ -277,15 +311,13 @@ class Narrator(Observer):
 
 def require_cycle(requires: list[tuple[int, ...]]) -> int:
     """The first state that comes back to itself by Require; -1 if none does."""
-
-    def reaches(goal: int, states: tuple[int, ...], seen: set[int]) -> bool:
-        for i in states:
+    for goal, found in enumerate(requires):
+        ahead, seen = list(found), set(found)
+        while ahead:
+            i = ahead.pop()
             if i == goal:
-                return True
-            if i not in seen:
-                seen.add(i)
-                if reaches(goal, requires[i], seen):
-                    return True
-        return False
-
-    return next((i for i, found in enumerate(requires) if reaches(i, found, set())), -1)
+                return goal
+            fresh = [j for j in requires[i] if j not in seen]
+            seen.update(fresh)
+            ahead += fresh
+    return -1
