@@ -303,7 +303,8 @@ class Drain(View[N]):
                 watch = watch or ChainWatch()
                 endless = watch.endless(self._config, item, has_loop=asyncio._get_running_loop() is not None)
                 if endless is not None:
-                    self._break_chain(item, endless)
+                    self._break_chain(item, endless, tells=not watch.has_broken)
+                    watch.has_broken = True
                     continue
             self._run_queued(item)
             ran += 1
@@ -341,8 +342,11 @@ class Drain(View[N]):
         self._parked = False
         self._drained(CANCELED)
 
-    def _break_chain(self, mutation: Mutation, error: EndlessChain) -> None:
-        """Drops what an endless chain has queued and adds the error; mutations from outside stay."""
+    def _break_chain(self, mutation: Mutation, error: EndlessChain, *, tells: bool) -> None:
+        """Drops what an endless chain has queued and adds the error; mutations from outside stay.
+
+        Adding the error may set the chain going again, so it is added once a drain.
+        """
         with self._guard:
             dropped = [m for m in self._queue if isinstance(m, Mutation) and m.depth]
             for item in dropped:
@@ -351,6 +355,9 @@ class Drain(View[N]):
             if item.result is not None:
                 item.result._settle(Outcome.CANCELED)
         self._err = error
+        self._log_error("handlers were stopped", error)
+        if not tells:
+            return
         exception = self._index[EXCEPTION]
         args = {ErrorArgs.key: ErrorArgs(err=error, called=mutation.called, before=self._config.names)}
         self._depth = -1

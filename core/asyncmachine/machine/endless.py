@@ -33,11 +33,12 @@ class EndlessChain(AmError):
 
 
 class ChainWatch:
-    """Counts what comes back in one drain."""
+    """Counts what comes back in one drain. `has_broken` tells whether a chain has been broken in it."""
 
-    __slots__ = ("_counts", "_recent")
+    __slots__ = ("_counts", "_recent", "has_broken")
 
     def __init__(self) -> None:
+        self.has_broken = False
         self._counts: Counter[Pair] = Counter()
         self._recent: deque[Pair] = deque(maxlen=64)
 
