@@ -9,7 +9,7 @@ from asyncmachine.machine.args import Args, ArgsLike, typed
 from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.machine.mutation import Mutation, MutationSource
 from asyncmachine.machine.result import Result
-from asyncmachine.machine.scope import Scope
+from asyncmachine.machine.scope import ENDED, Scope
 
 if TYPE_CHECKING:
     from asyncmachine.machine.transition import Transition
@@ -64,8 +64,15 @@ class Event:
 
     @property
     def scope(self) -> Scope:
-        """The scope of the handler's state: in `FooState` it lives as long as this activation of Foo."""
-        scope: Scope = self.machine.scope(self.state)
+        """The scope of the handler's state: in `FooState` it lives as long as this activation of Foo.
+
+        Asked for later it is still that one, ended if Foo has changed since. A global handler gets the machine's life.
+        """
+        machine, state = self.machine, self.state
+        is_global = self.name == state
+        if not is_global and self.tx.completed and machine.tick(state) != self.tx.after[machine.index(state)]:
+            return ENDED
+        scope: Scope = machine._root_scope() if is_global else machine.scope(state)
         return scope
 
     def is_valid(self) -> bool:

@@ -23,6 +23,7 @@ from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutatio
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.reading import N
+from asyncmachine.machine.recovery import error_states
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.rules import Resolver, rules_of
@@ -91,7 +92,7 @@ class Machine(Drain[N]):
     @overload
     def __init__(
         self: Machine[str],
-        states: Mapping[str, State] | Mapping[str, Mapping[str, Any]],
+        states: Mapping[str, State | Mapping[str, Any]],
         handlers: object = None,
         *,
         id: str = "",
@@ -192,13 +193,11 @@ class Machine(Drain[N]):
         """
         if isinstance(err, asyncio.CancelledError) or (self._refuses and self._is_refusing()):
             return CANCELED
-        self._err = err
-        detail: Any = state or getattr(err, "state", "")
-        if state is None and detail not in self._index:
-            detail = ""
+        called = error_states(err, self._index, state or "")
         found = raw_args(args)
         found[ErrorArgs.key] = ErrorArgs(err=err, trace="".join(traceback.format_exception(err)))
-        called = (detail, EXCEPTION) if detail and detail != EXCEPTION else (EXCEPTION,)
+        self._indexes(called)
+        self._err = err
         return self._mutate(ADD, called, found, e, {})
 
     @contextmanager

@@ -7,6 +7,7 @@ have come after it, are deactivated again; states before it stay, and an `End` o
 from __future__ import annotations
 
 import traceback
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from asyncmachine.machine.args import ErrorArgs
@@ -41,6 +42,13 @@ def take_back(tx: Transition, step: Step) -> tuple[int, ...]:
     return taken
 
 
+def error_states(error: BaseException, known: Container[str], state: str = "") -> tuple[str, ...]:
+    """What an error adds: `Exception`, and the state it is given, or that its class names and the machine has."""
+    named = getattr(error, "state", "")
+    detail = state or (named if isinstance(named, str) and named in known else "")
+    return (detail, EXCEPTION) if detail and detail != EXCEPTION else (EXCEPTION,)
+
+
 def failed(tx: Transition, step: Step, error: Exception) -> None:
     """Cancels the transition and puts the adding of `Exception` to the front of the queue."""
     machine = tx.machine
@@ -67,7 +75,6 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
         called=tx.called,
         before=tx.active_before,
     )
-    detail = getattr(error, "state", "")
-    called = (detail, EXCEPTION) if detail and detail in machine._index else (EXCEPTION,)
+    called = error_states(error, machine._index)
     source = Event(step.name, step.about, tx).source
     machine._prepend(Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, source))

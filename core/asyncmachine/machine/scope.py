@@ -103,29 +103,36 @@ ENDED.end()
 class _Body:
     """One running `async with scope:` block."""
 
-    __slots__ = ("interrupted", "left", "task")
+    __slots__ = ("cancelling", "interrupted", "left", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
+        # Cancellations under way already, of which the block is not to swallow any.
+        self.cancelling = task.cancelling()
         self.interrupted = False
         self.left = False
 
     def interrupt(self) -> None:
-        if asyncio._get_running_loop() is not None and asyncio.current_task() is self.task:
+        loop = self.task.get_loop()
+        if asyncio._get_running_loop() is not loop:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._cancel)
+        elif asyncio.current_task() is self.task:
             # The block ends its own scope: let it reach its next await, or its end, first.
-            self.task.get_loop().call_soon(self._cancel)
+            loop.call_soon(self._cancel)
         else:
             self._cancel()
 
     def _cancel(self) -> None:
+        # On the loop's thread, where the block is either still open or left for good.
         if not self.left:
             self.interrupted = True
-            _cancel(self.task)
+            self.task.cancel()
 
     def leave(self, kind: type[BaseException] | None) -> bool:
         self.left = True
         # As asyncio.timeout does: swallow only the cancellation this scope asked for.
-        return self.interrupted and self.task.uncancel() <= 0 and kind is asyncio.CancelledError
+        return self.interrupted and self.task.uncancel() <= self.cancelling and kind is asyncio.CancelledError
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

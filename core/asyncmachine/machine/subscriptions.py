@@ -113,7 +113,7 @@ class Subscriptions:
         # Filed first, looked at second: a change in between is seen by one of the two.
         shelves = [self.states.setdefault(i, {}) for i in wait.reads]
         self._file(wait, *shelves)
-        if wait.met(ticks):
+        if not wait.done() and wait.met(ticks):
             wait._end()
 
     def add_query(self, wait: QueryWait, ticks: Ticks) -> None:

@@ -196,9 +196,10 @@ def run(tx: Transition) -> Outcome:
         raise
     finally:
         tx.completed = True
+        if tx.broken or tracers:
+            tx._after = tuple(machine._ticks)
         if tracers:
             tx.queue_len = len(machine._queue)
-            tx._after = tuple(machine._ticks)
             for tracer in tracers:
                 machine._guarded(tracer.transition_end, tx)
         if touched and machine._subs is not None:

@@ -165,6 +165,9 @@ class View(Reading[N]):
                 found = self._scopes.get(i)
                 if found is None:
                     found = self._scopes[i] = Scope(name, self._ticks[i])
+            # Filed first, looked at second: nobody else ends it if the state has changed in between.
+            if found.tick != self._ticks[i]:
+                self._end_scopes((i,))
             if self._observer is not None:
                 self._observer.waits("ctx", found, name)
         return found
@@ -317,8 +320,9 @@ class View(Reading[N]):
         scopes = self._scopes
         if scopes:
             for i in touched:
-                scope = scopes.pop(i, None)
-                if scope is not None:
+                scope = scopes.get(i)
+                if scope is not None and scope.tick != self._ticks[i]:
+                    scopes.pop(i, None)
                     scope.end()
 
     def _resolve(self, touched: Iterable[int]) -> None:

@@ -7,6 +7,7 @@ just that one, and a wait made in one loop or thread can be awaited in another.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -17,6 +18,8 @@ from asyncmachine.machine.settings import patience
 Callback = Callable[[], object]
 
 _lock = threading.Lock()
+
+logger = logging.getLogger("asyncmachine")
 
 
 class Once:
@@ -63,7 +66,11 @@ class Once:
             shelf.pop(self, None)
         if callbacks:
             for callback in callbacks:
-                callback()
+                try:
+                    callback()
+                except Exception:
+                    # The others have to be told, and whoever ended this has nothing to do with it.
+                    logger.exception("a callback raised")
         return True
 
 
