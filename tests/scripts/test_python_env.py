@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import sys
 import tomllib
-from importlib.metadata import distribution
+from functools import cache
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts import python_env
+from scripts.tree_rules import tracked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +103,28 @@ def test_every_package_has_its_exact_version() -> None:
     assert {name: pins.get(canonicalize_name(name)) for name in installed} == installed
 
 
+def test_every_package_that_is_imported_is_declared() -> None:
+    """What happens to be in one's own `.venv/` is not there in a fresh clone."""
+    homes = packages_distributions()
+    undeclared = {
+        f"{name}: {module}"
+        for name in tracked(ROOT)
+        if name.endswith(".py")
+        for module in imported(ROOT / name)
+        if module in homes and not {canonicalize_name(home) for home in homes[module]} & (needed() | {"asyncmachine"})
+    }
+    assert undeclared == set()
+
+
+def imported(path: Path) -> set[str]:
+    """Top names of the modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    absolute = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.split(".")[0] for name in plain | absolute}
+
+
+@cache
 def needed() -> set[str]:
     """Names of everything that the project and its groups need, directly or not, on this Python."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
