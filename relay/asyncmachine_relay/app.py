@@ -68,8 +68,8 @@ _DOWN = {
 class Relay:
     """All settings have a safe default: own origin only, this machine only, no targets.
 
-    `static` is a directory, or several (`StaticRoot`), the first that has a file wins. `origins` are the pages that may
-    open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host headers to
+    `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages that
+    may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host headers to
     answer to. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that tokens do not
     outlive the process. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies (`headers`).
 
