@@ -68,10 +68,11 @@ _DOWN = {
 class Relay:
     """All settings have a safe default: own origin only, this machine only, no targets.
 
-    `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages that
-    may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host headers to
-    answer to. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that tokens do not
-    outlive the process. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies (`headers`).
+    `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages
+    that may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host
+    headers to answer to. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that
+    tokens do not outlive the process. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies
+    (`headers`).
 
     `machine` has `RelayStates`; it is created with `parent`, and disposed with it or by `dispose`.
     """
