@@ -249,11 +249,13 @@ class HandlerTable:
 
     def calls(self, plan: Plan) -> Calls:
         """The handlers that a plan calls."""
-        found = self._calls.get(plan)
+        # Another thread that binds meanwhile puts a new dict in the place of this one.
+        known = self._calls
+        found = known.get(plan)
         if found is None:
-            if len(self._calls) >= CALLS_LIMIT:
-                self._calls.clear()
-            found = self._calls[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
+            if len(known) >= CALLS_LIMIT:
+                known.clear()
+            found = known[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
         return found
 
     def _negotiation(self, plan: Plan) -> Iterator[Step]:

@@ -185,9 +185,10 @@ class View(Reading[N]):
 
         Raises `SchemaError` if a name looks like a handler and is none.
         """
-        binding = bound(
-            self._index, handlers, id=clean_id(id) or f"anon-{token_hex(2)}", prefix=prefix, kinds=self._bindable()
-        )
+        id = clean_id(id) or f"anon-{token_hex(4)}"
+        if self._disposed:
+            return id
+        binding = bound(self._index, handlers, id=id, prefix=prefix, kinds=self._bindable())
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.add(binding)
@@ -202,6 +203,8 @@ class View(Reading[N]):
 
     def detach(self, id: str) -> None:
         """Takes a binding away. Raises `SchemaError` if there is none with this id."""
+        if self._disposed:
+            return
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.remove(id)
@@ -214,7 +217,7 @@ class View(Reading[N]):
 
     def trace(self, tracer: Tracer) -> str:
         """Binds a tracer. Returns its id."""
-        tracer.id = tracer.id or f"tracer-{token_hex(2)}"
+        tracer.id = tracer.id or f"tracer-{token_hex(4)}"
         self._tracers = (*self._tracers, tracer)
         if self._observer is not None:
             self._observer.tracer_bound(tracer.id)
