@@ -24,3 +24,11 @@ MEMBERS = [name for name in vars(am.Api) if not name.startswith("_")]
 def test_both_machines_have_every_member(machine: type[Any]) -> None:
     assert len(MEMBERS) > 50
     assert [name for name in MEMBERS if not hasattr(machine, name)] == []
+
+
+def test_a_tracer_for_a_while() -> None:
+    machine = am.Machine(Basic)
+    with pytest.raises(KeyError), machine.traced(am.Tracer()) as tracer:
+        assert machine.tracers == (tracer,)
+        raise KeyError
+    assert machine.tracers == ()

@@ -8,7 +8,8 @@ awaited.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 from asyncmachine.machine.args import ArgsLike
 from asyncmachine.machine.decorators import On
@@ -21,6 +22,8 @@ from asyncmachine.machine.schema import Schema
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.wait import Wait
+
+T = TypeVar("T", bound=Tracer)
 
 Origin = Event | MutationSource | None
 """What a mutation can be traced to."""
@@ -111,6 +114,7 @@ class Api(Protocol[N]):
     def handlers(self) -> tuple[str, ...]: ...
     def trace(self, tracer: Tracer) -> str: ...
     def untrace(self, id: str) -> None: ...
+    def traced(self, tracer: T) -> AbstractContextManager[T]: ...
     @property
     def tracers(self) -> tuple[Tracer, ...]: ...
 

@@ -6,9 +6,10 @@ A local `Machine` and the network machine of aRPC answer these alike, each from 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, raw_args
 from asyncmachine.machine.breakpoints import Breakpoint
@@ -35,6 +36,8 @@ from asyncmachine.machine.wait import Wait
 
 if TYPE_CHECKING:
     from asyncmachine.machine.observer import Observer
+
+T = TypeVar("T", bound=Tracer)
 
 _making = threading.Lock()
 
@@ -229,6 +232,15 @@ class View(Reading[N]):
         if self._observer is not None and len(kept) != len(self._tracers):
             self._observer.tracer_detached(id)
         self._tracers = kept
+
+    @contextmanager
+    def traced(self, tracer: T) -> Iterator[T]:
+        """Binds a tracer for a while: ``with machine.traced(Recorder()) as recorder:``."""
+        bound_as = self.trace(tracer)
+        try:
+            yield tracer
+        finally:
+            self.untrace(bound_as)
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
