@@ -12,13 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Page, expect
 
-from asyncmachine_relay import Relay, StaticRoot
+from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
-from tests.web.browser import CHROMIUM, FLAGS, Mishaps, serving
+from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, serving
 
 HERE = Path(__file__).parent
+
+# Each page and worker boots a Python of its own, on a machine that may be busy: these are hang detectors.
+PATIENCE = 60_000
+TEST_TIMEOUT = 240
+expect.set_options(timeout=PATIENCE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test more time than those without a browser have."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +41,27 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 @pytest.fixture(scope="session")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Our static files, and `pages/` with its Python, for all tests that need no relay of their own."""
+    """Our static files, `pages/` with its Python, and tunnels that echo, for tests without a relay of their own."""
     built = tmp_path_factory.mktemp("built")
     pack(HERE / "pages", ["workload.py", "counter.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
-    with serving(Relay(static, csp={"/pages/pyscript": "pyscript"})) as address:
+    matches = [Match(r"[a-z0-9]+", target="echo", serve=echo)]
+    with serving(Relay(static, listen=matches, dial=matches, csp={"/pages/pyscript": "pyscript"})) as address:
         yield address
+
+
+async def echo(tunnel: Tunnel) -> None:
+    """Sends back what comes, with the tunnel's id before it."""
+    while True:
+        data = await tunnel.transport.recv()
+        await tunnel.transport.send(f"{tunnel.id} ".encode() + data)
+
+
+@pytest.fixture
+def python(page: Page) -> Page:
+    """A page in which a test can `run` Python."""
+    open_python(page)
+    return page
 
 
 @pytest.fixture
@@ -45,7 +72,7 @@ def mishaps(base_url: str) -> Mishaps:
 @pytest.fixture
 def context(context: BrowserContext, mishaps: Mishaps) -> Iterator[BrowserContext]:
     """Pytest-playwright's, watched."""
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     mishaps.watch(context)
     yield context
     mishaps.check()

@@ -2,41 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-from typing import Any
-
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.web.browser import Mishaps
-
-IMPORTS = """
-import asyncio, json
-import asyncmachine as am
-from asyncmachine import rpc
-from asyncmachine.rpc.transport import TransportClosed
-from asyncmachine_web.page.workers import Worker, WorkerFailed, Ended
-import workload
-
-async def ask(port, message):
-    await port.send(message)
-    return (await port.recv()).decode()
-"""
-
-
-@pytest.fixture
-def python(page: Page) -> Page:
-    page.goto("/pages/python.html")
-    page.wait_for_selector("#python", state="attached")
-    run(page, IMPORTS)
-    return page
-
-
-def run(page: Page, code: str) -> Any:
-    """Run Python in the page; the value of its last expression, which must be JSON text or None."""
-    result = page.evaluate("code => python.runPythonAsync(code)", textwrap.dedent(code))
-    return None if result is None else json.loads(result)
+from tests.web.browser import Mishaps, run
 
 
 def test_a_worker_starts_talks_and_returns(python: Page) -> None:

@@ -8,6 +8,7 @@ import os
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.workers import Context, Worker
 
@@ -69,6 +70,19 @@ async def serve(context: Context) -> None:
     server = rpc.Server(leaf, context.id, push_interval=0.0)
     server.listen(context.dial)
     await leaf.when_disposed()
+
+
+async def tunnel(context: Context) -> None:
+    """Opens a tunnel of its own id, and tells how the relay answered."""
+    dial = relay.listen(context.id, "echo")
+    try:
+        transport = await dial()
+        await transport.send(b"hello")
+        await context.port.send(await transport.recv())
+        await transport.recv()
+    except relay.Refused as refused:
+        await context.port.send(str(refused).encode())
+        await context.port.recv()
 
 
 async def fail(context: Context) -> None:

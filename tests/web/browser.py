@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Page
 
 from asyncmachine_relay import Relay, RelayServer, bind
 
@@ -48,6 +51,40 @@ def serving(relay: Relay) -> Iterator[str]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+IMPORTS = """
+import asyncio, json
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine_web.page import relay
+from asyncmachine_web.page.relay import Refused
+from asyncmachine_web.page.workers import Worker, WorkerFailed, Ended
+import workload
+
+async def ask(port, message):
+    await port.send(message)
+    return (await port.recv()).decode()
+"""
+
+
+def run(page: Page, code: str) -> Any:
+    """Run Python in the page; the value of its last expression, which must be JSON text or None."""
+    result = page.evaluate("code => python.runPythonAsync(code)", textwrap.dedent(code))
+    return None if result is None else json.loads(result)
+
+
+def open_python(page: Page) -> None:
+    """Go to a page that does nothing but `run`, and wait until it can. A reload needs `wait_for_python` alone."""
+    page.goto("/pages/python.html")
+    wait_for_python(page)
+
+
+def wait_for_python(page: Page) -> None:
+    """Wait for a page's Python, and import what tests use."""
+    page.wait_for_selector("#python", state="attached")
+    run(page, IMPORTS)
 
 
 class Mishaps:

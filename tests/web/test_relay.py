@@ -168,6 +168,17 @@ async def test_a_refused_token_is_a_refusal() -> None:
     assert not relay.opened
 
 
+async def test_a_refusal_may_come_before_the_socket_is_handed_over() -> None:
+    class Hasty(FakeRelay):
+        async def connect(self, path: str, subprotocols: tuple[str, ...]) -> MemoryTransport:
+            raise TransportClosed(4409, "DUPLICATE: this id is taken")
+
+    tunnel = Tunnel("listen", "a", "b", Hasty())
+    with pytest.raises(Refused, match="DUPLICATE"):
+        await tunnel()
+    assert set(tunnel.machine.active_states()) == {"Exception", "ErrRefused"}
+
+
 @pytest.mark.parametrize("answer", [(502, "<html>bad gateway"), (200, {"resume": "r"}), (200, "[]"), (500, "null")])
 async def test_an_answer_that_is_no_relays_is_a_lost_connection(answer: tuple[int, Any]) -> None:
     relay = FakeRelay()

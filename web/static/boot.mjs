@@ -27,6 +27,8 @@ export const version = "314.0.7";
 
 const PACKAGES = ["msgspec", "asyncmachine"];
 const ATTEMPTS = 2;
+const { fetch } = globalThis;
+const { instantiateStreaming } = WebAssembly;
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 
 /** Why Python is not there: `code` is TIMEOUT, MIME or FAILED, `phase` is where it stopped. */
@@ -195,17 +197,12 @@ async function download(url) {
  * @param {(error: unknown) => void} stop
  */
 function watchRuntime(compiledNow, stop) {
-  const original = WebAssembly.instantiateStreaming;
+  if (compiled) globalThis.fetch = withoutRuntime;
   WebAssembly.instantiateStreaming = async (source, imports) => {
-    WebAssembly.instantiateStreaming = original; // once: native packages take the plain way
+    WebAssembly.instantiateStreaming = instantiateStreaming; // native packages take the plain way
+    globalThis.fetch = fetch;
     try {
-      const response = await source;
-      const type = response.headers.get("content-type")?.split(";")[0];
-      if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
-      if (type !== "application/wasm") {
-        throw new BootError("MIME", "downloading runtime", `the server sends ${response.url} as ${type}, it must be application/wasm`);
-      }
-      const module = (compiled ??= await WebAssembly.compileStreaming(response));
+      const module = (compiled ??= await compile(await source));
       compiledNow();
       return { module, instance: await WebAssembly.instantiate(module, imports) };
     } catch (error) {
@@ -214,6 +211,19 @@ function watchRuntime(compiledNow, stop) {
     }
   };
 }
+
+/** @param {Response} response */
+async function compile(response) {
+  const type = response.headers.get("content-type")?.split(";")[0];
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
+  if (type !== "application/wasm") {
+    throw new BootError("MIME", "downloading runtime", `the server sends ${response.url} as ${type}, it must be application/wasm`);
+  }
+  return WebAssembly.compileStreaming(response);
+}
+
+/** Pyodide asks for its runtime even when it will not need it. @type {typeof fetch} */
+const withoutRuntime = async (input, init) => (String(input).endsWith(".asm.wasm") ? new Response() : fetch(input, init));
 
 /** @returns {{promise: Promise<never>, reject: (error: unknown) => void}} */
 function withResolvers() {

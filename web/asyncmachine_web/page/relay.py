@@ -96,11 +96,12 @@ class Tunnel:
             token = await self._token()
             path = f"{self.op}/{quote(self.id, safe='')}/{quote(self.target, safe='')}"
             inner = await self._outside.connect(path, (SUBPROTOCOL, TOKEN_PREFIX + token))
-        except BaseException as error:
+        except TransportClosed as error:
+            closed = Refused.of(error)
+            self._note(closed)
+            raise closed from None
+        finally:
             self.machine.remove(TunnelStates.Opening)
-            if isinstance(error, TransportClosed):
-                self._note(error)
-            raise
         self._current = Connected(inner, self)
         self.machine.add(TunnelStates.Open)
         return self._current

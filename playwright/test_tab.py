@@ -1,0 +1,221 @@
+"""Tunnels of real pages to the real relay: what they carry, how they are refused, whose an id is after a reload."""
+
+from __future__ import annotations
+
+from playwright.sync_api import BrowserContext, Page
+
+from tests.web.browser import Mishaps, open_python, run, wait_for_python
+
+OPEN = """
+tunnel = relay.{op}("{id}", "echo")
+pipe = await tunnel()
+"""
+
+
+def opened(page: Page, id: str, op: str = "listen") -> None:
+    """The page has the tunnel, which carries messages."""
+    run(page, OPEN.format(op=op, id=id) + f"assert await ask(pipe, b'hello') == '{id} hello'")
+
+
+def refused(page: Page, id: str) -> str:
+    """The page opens the tunnel and is told why it may not."""
+    return str(
+        run(
+            page,
+            OPEN.format(op="listen", id=id)
+            + """
+try:
+    told = (await pipe.recv()).decode()
+except Refused as error:
+    told = str(error)
+json.dumps(told)
+            """,
+        )
+    )
+
+
+def test_a_tunnel_carries_messages_until_it_is_closed(python: Page) -> None:
+    told = run(
+        python,
+        """
+        tunnel = relay.dial("a", "echo")
+        pipe = await tunnel()
+        answers = [await ask(pipe, b"1"), len(await ask(pipe, bytes(1_000_000)))]
+        states = [tunnel.machine.active_states()]
+        await pipe.close()
+        states.append(tunnel.machine.active_states())
+        json.dumps([answers, states])
+        """,
+    )
+    assert told == [["a 1", 1_000_002], [["Open"], []]]
+
+
+def test_refusals_are_typed_and_readable(python: Page) -> None:
+    """Each in the way a page learns of it: the token's answer, or the close of an accepted WebSocket."""
+    told = run(
+        python,
+        """
+        told = []
+
+        async def refusal(awaitable):
+            try:
+                await awaitable
+            except Refused as refused:
+                told.append(f"{refused.code} {refused.name}")
+
+        class Forged(relay.Browser):
+            token = None
+
+            async def connect(self, path, subprotocols):
+                self.spent = subprotocols
+                token = subprotocols[1:] if self.token is None else self.token
+                return await super().connect(path, (subprotocols[0], *token))
+
+        async def answer(token, data=None, send=None):
+            outside = Forged()
+            outside.token = token
+
+            async def use():
+                pipe = await relay.Tunnel("dial", "a", "echo", outside)()
+                if send:
+                    pipe.inner._socket.send(send)
+                await pipe.recv()
+
+            await refusal(use())
+            return outside.spent
+
+        from js import Uint8Array
+        await answer([])
+        await answer(["amtok.forged"])
+        spent = await answer(None, send="text")
+        await answer(spent[1:])
+        await answer(None, send=Uint8Array.new(2**20 + 1))
+        json.dumps(told)
+        """,
+    )
+    assert told == ["4401 AUTH", "4401 AUTH", "1003 TEXT", "4401 AUTH", "1009 TOO_LARGE"]
+
+
+def test_a_target_that_nobody_offers_is_refused_with_the_token(python: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    told = run(
+        python,
+        """
+        tunnel = relay.dial("a", "nobody")
+        for _ in range(3):
+            try:
+                await tunnel()
+            except Refused as error:
+                told = [error.code, error.name]
+        json.dumps([told, sorted(tunnel.machine.active_states())])
+        """,
+    )
+    assert told == [[4404, "TARGET"], ["ErrRefused", "Exception", "GaveUp"]]
+
+
+def test_a_reloaded_tab_has_its_ids_again(python: Page) -> None:
+    """The page's own and its worker's, at the first try."""
+    opened(python, "mine")
+    fork = """
+        worker = Worker.fork("leaf", "workload:tunnel")
+        port = await worker.dial()
+        json.dumps((await port.recv()).decode())
+        """
+    assert run(python, fork) == "leaf hello"
+    secrets = python.evaluate("JSON.parse(sessionStorage.getItem('asyncmachine.secrets'))")
+    assert sorted(secrets) == ["leaf", "mine"]
+    for _ in range(2):
+        python.reload()
+        wait_for_python(python)
+        opened(python, "mine")
+        assert run(python, fork) == "leaf hello"
+        assert python.evaluate("JSON.parse(sessionStorage.getItem('asyncmachine.secrets'))") == secrets
+
+
+def test_a_duplicated_tab_is_told_that_the_id_is_taken_and_disturbs_nobody(
+    python: Page, context: BrowserContext
+) -> None:
+    opened(python, "mine")
+    with context.expect_page() as duplicate:
+        python.evaluate("window.open(location.href)")  # the browser copies sessionStorage, as when a tab is duplicated
+    second = duplicate.value
+    wait_for_python(second)
+    names = [page.evaluate("sessionStorage.getItem('asyncmachine.tab')") for page in (python, second)]
+    assert names[0] != names[1]
+    for _ in range(3):
+        assert "4409" in refused(second, "mine")
+        assert "DUPLICATE" in refused(second, "mine")
+    assert run(python, "json.dumps(await ask(pipe, b'still here'))") == "mine still here"
+    python.reload()
+    wait_for_python(python)
+    opened(python, "mine")
+    assert "DUPLICATE" in refused(second, "mine")
+    python.close()
+    opened(second, "mine")
+
+
+def test_a_new_tab_is_told_too(python: Page, context: BrowserContext) -> None:
+    opened(python, "mine")
+    second = context.new_page()
+    open_python(second)
+    assert "DUPLICATE" in refused(second, "mine")
+    assert run(python, "json.dumps(await ask(pipe, b'still here'))") == "mine still here"
+
+
+def test_after_three_refusals_a_tab_asks_only_when_it_is_looked_at_again(python: Page, context: BrowserContext) -> None:
+    opened(python, "mine")
+    second = context.new_page()
+    open_python(second)
+    run(
+        second,
+        """
+        tunnel = relay.listen("mine", "echo")
+        for _ in range(3):
+            pipe = await tunnel()
+            try:
+                await pipe.recv()
+            except Refused:
+                pass
+        assert "GaveUp" in tunnel.machine
+        from asyncmachine_web.page.lifecycle import lifecycle
+        lifecycle().hear("hidden")
+        """,
+    )
+    requests: list[str] = []
+    second.on("request", lambda request: requests.append(request.url))
+    run(
+        second,
+        """
+        try:
+            await tunnel()
+        except Refused as error:
+            assert error.name == "DUPLICATE"
+        """,
+    )
+    assert requests == []
+    python.close()
+    run(
+        second,
+        """
+        lifecycle().hear("visible")
+        pipe = await tunnel()
+        assert await ask(pipe, b"hello") == "mine hello"
+        """,
+    )
+
+
+def test_a_page_that_is_left_closes_its_tunnels_and_its_workers_do(python: Page) -> None:
+    run(python, "worker = Worker.fork('leaf', 'workload:tunnel'); port = await worker.dial(); await port.recv(); None")
+    opened(python, "mine")
+    python.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    told = run(
+        python,
+        """
+        try:
+            await pipe.recv()
+        except TransportClosed as closed:
+            told = [closed.code, closed.reason]
+        json.dumps([told, await worker.ended()])
+        """,
+    )
+    assert told == [[1000, "the page was left"], "failed"]
