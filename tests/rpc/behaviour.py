@@ -130,6 +130,7 @@ async def paired(
     schema: Any = Basic,
     consumer: am.Machine[Any] | None = None,
     errors: bool = False,
+    timing: rpc.Timing | None = None,
     **server: Any,
 ) -> AsyncIterator[Pair]:
     """A ready pair. At its end no error may ever have occurred on either side, unless the test is about `errors`."""
@@ -137,7 +138,12 @@ async def paired(
     exposing = rpc.Server(source, "test", **{"push_interval": 0.001, **server})
     pair = Pair(net, source, exposing, None)  # type: ignore[arg-type]
     pair.client = rpc.Client(
-        pair.dial, states if schema is Basic else schema, id="test", consumer=consumer, backoff=QUICK
+        pair.dial,
+        states if schema is Basic else schema,
+        id="test",
+        consumer=consumer,
+        backoff=QUICK,
+        timing=timing,
     )
     pair.client.start()
     try:

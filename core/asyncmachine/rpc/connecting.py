@@ -73,6 +73,7 @@ class Connecting:
 
     def StartState(self, e: Event) -> None:
         self._attempt, self.pause = 0, 0.0
+        self._nudge = Wait()
 
     async def ConnectingState(self, e: Event) -> None:
         try:
@@ -105,6 +106,7 @@ class Connecting:
 
     def HandshakeDoneState(self, e: Event) -> None:
         self._attempt, self.pause = 0, 0.0
+        self._nudge = Wait()
 
     async def DisconnectingState(self, e: Event) -> None:
         if self.task is not None:
@@ -156,10 +158,10 @@ class Connecting:
             e.machine.add("Disconnected")
 
     async def _wait(self, seconds: float) -> None:
-        self._nudge = nudge = Wait()
         try:
             async with asyncio.timeout(seconds):
-                await nudge
+                await self._nudge
+            self._nudge = Wait()
         except TimeoutError:
             pass
 

@@ -19,12 +19,14 @@ class Keepalive:
     """After `silence` seconds without a frame a PING is due; after `dead` seconds in all the peer is gone.
 
     The rest of the time counts from the PING: a process that slept, or a page with throttled timers, asks first.
+    `patience` is added to the silence of one side, so that not both ask at the same moment.
     """
 
-    __slots__ = ("_timing", "asked_at", "heard_at", "pings", "rtt")
+    __slots__ = ("_patience", "_timing", "asked_at", "heard_at", "pings", "rtt")
 
-    def __init__(self, now: float, timing: Timing) -> None:
+    def __init__(self, now: float, timing: Timing, patience: float = 0.0) -> None:
         self._timing = timing
+        self._patience = patience
         self.heard_at = now
         self.asked_at: float | None = None
         self.pings = 0
@@ -50,7 +52,7 @@ class Keepalive:
     def deadline(self) -> float:
         """When to look again."""
         if self.asked_at is None:
-            return self.heard_at + self._timing.silence
+            return self.heard_at + self._timing.silence + self._patience
         return self.asked_at + self._timing.dead - self._timing.silence
 
     def due(self, now: float) -> Due:

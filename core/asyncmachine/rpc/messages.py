@@ -123,14 +123,18 @@ class Ready(Message, frozen=True, tag=4):
 
 
 class Ping(Message, frozen=True, tag=5):
-    """Either side, to be answered by PONG. `time` is the sender's own clock."""
+    """Either side, to be answered by PONG. `time` is the sender's own clock, `seq` its last clock message (0: none).
+
+    So a client notices that the last push before a silence was lost.
+    """
 
     nonce: Count
     time: float = 0.0
+    seq: Count = 0
 
 
 class Pong(Message, frozen=True, tag=6):
-    """The answer to PING, with its fields."""
+    """The answer to PING, with its number and time."""
 
     nonce: Count
     time: float = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -31,7 +30,7 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_debounce", "_due", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
+        "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
         "exposure", "id",
     )  # fmt: skip
 
@@ -54,7 +53,6 @@ class ServedClient:
         self._watcher = Watcher(source, f"rpc-{id}-{connection.session.id.hex()}", self._source_changed)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._due = -math.inf  # kept here: the timers of a browser's loop do not tell
 
     @property
     def connection(self) -> Connection:
@@ -93,8 +91,9 @@ class ServedClient:
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
-        self._sending(self._connection.session.push, self._clock())
-        self._connection.flush()
+        clock = self._clock()
+        if self._connection.session.differs(clock):
+            self._push_now(clock)
 
     def run(self, request: MutationRequested) -> None:
         """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
@@ -195,14 +194,21 @@ class ServedClient:
         elif not self._debounce.changed(now):
             self._wake_at(self._debounce.deadline)
         elif not self._connection.congested:
-            self._debounce.pushed(now)
-            self._sending(self._connection.session.push, clock)
-            self._connection.flush()
+            self._push_now(clock)
+
+    def _push_now(self, clock: Clock) -> None:
+        self._debounce.pushed(self._loop.time())
+        self._sending(self._connection.session.push, clock)
+        self._connection.flush()
 
     def _wake_at(self, due: float | None) -> None:
-        if due is not None and (self._timer is None or self._timer.cancelled() or self._due < due):
-            self._due = due
-            self._timer = self._loop.call_at(due, self._push)
+        if due is not None and self._timer is None:
+            self._timer = self._loop.call_at(due, self._awake)
+
+    def _awake(self) -> None:
+        # A loop may be a little early; then there is no timer any more, and another one is made.
+        self._timer = None
+        self._push()
 
     def _sending(self, send: Callable[..., object], *args: object) -> None:
         """A clock that does not fit on the wire ends the session: its mirror could not be right any more."""
@@ -218,6 +224,6 @@ def check_source(source: View[Any]) -> str:
     if source.handlers() and not source.has("ErrOnClient"):
         return (
             f"machine {source.id!r} has handlers, so clients may report errors to it: "
-            "let its states inherit from rpc.states.StateSource"
+            "let its states inherit from rpc.StateSource"
         )
     return ""

@@ -37,6 +37,9 @@ from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, next_phase
 from asyncmachine.rpc.timing import NATIVE, Timing
 
+PATIENCE: Final = 0.5
+"""Seconds that a client lets the server ask first."""
+
 _CALLS: Final[Mapping[e.MutationKind, type[m.Mutation]]] = {"add": m.Add, "remove": m.Remove, "set": m.Set}
 _KINDS: Final[Mapping[type[m.Mutation], e.MutationKind]] = {kind: name for name, kind in _CALLS.items()}
 
@@ -55,7 +58,7 @@ class Session:
         self.phase = Phase.NEW
         self.id = b""
         self.counters = Counters()
-        self.keepalive = Keepalive(now, timing)
+        self.keepalive = Keepalive(now, timing, 0.0 if role is Role.SERVER else PATIENCE)
         self._outgoing: list[bytes] = []
         self._deadline = now + (timing.hello if role is Role.SERVER else timing.answer)
         self._clock_out: ClockSender | None = None
@@ -115,7 +118,8 @@ class Session:
             self._ask_again(now)
         due = self.keepalive.due(now)
         if due is Due.PING:
-            self._send(m.Ping(self.keepalive.pings + 1, now))
+            seq = self._clock_out.seq if self._clock_out is not None else 0
+            self._send(m.Ping(self.keepalive.pings + 1, now, seq))
             self.keepalive.asked(now)
         elif due is Due.GONE:
             silence = now - self.keepalive.heard_at
@@ -306,6 +310,10 @@ class Session:
 
     def _on_ping(self, ping: m.Ping, now: float) -> list[e.Event]:
         self._send(m.Pong(ping.nonce, ping.time))
+        receiver = self._clock_in
+        if self.phase is Phase.READY and receiver is not None and receiver.in_step and ping.seq > receiver.seq:
+            receiver.in_step = False
+            self._out_of_step(now)
         return []
 
     def _on_pong(self, pong: m.Pong, now: float) -> list[e.Event]:
@@ -351,8 +359,9 @@ class Session:
         return events
 
     def _on_clock(self, push: m.ClockPush, now: float) -> list[e.Event]:
+        events = self._changed(Change(push.seq, push.queue, push.machine, push.changes, push.hash), now)
         self.counters.pushes += 1
-        return self._changed(Change(push.seq, push.queue, push.machine, push.changes, push.hash), now)
+        return events
 
     def _on_full(self, full: m.Full, now: float) -> list[e.Event]:
         receiver = self._receiver()
@@ -381,10 +390,13 @@ class Session:
         if verdict is Verdict.DUPLICATE:
             self.counters.duplicates += 1
         elif was_in_step:
-            self.counters.out_of_step += 1
-            if self._sync is None:
-                self._ask_again(now)
+            self._out_of_step(now)
         return []
+
+    def _out_of_step(self, now: float) -> None:
+        self.counters.out_of_step += 1
+        if self._sync is None:
+            self._ask_again(now)
 
     def _hold(self, events: list[e.Event], outcome: e.Event) -> None:
         """An outcome is told after the mirror shows it: out of step it waits for the full clock."""

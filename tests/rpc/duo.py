@@ -1,0 +1,98 @@
+"""Two sessions that talk to each other without anything in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.codec import decode
+from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.session import Session
+
+HELLO = m.Hello("amrpc", (1, 1), "rc-x")
+SESSION = b"session1"
+
+
+def welcome(clock: Clock) -> m.Welcome:
+    return m.Welcome(
+        version=1,
+        session=SESSION,
+        epoch=7,
+        seq=0,
+        features=(),
+        limits=None,
+        source="source",
+        names=tuple(f"S{i}" for i in range(len(clock.ticks))),
+        schema=None,
+        hash=b"",
+        time=clock.ticks,
+        queue_tick=clock.queue_tick,
+        machine_tick=clock.machine_tick,
+    )
+
+
+@dataclass
+class Duo:
+    """A client's and a server's session. `now` is the time of both."""
+
+    first: Clock = field(default_factory=lambda: Clock((0, 0, 0), 1))
+    now: float = 0.0
+    client: Session = field(init=False)
+    server: Session = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = Session(Role.CLIENT, self.now)
+        self.server = Session(Role.SERVER, self.now)
+
+    def to_server(self) -> list[e.Event]:
+        """Carries over what the client has put out."""
+        return [event for frame in self.client.outgoing() for event in self.server.receive(frame, self.now)]
+
+    def to_client(self) -> list[e.Event]:
+        """Carries over what the server has put out."""
+        return [event for frame in self.server.outgoing() for event in self.client.receive(frame, self.now)]
+
+    def advance_to(self, phase: Phase) -> Duo:
+        """Goes through the handshake as far as asked."""
+        for reached in (Phase.GREETED, Phase.WELCOMED, Phase.READY, Phase.ENDED):
+            if self.server.phase is phase:
+                break
+            self._step(reached)
+            assert self.server.phase is self.client.phase is reached
+        return self
+
+    def _step(self, reached: Phase) -> None:
+        match reached:
+            case Phase.GREETED:
+                self.client.hello(HELLO)
+            case Phase.WELCOMED:
+                self.server.welcome(welcome(self.first), self.now)
+                self.to_client()
+            case Phase.READY:
+                self.client.ready(self.now)
+            case Phase.ENDED:
+                self.client.bye("done")
+        self.to_server()
+
+
+def ready(first: Clock | None = None) -> Duo:
+    """A duo after the handshake."""
+    return (Duo(first) if first is not None else Duo()).advance_to(Phase.READY)
+
+
+def sent(session: Session) -> list[m.AnyMessage]:
+    """The messages a session has put out."""
+    return [decode(frame) for frame in session.outgoing()]
+
+
+def state_of(session: Session) -> tuple[object, ...]:
+    """Everything a session knows, for comparison: an illegal move must not change it."""
+    parts: list[object] = [session.phase, session.id, tuple(session._outgoing), session._sync, tuple(session._held)]
+    parts += [repr(session.counters), tuple(session._calls._open.items()), session._calls.last, session._deadline]
+    parts += [getattr(session.keepalive, name) for name in ("heard_at", "asked_at", "pings", "rtt")]
+    for clock in (session._clock_in, session._clock_out):
+        if clock is not None:
+            parts += [getattr(clock, name) for name in type(clock).__slots__]
+    return tuple(parts)

@@ -1,0 +1,355 @@
+"""What a client does by itself: connect, come back, give up, and answer for its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import ServerStates
+from asyncmachine.rpc.transport import Transport, TransportClosed
+from asyncmachine.rpc.transport.memory import MemoryTransport, pair
+from tests.rpc.behaviour import Basic, paired
+from tests.rpc.nets import MemoryNet
+from tests.rpc.time_loop import run
+
+STEADY = rpc.Backoff(first=1.0, cap=4.0, tries=4, total=None, jitter=0.0)
+
+
+def never() -> rpc.Dial:
+    async def dial() -> Transport:
+        raise OSError("nobody there")
+
+    return dial
+
+
+def test_it_retries_with_growing_pauses_and_gives_up() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        times: list[float] = []
+
+        async def dial() -> Transport:
+            times.append(loop.time())
+            raise TransportClosed(4429, "LIMIT: too many")
+
+        client = rpc.Client(dial, Basic, backoff=STEADY)
+        await client.run()
+        assert times == [0.0, 1.0, 3.0, 7.0, 11.0]
+        assert client.machine.is_(C.ConnRetryFailed)
+        assert client.machine.not_(C.Start, C.RetryingConn, C.Exception)
+        assert isinstance(client.machine.err, TransportClosed)
+        assert client.machine.err.code == 4429
+        assert client.machine.tick(C.ErrNetwork) > 0
+        client.machine.dispose()
+
+    run(body())
+
+
+def test_a_dial_that_hangs_is_given_up_after_three_seconds() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        cancelled: list[float] = []
+
+        async def dial() -> Transport:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                cancelled.append(loop.time())
+                raise
+            raise AssertionError
+
+        client = rpc.Client(dial, Basic, backoff=STEADY)
+        client.start()
+        await client.machine.when(C.RetryingConn)
+        assert cancelled == [3.0]
+        assert "within 3 s" in str(client.machine.err)
+        await client.stop()
+
+    run(body())
+
+
+def test_whatever_dial_raises_means_no_connection() -> None:
+    async def body() -> None:
+        async def dial() -> Transport:
+            raise KeyError("a mistake of the application")
+
+        client = rpc.Client(dial, Basic, backoff=STEADY)
+        client.start()
+        await client.machine.when(C.RetryingConn)
+        assert isinstance(client.machine.err, TransportClosed)
+        assert isinstance(client.machine.err.__cause__, KeyError)
+        await client.stop()
+
+    run(body())
+
+
+def test_a_pause_can_be_ended() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        client = rpc.Client(never(), Basic, backoff=rpc.Backoff(first=1000.0, cap=1000.0))
+        client.start()
+        await client.machine.when(C.RetryingConn)
+        client.retry_now()
+        await client.machine.when_ticks(C.Connecting, 1)
+        assert loop.time() == 0.0
+        client.retry_now()
+        await client.machine.when_ticks(C.Connecting, 2)
+        assert loop.time() == 0.0
+        await client.stop()
+
+    run(body())
+
+
+def test_a_server_that_is_busy_is_asked_again_when_it_said() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        hellos: list[float] = []
+
+        async def dial() -> Transport:
+            near, far = pair()
+
+            async def refuse() -> None:
+                await near.recv()
+                hellos.append(loop.time())
+                await near.send(encode(m.Reject("BUSY", "later", 30.0)))
+                await near.close(4409)
+
+            refusing.append(asyncio.create_task(refuse()))
+            return far
+
+        refusing: list[asyncio.Task[None]] = []
+        client = rpc.Client(dial, Basic, backoff=STEADY)
+        client.start()
+        await client.machine.when_ticks(C.ErrRpc, 5)
+        assert hellos == [0.0, 30.0, 60.0]
+        await client.stop()
+
+    run(body())
+
+
+def test_a_server_that_does_not_answer_is_left() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        client = rpc.Client(dial_into([]), Basic, backoff=STEADY)
+        client.start()
+        await client.machine.when(C.Connected)
+        await client.machine.when_not(C.Connected)
+        assert loop.time() == 15.0
+        assert isinstance(client.machine.err, rpc.HandshakeFailed)
+        await client.stop()
+
+    run(body())
+
+
+def dial_into(ends: list[MemoryTransport]) -> rpc.Dial:
+    async def dial() -> Transport:
+        near, far = pair()
+        ends.append(near)
+        return far
+
+    return dial
+
+
+def welcome(**changes: Any) -> m.Welcome:
+    fields: dict[str, Any] = {
+        "version": 1,
+        "session": b"s",
+        "epoch": 1,
+        "seq": 0,
+        "features": (),
+        "limits": None,
+        "source": "source",
+        "names": ("A", "Exception"),
+        "schema": None,
+        "hash": b"",
+        "time": (0, 0),
+        "queue_tick": 1,
+        "machine_tick": 0,
+    }
+    return m.Welcome(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "code"),
+    [
+        ({"version": 2}, rpc.PeerFault, 4406),
+        ({"names": None, "time": (0,) * 99}, rpc.HandshakeFailed, 1011),
+        ({"names": ("A", "A")}, rpc.HandshakeFailed, 1011),
+        ({"names": ("A",)}, rpc.PeerFault, 4400),
+        ({"schema": {"A": {"nonsense": 1}}}, rpc.HandshakeFailed, 1011),
+    ],
+)
+async def test_a_welcome_that_does_not_fit(changes: dict[str, Any], error: type[Exception], code: int) -> None:
+    ends: list[MemoryTransport] = []
+    client = rpc.Client(dial_into(ends), Basic, backoff=rpc.Backoff(first=1000.0))
+    client.start()
+    await client.machine.when(C.Connected)
+    hello = decode(await ends[0].recv())
+    assert isinstance(hello, m.Hello)
+    await ends[0].send(encode(welcome(**changes)))
+    with pytest.raises(TransportClosed) as caught:
+        await ends[0].recv()
+    assert caught.value.code == code
+    assert isinstance(client.machine.err, error)
+    await client.machine.when(C.RetryingConn)
+    await client.stop()
+
+
+async def test_garbage_from_the_server_closes_the_connection() -> None:
+    ends: list[MemoryTransport] = []
+    client = rpc.Client(dial_into(ends), Basic, backoff=rpc.Backoff(first=1000.0))
+    client.start()
+    await client.machine.when(C.Connected)
+    await ends[0].recv()
+    await ends[0].send(b"garbage")
+    with pytest.raises(TransportClosed, match="BAD_FRAME"):
+        await ends[0].recv()
+    await client.machine.when(C.RetryingConn)
+    assert isinstance(client.machine.err, rpc.PeerFault)
+    await client.stop()
+
+
+async def test_what_a_client_says_first() -> None:
+    ends: list[MemoryTransport] = []
+    client = rpc.Client(dial_into(ends), Basic, id="me", token="secret", backoff=rpc.Backoff(first=1000.0))
+    client.start()
+    await client.machine.when(C.Connected)
+    source: am.Machine[Any] = am.Machine(Basic)
+    assert decode(await ends[0].recv()) == m.Hello(
+        "amrpc", (1, 1), "rc-me", "secret", m.Sync(hash=bytes.fromhex(source.schema.hash))
+    )
+    await client.stop()
+
+
+async def test_a_connection_that_was_handed_over_is_not_made_again() -> None:
+    near, far = pair()
+    server = rpc.Server(am.Machine(Basic, id="source"), "over")
+    serving = asyncio.create_task(server.serve(near))
+    client = rpc.Client.over(far, Basic, id="over")
+    running = asyncio.create_task(client.run())
+    await client.when_ready()
+    near.cut()
+    await running
+    await serving
+    assert client.machine.not_(C.Start, C.RetryingConn, C.Connected)
+
+
+async def test_a_run_that_is_cancelled_says_goodbye() -> None:
+    near, far = pair()
+    server = rpc.Server(am.Machine(Basic, id="source"), "over")
+    serving = asyncio.create_task(server.serve(near))
+    client = rpc.Client.over(far, Basic, id="over")
+    running = asyncio.create_task(client.run())
+    await client.when_ready()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert (await serving).code == 1001
+
+
+async def test_stopping_in_the_middle_of_a_dial() -> None:
+    dialling = asyncio.Event()
+
+    async def dial() -> Transport:
+        dialling.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    client = rpc.Client(dial, Basic)
+    client.start()
+    await dialling.wait()
+    await client.stop()
+    assert client.machine.active_states() == ("Disconnected",)
+
+
+async def test_calls_before_the_start_say_what_to_do() -> None:
+    client = rpc.Client(never(), Basic)
+    with pytest.raises(rpc.NotConnected, match=r"start\(\)"):
+        client.netmach.add("A")
+
+
+async def test_a_consumer_needs_a_state_for_payloads() -> None:
+    with pytest.raises(am.SchemaError, match=r"rpc\.Consumer"):
+        rpc.Client(never(), Basic, consumer=am.Machine({"A": {}}))
+
+
+async def test_ids_and_tags() -> None:
+    parent: am.Machine[Any] = am.Machine(Basic, id="parent")
+    client = rpc.Client(never(), Basic, id="me", parent=parent)
+    assert (client.machine.id, client.machine.tags, client.machine.parent_id) == ("rc-me", ("rpc-client",), "parent")
+    assert (client.netmach.id, client.netmach.tags, client.netmach.parent_id) == ("rnm-me", ("rpc-netmach",), "parent")
+    assert len(rpc.Client(never(), Basic).machine.id) == len("rc-") + 5
+    wait = client.netmach.when("A")
+    parent.dispose()
+    assert client.machine.is_disposed
+    with pytest.raises(am.Disposed):
+        await wait
+
+
+async def test_the_mirror_is_tagged_with_its_source() -> None:
+    async with paired(MemoryNet()) as pair:
+        assert pair.mirror.tags == ("rpc-netmach", "src-id:source")
+
+
+async def test_calls_from_another_thread() -> None:
+    async with paired(MemoryNet()) as pair:
+
+        def work() -> str:
+            result = pair.mirror.add("A").wait(10)
+            pair.mirror.when("B").wait(10)
+            with pytest.raises(rpc.Unsendable):
+                pair.mirror.add("A", value={1})
+            return str(result.outcome)
+
+        working = asyncio.create_task(asyncio.to_thread(work))
+        await pair.mirror.when("A")
+        pair.source.add("B")
+        assert await working == "executed"
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_call_alone() -> None:
+    async with paired(MemoryNet()) as pair:
+        result = pair.mirror.add("A")
+
+        async def wait() -> None:
+            await result
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert (await result).executed
+        assert "A" in pair.mirror
+
+
+async def test_a_failure_that_is_awaited_later_is_no_error_state() -> None:
+    async with paired(MemoryNet()) as pair:
+        net = pair.net
+        assert isinstance(net, MemoryNet)
+        assert net.newest is not None
+        results = [pair.mirror.add("A") for _ in range(3)]
+        net.newest.cut()
+        for result in results:
+            with pytest.raises(rpc.UnknownOutcome):
+                await result
+        del result, results
+        gc.collect()
+        await pair.client.when_ready()
+
+
+async def test_disposing_a_client_ends_everything_of_it() -> None:
+    async with paired(MemoryNet()) as pair:
+        wait = pair.mirror.when("A")
+        gone = pair.server.machine.when_not(ServerStates.ClientConnected)
+        pair.client.machine.dispose()
+        with pytest.raises(am.Disposed):
+            await wait
+        await gone
+        assert pair.mirror.add("A").canceled

@@ -1,0 +1,359 @@
+"""What faults of the connection do to a mirror and its source: exactly this."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import ServerStates as S
+from asyncmachine.rpc.transport import Transport, TransportClosed
+from asyncmachine.rpc.transport.memory import Cut, Fault, Frame, MemoryTransport, pair
+from tests.rpc.behaviour import QUICK, Basic, Net, Pair, Taking, paired
+from tests.rpc.time_loop import run
+
+
+class FaultyNet:
+    """Connections of which the first goes through `fault`; later ones are whole."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.faults: list[Fault | None] = [fault]
+        self.newest: MemoryTransport | None = None
+        self.made = 0
+
+    async def connect(self) -> tuple[Transport, Transport]:
+        self.newest, far = pair(self.faults.pop(0) if self.faults else None)
+        self.made += 1
+        return self.newest, far
+
+    def cut(self) -> None:
+        assert self.newest is not None
+        self.newest.cut()
+
+
+def message(frame: Frame) -> m.AnyMessage:
+    return decode(frame.data)
+
+
+def passing(frame: Frame) -> Iterable[bytes]:
+    return (frame.data,)
+
+
+def losing(*kinds: type[m.Message], times: int = 1) -> Fault:
+    """Loses the first messages of these kinds."""
+    left = times
+
+    def fault(frame: Frame) -> Iterable[bytes]:
+        nonlocal left
+        if left and isinstance(message(frame), kinds):
+            left -= 1
+            return ()
+        return (frame.data,)
+
+    return fault
+
+
+async def test_a_lost_push_is_noticed_with_the_next_one_and_mended() -> None:
+    net = FaultyNet(losing(m.ClockPush))
+    async with paired(net) as pair:
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        pair.source.add("B")
+        await pair.mirror.when("A", "B")
+        pair.assert_equal()
+        assert pair.client.statistics.out_of_step == 1
+        assert pair.client.statistics.full_syncs == 1
+        assert net.made == 1, "the connection was not given up for it"
+
+
+async def test_a_lost_push_is_noticed_with_the_next_answer_whose_outcome_waits_for_the_mirror() -> None:
+    net = FaultyNet(losing(m.ClockPush))
+    async with paired(net) as pair:
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        assert (await pair.mirror.add("B")).executed
+        assert pair.mirror.is_("A", "B")
+        pair.assert_equal()
+
+
+async def test_a_wrong_checksum_is_mended() -> None:
+    def corrupt(frame: Frame) -> Iterable[bytes]:
+        found = message(frame)
+        if isinstance(found, m.ClockPush) and found.seq == 1:
+            return (encode(m.ClockPush(found.seq, found.queue, found.machine, (0, 7), found.hash)),)
+        return (frame.data,)
+
+    async with paired(FaultyNet(corrupt)) as pair:
+        pair.source.add("A")
+        await pair.mirror.when("A")
+        pair.assert_equal()
+        assert pair.client.statistics.out_of_step == 1
+
+
+async def test_a_push_that_comes_twice_counts_once() -> None:
+    def twice(frame: Frame) -> Iterable[bytes]:
+        return (frame.data,) * (2 if isinstance(message(frame), m.ClockPush) else 1)
+
+    async with paired(FaultyNet(twice)) as pair:
+        pair.source.add("A")
+        await pair.mirror.when("A")
+        await pair.mirror.add("B")
+        pair.assert_equal()
+        assert pair.client.statistics.duplicates == 1
+        assert pair.client.statistics.full_syncs == 0
+
+
+async def test_pushes_in_the_wrong_order_are_mended() -> None:
+    held: list[bytes] = []
+
+    def swap(frame: Frame) -> Iterable[bytes]:
+        if isinstance(message(frame), m.ClockPush):
+            if not held:
+                held.append(frame.data)
+                return ()
+            if held[0]:
+                first, held[0] = held[0], b""
+                return (frame.data, first)
+        return (frame.data,)
+
+    async with paired(FaultyNet(swap)) as pair:
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        pair.source.add("B")
+        await pair.mirror.when("A", "B")
+        pair.assert_equal()
+
+
+async def test_a_full_sync_that_is_lost_is_asked_for_again() -> None:
+    pushes, fulls = losing(m.ClockPush), losing(m.Full)
+
+    def both(frame: Frame) -> Iterable[bytes]:
+        return [data for first in pushes(frame) for data in fulls(Frame(frame.sender, frame.index, first))]
+
+    async with paired(FaultyNet(both), timing=rpc.Timing(sync=0.01)) as pair:
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        pair.source.add("B")
+        await pair.mirror.when("A", "B")
+        pair.assert_equal()
+
+
+def test_a_lost_push_before_a_silence_is_noticed_by_the_next_ping() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        async with patient(FaultyNet(losing(m.ClockPush))) as pair:
+            pair.source.add("A")
+            await pair.mirror.when("A")
+            assert loop.time() == pytest.approx(15.0, abs=0.1)
+            pair.assert_equal()
+
+    run(body())
+
+
+async def test_a_cut_between_call_and_run_leaves_the_outcome_unknown_and_runs_nothing() -> None:
+    def cut(frame: Frame) -> Iterable[bytes]:
+        if isinstance(message(frame), m.Add):
+            raise Cut
+        return (frame.data,)
+
+    net = FaultyNet(cut)
+    async with paired(net) as pair:
+        with pytest.raises(rpc.UnknownOutcome):
+            await pair.mirror.add("A")
+        await pair.client.when_ready()
+        assert pair.source.tick("A") == 0
+        assert pair.mirror.tick("A") == 0
+
+
+async def test_a_cut_between_run_and_answer_leaves_the_outcome_unknown_and_the_mirror_right() -> None:
+    def cut(frame: Frame) -> Iterable[bytes]:
+        if isinstance(message(frame), m.Result):
+            raise Cut
+        return (frame.data,)
+
+    async with paired(FaultyNet(cut)) as pair:
+        with pytest.raises(rpc.UnknownOutcome):
+            await pair.mirror.add("A")
+        await pair.client.when_ready()
+        assert pair.source.tick("A") == 1, "it ran once"
+        pair.assert_equal()
+
+
+async def test_calls_in_flight_that_nobody_awaits_become_an_error_state() -> None:
+    def cut(frame: Frame) -> Iterable[bytes]:
+        if isinstance(message(frame), m.Result):
+            raise Cut
+        return (frame.data,)
+
+    async with paired(FaultyNet(cut), errors=True) as pair:
+        failed = pair.client.machine.when_ticks(C.ErrNetwork, 1)
+        pair.mirror.add("A")
+        await failed
+        assert isinstance(pair.client.machine.err, rpc.UnknownOutcome)
+
+
+@pytest.mark.parametrize("lost", [m.Payload, m.PayloadAck])
+async def test_a_cut_with_an_unacknowledged_payload_delivers_it_exactly_once(lost: type[m.Message]) -> None:
+    def cut(frame: Frame) -> Iterable[bytes]:
+        if isinstance(message(frame), lost):
+            raise Cut
+        return (frame.data,)
+
+    taking = Taking()
+    consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")
+    async with paired(FaultyNet(cut), consumer=consumer) as pair:
+        sent = [pair.server.send_payload("result", n) for n in range(3)]
+        assert all([(await result).executed for result in sent])
+        assert [got.data for got in taking.got] == [0, 1, 2]
+
+
+async def test_a_payload_is_not_acknowledged_while_its_consumer_has_not_decided() -> None:
+    """The connection drops while the consumer is busy: the second copy is neither taken nor lost."""
+    frames: list[m.AnyMessage] = []
+
+    def watch(frame: Frame) -> Iterable[bytes]:
+        frames.append(message(frame))
+        return (frame.data,)
+
+    consumer: am.Machine[Any] = am.Machine(Basic, id="consumer")
+    taking = Taking()
+    consumer.bind(taking)
+    net = FaultyNet(watch)
+    net.faults.append(watch)
+    async with paired(net, consumer=consumer) as pair:
+        arrived = pair.client.machine.when_ticks(C.ServerPayload, 1)
+        results: list[am.Result] = []
+
+        def busy(e: am.Event) -> None:
+            # Within a handler of the consumer everything else for it waits in its queue.
+            results.append(consumer.add("ServerPayload", rpc.ServerPayload("own", 0)))
+
+        consumer.bind({"AState": busy})
+        sent = pair.server.send_payload("result", 1)
+        await arrived
+        consumer.add("A")
+        assert (await sent).executed
+        assert sorted(got.name for got in taking.got) == ["own", "result"]
+        assert sum(isinstance(found, m.PayloadAck) for found in frames) == 1
+
+
+# Half open
+
+
+class SplicedNet:
+    """Each connection is two pairs, with something in between that carries messages until it `dies` without a word."""
+
+    def __init__(self) -> None:
+        self.pumps: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> tuple[Transport, Transport]:
+        near, left = pair()
+        right, far = pair()
+        self.pumps = [asyncio.create_task(carry(left, right)), asyncio.create_task(carry(right, left))]
+        return near, far
+
+    def cut(self) -> None:
+        for pump in self.pumps:
+            pump.cancel()
+
+    die = cut
+
+
+async def carry(source: Transport, target: Transport) -> None:
+    """Messages, and the end, one way."""
+    try:
+        while True:
+            await target.send(await source.recv())
+    except TransportClosed as closed:
+        await target.close(closed.code, closed.reason)
+
+
+def test_a_half_open_connection_is_noticed_by_both_sides_and_replaced() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        net = SplicedNet()
+        async with patient(net) as pair:
+            began = loop.time()
+            net.die()
+            gone = pair.server.machine.when_not(S.ClientConnected)
+            lost = pair.client.machine.when_not(C.Connected)
+            await gone
+            assert loop.time() - began == pytest.approx(45.0, abs=0.1)
+            await lost
+            assert pair.client.machine.tick(C.ErrNetworkTimeout) > 0
+            await pair.client.when_ready()
+            assert (await pair.mirror.add("A")).executed
+            assert loop.time() - began < 60
+
+    run(body())
+
+
+def test_an_idle_connection_is_kept_by_pings_for_hours() -> None:
+    async def body() -> None:
+        net = FaultyNet(passing)
+        async with patient(net) as pair:
+            await asyncio.sleep(3 * 3600)
+            assert net.made == 1
+            assert pair.client.machine.is_(C.Ready)
+            # One ping of the server every fifteen seconds, and WELCOME.
+            assert pair.client.statistics.frames_in == 3 * 3600 // 15
+
+    run(body())
+
+
+def test_a_page_never_asks_itself_while_the_native_side_does() -> None:
+    async def body() -> None:
+        kinds: list[tuple[str, str]] = []
+
+        def watch(frame: Frame) -> Iterable[bytes]:
+            kinds.append((frame.sender, type(message(frame)).__name__))
+            return (frame.data,)
+
+        async with patient(FaultyNet(watch), timing=rpc.Timing(silence=45.0, dead=75.0)):
+            kinds.clear()
+            await asyncio.sleep(610)
+        assert kinds[:80] == [("a", "Ping"), ("b", "Pong")] * 40
+
+    run(body())
+
+
+def test_a_client_that_comes_back_replaces_its_own_half_open_connection() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        net = SplicedNet()
+        async with patient(net) as pair:
+            began = loop.time()
+            net.die()
+            # Only the client notices, for instance because its network changed.
+            again = pair.client.machine.when_ticks(C.HandshakeDone, 2)
+            pair.client.machine.add(C.Disconnected)
+            await again
+            assert loop.time() - began < 5
+            assert (await pair.mirror.add("A")).executed
+            assert pair.server.client_id == "rc-test"
+
+    run(body())
+
+
+@asynccontextmanager
+async def patient(net: Net, timing: rpc.Timing | None = None) -> AsyncIterator[Pair]:
+    """As `paired`, for hours of pretended time. `timing` is the client's."""
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    pair = Pair(net, source, rpc.Server(source, "test"), None)  # type: ignore[arg-type]
+    pair.client = rpc.Client(pair.dial, Basic, id="test", backoff=QUICK, timing=timing)
+    pair.client.start()
+    await pair.client.when_ready()
+    await pair.server.machine.when(S.Ready)
+    yield pair
+    await pair.client.stop()
+    await pair.server.stop()
+    while pair.serving:
+        await asyncio.wait(pair.serving)

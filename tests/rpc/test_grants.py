@@ -1,0 +1,47 @@
+"""Who may do what."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncmachine.rpc.grants import EVERYTHING, Grants, decide
+from asyncmachine.rpc.transport import Peer
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names", "granted"),
+    [
+        (("*",), ["Anything"], True),
+        ((), ["Anything"], False),
+        (("A",), ["A"], True),
+        (("A",), ["a"], False),
+        (("A",), ["A", "B"], False),
+        (("A", "B"), ["A", "B"], True),
+        (("Browser?Work",), ["Browser3Work"], True),
+        (("Browser*",), ["Browser3Work", "Other"], False),
+        (("A",), [], True),
+    ],
+)
+def test_all_states_of_a_mutation_must_match_a_pattern(
+    patterns: tuple[str, ...], names: list[str], granted: bool
+) -> None:
+    assert Grants(mutate=patterns).mutates(names) is granted
+
+
+def test_each_right_has_its_own_patterns() -> None:
+    grants = Grants(mutate=("M*",), read=("R*", "S"), payload=("p-?",))
+    assert grants.readable(["S", "M1", "R1", "R2"]) == ("S", "R1", "R2")
+    assert grants.receives("p-1")
+    assert not grants.receives("p-12")
+    assert not grants.mutates(["R1"])
+
+
+def test_the_decision_is_the_applications_then_the_connections_then_everything() -> None:
+    of_peer = Grants(read=("A",))
+    peer = Peer("memory", grants=of_peer)
+    assert decide(lambda *_: None, "id", "token", peer) is None
+    assert decide(lambda name, token, _: Grants(read=(name, token)), "id", "token", peer) == Grants(
+        read=("id", "token")
+    )
+    assert decide(None, "id", "", peer) is of_peer
+    assert decide(None, "id", "", Peer("memory", grants="words of another kind")) is EVERYTHING

@@ -1,0 +1,494 @@
+"""One conversation, message by message. Theory and table are in `asyncmachine.rpc.legality`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.calls import MAX_CALLS
+from asyncmachine.rpc.clock import Clock, checksum
+from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.errors import (
+    CallRefused,
+    CallTimedOut,
+    Code,
+    HandshakeFailed,
+    Misuse,
+    Overloaded,
+    PeerFault,
+    PeerSilent,
+    TickRange,
+    TooLarge,
+    UnknownOutcome,
+)
+from asyncmachine.rpc.legality import TABLE, Phase, Role
+from asyncmachine.rpc.session import Session
+from tests.rpc.duo import HELLO, SESSION, Duo, ready, sent, state_of, welcome
+
+KINDS: tuple[type[m.Message], ...] = get_args(m.AnyMessage)
+
+SAMPLES: dict[type[m.Message], m.Message] = {
+    m.Hello: HELLO,
+    m.Welcome: welcome(Clock((0, 0, 0), 1)),
+    m.Reject: m.Reject("BUSY"),
+    m.Ready: m.Ready(SESSION),
+    m.Ping: m.Ping(1),
+    m.Pong: m.Pong(1),
+    m.Bye: m.Bye(),
+    m.Add: m.Add(1, (0,)),
+    m.Remove: m.Remove(1, (0,)),
+    m.Set: m.Set(1, (0,)),
+    m.SyncRequest: m.SyncRequest(1),
+    m.Result: m.Result(1),
+    m.Error: m.Error(1, "NO_STATE"),
+    m.ClockPush: m.ClockPush(1, 1, 0, (), checksum(Clock((0, 0, 0), 2))),
+    m.Full: m.Full(1, 0, (1, 1, 1), 1, 0, checksum(Clock((1, 1, 1), 1))),
+    m.Payload: m.Payload(b"token", "name"),
+    m.PayloadAck: m.PayloadAck(b"token"),
+    m.PayloadNack: m.PayloadNack(b"token", "REFUSED"),
+}
+
+
+def one_call(duo: Duo) -> None:
+    """So that answers to call 1 have a call."""
+    if duo.client.phase is Phase.READY:
+        duo.client.call("add", (0,), None, None, duo.now)
+        duo.client.outgoing()
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("sender", list(Role))
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_the_table_decides_what_is_taken_and_the_rest_changes_nothing(
+    phase: Phase, sender: Role, kind: type[m.Message]
+) -> None:
+    duo = Duo().advance_to(phase)
+    one_call(duo)
+    receiver = duo.server if sender is Role.CLIENT else duo.client
+    before, frame = state_of(receiver), encode(SAMPLES[kind])
+    expected = TABLE[phase, sender].get(kind)
+    if phase is Phase.ENDED:
+        assert receiver.receive(frame, duo.now) == []
+        assert state_of(receiver) == before
+    elif expected is None:
+        with pytest.raises(PeerFault, match=kind.__name__) as caught:
+            receiver.receive(frame, duo.now)
+        assert caught.value.code == Code.BAD_FRAME
+        assert state_of(receiver) == before
+    else:
+        receiver.receive(frame, duo.now)
+        assert receiver.phase is expected
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("role", list(Role))
+def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: Role) -> None:
+    duo = Duo().advance_to(phase)
+    session = duo.client if role is Role.CLIENT else duo.server
+    now = duo.now
+    actions: dict[type[m.Message], Callable[[], object]] = {
+        m.Hello: lambda: session.hello(HELLO),
+        m.Ready: lambda: session.ready(now),
+        m.Add: lambda: session.call("add", (0,), None, None, now),
+        m.SyncRequest: lambda: session.sync(now),
+        m.PayloadAck: lambda: session.ack(b"t"),
+        m.PayloadNack: lambda: session.nack(b"t", "REFUSED"),
+        m.Welcome: lambda: session.welcome(welcome(duo.first), now),
+        m.Reject: lambda: session.reject("BUSY", ""),
+        m.Result: lambda: session.reply(1, True, Clock((1, 1, 1), 2)),
+        m.Error: lambda: session.refuse(1, CallRefused("NO_STATE", "")),
+        m.ClockPush: lambda: session.push(Clock((1, 1, 1), 2)),
+        m.Full: lambda: session.full(Clock((1, 1, 1), 2)),
+        m.Payload: lambda: session.payload(encode(m.Payload(b"t", "n"))),
+    }
+    illegal = {kind: act for kind, act in actions.items() if kind not in TABLE[phase, role]}
+    for act in illegal.values():
+        before = state_of(session)
+        with pytest.raises(Misuse):
+            act()
+        assert state_of(session) == before
+
+
+def test_the_handshake_takes_three_messages() -> None:
+    duo = Duo()
+    duo.client.hello(HELLO)
+    assert duo.to_server() == [e.HelloReceived(HELLO)]
+    duo.server.welcome(welcome(Clock((1, 2, 3), 4, 5)), 0.0)
+    (event,) = duo.to_client()
+    assert isinstance(event, e.WelcomeReceived)
+    assert event.clock == Clock((1, 2, 3), 4, 5)
+    duo.client.ready(0.0)
+    assert duo.to_server() == [e.Established()]
+    assert duo.client.id == duo.server.id == SESSION
+
+
+def test_a_refusal_ends_it() -> None:
+    duo = Duo().advance_to(Phase.GREETED)
+    duo.server.reject(Code.BUSY, "later", 1.0)
+    assert duo.to_client() == [e.RejectReceived("BUSY", "later", 1.0)]
+    assert duo.client.phase is duo.server.phase is Phase.ENDED
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"version": 2}, Code.VERSION), ({"names": ("A",)}, Code.BAD_FRAME)],
+)
+def test_a_welcome_that_does_not_fit_is_refused(change: dict[str, object], code: str) -> None:
+    duo = Duo().advance_to(Phase.GREETED)
+    given = welcome(duo.first)
+    fields = {name: getattr(given, name) for name in given.__struct_fields__}
+    before = state_of(duo.client)
+    with pytest.raises(PeerFault) as caught:
+        duo.client.receive(encode(m.Welcome(**{**fields, **change})), 0.0)
+    assert caught.value.code == code
+    assert state_of(duo.client) == before
+
+
+def test_ready_names_its_session() -> None:
+    duo = Duo().advance_to(Phase.WELCOMED)
+    before = state_of(duo.server)
+    with pytest.raises(PeerFault) as caught:
+        duo.server.receive(encode(m.Ready(b"other")), 0.0)
+    assert caught.value.code == Code.STALE_SESSION
+    assert state_of(duo.server) == before
+
+
+def test_a_call_and_its_answer_with_the_change_of_the_clock() -> None:
+    duo = ready()
+    number = duo.client.call("remove", (2, 1), {"a": 1}, m.Source("x", "tx", 3), duo.now)
+    assert duo.to_server() == [e.MutationRequested(number, "remove", (2, 1), {"a": 1}, m.Source("x", "tx", 3))]
+    duo.server.reply(number, True, Clock((0, 1, 2), 2))
+    assert duo.to_client() == [e.ClockChanged(Clock((0, 1, 2), 2)), e.Replied(number, executed=True)]
+    assert (duo.client.counters.pushes, duo.server.counters.pushes) == (0, 0)
+
+
+def test_an_answer_without_a_change_has_no_clock_part() -> None:
+    duo = ready()
+    number = duo.client.call("add", (0,), None, None, duo.now)
+    duo.to_server()
+    duo.server.reply(number, False, duo.first)
+    assert duo.to_client() == [e.Replied(number, executed=False)]
+
+
+def test_answers_may_come_in_another_order() -> None:
+    duo = ready()
+    numbers = [duo.client.call("add", (i,), None, None, duo.now) for i in range(3)]
+    duo.to_server()
+    for number in reversed(numbers):
+        duo.server.reply(number, True, Clock((0, 0, 0), 1 + number))
+    replies = [event for event in duo.to_client() if isinstance(event, e.Replied)]
+    assert [reply.id for reply in replies] == list(reversed(numbers))
+
+
+def test_a_refused_call() -> None:
+    duo = ready()
+    number = duo.client.call("add", (9,), None, None, duo.now)
+    duo.to_server()
+    duo.server.refuse(number, CallRefused(Code.NO_STATE, "no state 9", retryable=True, details={"states": 3}))
+    (event,) = duo.to_client()
+    assert isinstance(event, e.CallFailed)
+    assert isinstance(event.error, CallRefused)
+    assert (event.error.code, event.error.message) == ("NO_STATE", "no state 9")
+    assert (event.error.retryable, event.error.details) == (True, {"states": 3})
+
+
+@pytest.mark.parametrize("answer", [m.Result(7), m.Error(7, "NO_STATE"), m.Result(0), m.Result(1, 2)], ids=repr)
+def test_answers_to_calls_that_were_not_made_are_faults(answer: m.Message) -> None:
+    duo = ready()
+    one_call(duo)
+    before = state_of(duo.client)
+    with pytest.raises(PeerFault):
+        duo.client.receive(encode(answer), 0.0)
+    assert state_of(duo.client) == before
+
+
+def test_a_second_answer_tells_nothing() -> None:
+    duo = ready()
+    one_call(duo)
+    frame = encode(m.Result(1))
+    assert duo.client.receive(frame, 0.0) == [e.Replied(1, executed=True)]
+    assert duo.client.receive(frame, 0.0) == []
+
+
+def test_a_session_error_fails_the_session() -> None:
+    duo = ready()
+    (event,) = duo.client.receive(encode(m.Error(0, "INTERNAL", "broken")), 0.0)
+    assert isinstance(event, e.SessionFailed)
+    assert isinstance(event.error, CallRefused)
+
+
+def test_pushes_tell_what_changed_and_nothing_twice() -> None:
+    duo = ready()
+    duo.server.push(Clock((1, 0, 0), 2))
+    duo.server.push(Clock((1, 0, 0), 2))
+    duo.server.push(Clock((1, 1, 0), 3))
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 0, 0), 2)), e.ClockChanged(Clock((1, 1, 0), 3))]
+    assert not duo.server.differs(Clock((1, 1, 0), 3))
+
+
+def test_a_source_that_went_back_sends_everything() -> None:
+    duo = ready(Clock((5, 5), 9, 0))
+    duo.server.push(Clock((1, 0), 2, 1))
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 0), 2, 1))]
+    one_call(duo)
+    duo.server.reply(1, True, Clock((0, 0), 1, 1))
+    assert duo.to_client() == [e.ClockChanged(Clock((0, 0), 1, 1)), e.Replied(1, executed=True)]
+
+
+# Out of step
+
+
+def lost_push(duo: Duo) -> None:
+    """One push goes missing, another one tells of the gap."""
+    duo.server.push(Clock((1, 0, 0), 2))
+    duo.server.outgoing()
+    duo.server.push(Clock((1, 1, 0), 3))
+    assert duo.to_client() == []
+
+
+def test_a_gap_asks_for_everything_once() -> None:
+    duo = ready()
+    lost_push(duo)
+    duo.server.push(Clock((1, 1, 1), 4))
+    assert duo.to_client() == []
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+    assert duo.client.counters.out_of_step == 1
+    duo.server.full(Clock((1, 1, 1), 4), request.id)
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 1), 4)), e.Replied(request.id, executed=True)]
+    duo.server.push(Clock((2, 1, 1), 5))
+    assert duo.to_client() == [e.ClockChanged(Clock((2, 1, 1), 5))]
+
+
+def test_an_outcome_waits_until_the_mirror_shows_it() -> None:
+    duo = ready()
+    one_call(duo)
+    lost_push(duo)
+    duo.server.reply(1, True, Clock((1, 1, 1), 4))
+    assert duo.to_client() == []
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+    duo.server.full(Clock((1, 1, 1), 4), request.id)
+    assert duo.to_client()[:2] == [e.ClockChanged(Clock((1, 1, 1), 4)), e.Replied(1, executed=True)]
+
+
+def test_a_wrong_checksum_asks_for_everything() -> None:
+    duo = ready()
+    duo.server.push(Clock((1, 0, 0), 2))
+    (frame,) = duo.server.outgoing()
+    assert duo.client.receive(frame[:-1] + bytes((frame[-1] ^ 1,)), 0.0) == []
+    assert [type(message) for message in sent(duo.client)] == [m.SyncRequest]
+
+
+def test_a_sync_without_an_answer_is_asked_again() -> None:
+    duo = ready()
+    lost_push(duo)
+    assert len(duo.client.outgoing()) == 1
+    duo.now = duo.client.timing.sync
+    assert duo.client.deadline == duo.now
+    assert duo.client.tick(duo.now) == []
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+
+
+def test_outcomes_that_are_held_back_are_told_at_the_end() -> None:
+    duo = ready()
+    one_call(duo)
+    lost_push(duo)
+    duo.server.reply(1, False, Clock((1, 1, 1), 4))
+    duo.to_client()
+    assert duo.client.end() == [e.Replied(1, executed=False)]
+
+
+def test_a_sync_on_request() -> None:
+    duo = ready()
+    number = duo.client.sync(duo.now)
+    assert duo.client.sync(duo.now) == number
+    assert duo.to_server() == [e.SyncRequested(number)]
+
+
+# Payloads
+
+
+def test_a_payload_and_its_fate() -> None:
+    duo = ready()
+    payload = m.Payload(b"tok", "name", data=[1])
+    duo.server.payload(encode(payload))
+    assert duo.to_client() == [e.PayloadReceived(payload)]
+    duo.client.ack(b"tok")
+    duo.client.nack(b"other", Code.REFUSED, "no")
+    assert duo.to_server() == [
+        e.PayloadSettled(b"tok", accepted=True),
+        e.PayloadSettled(b"other", accepted=False, code="REFUSED", message="no"),
+    ]
+
+
+def test_a_payload_that_is_only_buffered_is_not_settled() -> None:
+    duo = ready()
+    assert duo.server.receive(encode(m.PayloadAck(b"tok", consumed=False)), 0.0) == []
+
+
+# Time
+
+
+def test_a_server_waits_five_seconds_for_the_first_message() -> None:
+    session = Session(Role.SERVER, 100.0)
+    assert session.deadline == 105.0
+    assert session.tick(104.9) == []
+    (event,) = session.tick(105.0)
+    assert isinstance(event, e.SessionFailed)
+    assert isinstance(event.error, HandshakeFailed)
+
+
+@pytest.mark.parametrize("phase", [Phase.GREETED, Phase.WELCOMED])
+def test_each_step_of_the_handshake_has_a_deadline(phase: Phase) -> None:
+    duo = Duo().advance_to(phase)
+    for session in (duo.client, duo.server):
+        assert session.deadline == session.timing.answer
+        (event,) = session.tick(session.timing.answer)
+        assert isinstance(event, e.SessionFailed)
+
+
+def test_silence_is_answered_by_a_ping_and_then_by_giving_up() -> None:
+    duo = ready()
+    assert duo.server.deadline == 15.0
+    assert duo.server.tick(14.9) == []
+    assert duo.server.tick(15.0) == []
+    assert sent(duo.server) == [m.Ping(1, 15.0)]
+    assert duo.server.deadline == 45.0
+    assert duo.server.tick(44.9) == []
+    (event,) = duo.server.tick(45.0)
+    assert isinstance(event, e.SessionFailed)
+    assert isinstance(event.error, PeerSilent)
+    assert "45 s" in str(event.error)
+
+
+def test_the_server_asks_before_the_client_does() -> None:
+    duo = ready()
+    duo.now = 15.0
+    assert duo.server.deadline == duo.now
+    assert duo.client.deadline == 15.5
+    duo.server.tick(duo.now)
+    assert duo.to_client() == []
+    assert duo.client.deadline == 30.5
+
+
+def test_a_ping_tells_of_a_push_that_was_lost() -> None:
+    duo = ready()
+    duo.server.push(Clock((1, 0, 0), 2))
+    duo.server.outgoing()
+    duo.now = 15.0
+    duo.server.tick(duo.now)
+    assert duo.to_client() == []
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+    duo.server.full(Clock((1, 0, 0), 2), request.id)
+    assert duo.to_client()[0] == e.ClockChanged(Clock((1, 0, 0), 2))
+    duo.now = 30.0
+    duo.server.tick(duo.now)
+    assert duo.to_client() == []
+    assert duo.to_server() == []
+
+
+def test_a_ping_before_ready_asks_for_nothing() -> None:
+    duo = Duo().advance_to(Phase.WELCOMED)
+    assert duo.client.receive(encode(m.Ping(1, 0.0, 9)), 0.0) == []
+    assert sent(duo.client) == [m.Pong(1)]
+
+
+def test_any_frame_is_a_sign_of_life() -> None:
+    duo = ready()
+    duo.now = 15.0
+    duo.server.tick(duo.now)
+    duo.client.call("add", (0,), None, None, duo.now)
+    duo.now = 20.0
+    duo.to_server()
+    assert duo.server.deadline == 35.0
+    assert duo.server.tick(45.0) == []
+
+
+def test_a_pong_tells_the_round_trip_time() -> None:
+    duo = ready()
+    duo.now = 15.0
+    duo.server.tick(duo.now)
+    duo.to_client()
+    duo.now = 15.25
+    assert duo.to_server() == []
+    assert duo.server.keepalive.rtt == 0.25
+
+
+def test_a_process_that_slept_asks_before_it_gives_up() -> None:
+    duo = ready()
+    assert duo.client.tick(3600.0) == []
+    assert sent(duo.client) == [m.Ping(1, 3600.0)]
+
+
+def test_a_call_without_an_answer_expires() -> None:
+    duo = ready()
+    number = duo.client.call("add", (0,), None, None, 10.0)
+    late = duo.client.call("add", (0,), None, None, 20.0)
+    duo.client.keepalive.heard(69.0)
+    assert duo.client.deadline == 70.0
+    (event,) = duo.client.tick(70.0)
+    assert isinstance(event, e.CallFailed)
+    assert (event.id, type(event.error)) == (number, CallTimedOut)
+    assert duo.client.receive(encode(m.Result(number)), 71.0) == []
+    assert duo.client.receive(encode(m.Result(late)), 71.0) == [e.Replied(late, executed=True)]
+
+
+# The end
+
+
+def test_calls_in_flight_have_an_unknown_outcome() -> None:
+    duo = ready()
+    numbers = [duo.client.call("add", (0,), None, None, duo.now) for _ in range(2)]
+    events = duo.client.end()
+    assert [(event.id, type(event.error)) for event in events if isinstance(event, e.CallFailed)] == [
+        (number, UnknownOutcome) for number in numbers
+    ]
+    assert duo.client.end() == []
+    assert duo.client.deadline is None
+
+
+def test_bye_ends_both_sides() -> None:
+    duo = ready()
+    duo.server.bye("maintenance", reconnect=False)
+    assert duo.to_client() == [e.ByeReceived("maintenance", reconnect=False)]
+    assert duo.client.phase is duo.server.phase is Phase.ENDED
+    duo.server.bye()
+    assert duo.server.outgoing() == []
+
+
+# Limits
+
+
+def test_too_many_open_calls_are_refused_before_anything_is_sent() -> None:
+    duo = ready()
+    for _ in range(MAX_CALLS):
+        duo.client.call("add", (0,), None, None, duo.now)
+    before = state_of(duo.client)
+    with pytest.raises(Overloaded, match="4096"):
+        duo.client.call("add", (0,), None, None, duo.now)
+    assert state_of(duo.client) == before
+
+
+def test_a_call_that_is_too_large_changes_nothing() -> None:
+    duo = ready()
+    before = state_of(duo.client)
+    with pytest.raises(TooLarge):
+        duo.client.call("add", (0,), {"a": b"x" * 2_000_000}, None, duo.now)
+    assert state_of(duo.client) == before
+
+
+def test_a_tick_beyond_the_wire_changes_nothing() -> None:
+    duo = ready(Clock((0,), 1))
+    before = state_of(duo.server)
+    with pytest.raises(TickRange):
+        duo.server.push(Clock((2**64,), 2))
+    assert state_of(duo.server) == before
+    duo.server.push(Clock((2**64 - 1,), 2))
+    assert duo.to_client() == [e.ClockChanged(Clock((2**64 - 1,), 2))]

@@ -1,0 +1,120 @@
+"""Hostile peers: whatever arrives in whatever order, a session answers with a typed error and stays what it was."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.errors import PeerFault
+from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.session import Session
+from tests.rounds import Rounds
+from tests.rpc.duo import SESSION, Duo, state_of, welcome
+from tests.rpc.test_frames import GOLDEN
+
+BEFORE_READY = (m.Welcome, m.Reject, m.Pong)
+"""All that a server may say to somebody it has not let in."""
+
+_small = st.integers(0, 5)
+_names = st.sampled_from(["A", "B", "Exception"])
+_tokens = st.sampled_from([b"t1", b"t2", SESSION])
+
+MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
+    st.builds(m.Hello, st.just("amrpc"), st.tuples(_small, _small), _names, _names, resume=st.none()),
+    st.builds(m.Ready, _tokens),
+    st.builds(m.Ping, _small, st.floats(), _small),
+    st.builds(m.Pong, _small),
+    st.builds(m.Bye, _names, st.booleans()),
+    st.builds(m.Add, _small, st.lists(_small, max_size=3).map(tuple)),
+    st.builds(m.Remove, _small, st.lists(_small, max_size=3).map(tuple)),
+    st.builds(m.Set, _small, st.lists(_small, max_size=3).map(tuple)),
+    st.builds(m.SyncRequest, _small),
+    st.builds(m.Reject, _names, _names, st.none() | st.floats()),
+    st.builds(m.Result, _small, _small, _small, _small, _small, st.lists(_small, max_size=4).map(tuple), _small),
+    st.builds(m.Error, _small, _names),
+    st.builds(m.ClockPush, _small, _small, _small, st.lists(_small, max_size=4).map(tuple), _small),
+    st.builds(m.Full, _small, _small, st.lists(_small, min_size=2, max_size=4).map(tuple), _small, _small, _small),
+    st.builds(m.Payload, _tokens, _names, data=st.binary(max_size=5)),
+    st.builds(m.PayloadAck, _tokens, st.booleans()),
+    st.builds(m.PayloadNack, _tokens, _names),
+    st.just(welcome(Clock((0, 0, 0), 1))),
+)
+
+
+@st.composite
+def _damaged(draw: Any) -> bytes:
+    """A frame with a few wrong bytes."""
+    frame = bytearray(encode(draw(MESSAGES | st.sampled_from([found for found, _ in GOLDEN]))))
+    for _ in range(draw(st.integers(0, 3))):
+        frame[draw(st.integers(0, len(frame) - 1))] = draw(st.integers(0, 255))
+    return bytes(frame[: draw(st.integers(0, len(frame)))]) if draw(st.booleans()) else bytes(frame)
+
+
+FRAMES = MESSAGES.map(encode) | _damaged() | st.binary(max_size=40)
+
+
+def check(session: Session, frame: bytes, now: float) -> None:
+    """Gives a frame to a session. Refused, it must have changed nothing."""
+    before, refused = state_of(session), None
+    try:
+        session.receive(frame, now)
+    except PeerFault as fault:
+        refused = fault
+    if refused is not None:
+        assert refused.close in (4400, 1009, 4406, 4410)
+        assert state_of(session) == before
+
+
+def test_every_kind_of_message_is_tried() -> None:
+    tried = {type(found) for found, _ in GOLDEN}
+    assert tried == set(get_args(m.AnyMessage))
+
+
+@given(st.lists(FRAMES, max_size=25))
+def test_a_server_session_survives_anything_and_says_little_before_ready(frames: list[bytes]) -> None:
+    session = Session(Role.SERVER, 0.0)
+    for now, frame in enumerate(frames):
+        check(session, frame, now)
+        said = [type(decode(found)) for found in session.outgoing()]
+        if session.phase is not Phase.READY:
+            assert all(kind in BEFORE_READY for kind in said)
+        if session.phase is Phase.GREETED:
+            session.welcome(welcome(Clock((0, 0, 0), 1)), now)
+        session.tick(now)
+
+
+@pytest.mark.parametrize("phase", [Phase.NEW, Phase.GREETED, Phase.WELCOMED, Phase.READY])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frames=st.lists(FRAMES, max_size=15), calls=st.integers(0, 4))
+def test_a_client_session_survives_anything(phase: Phase, frames: list[bytes], calls: int) -> None:
+    session = Duo().advance_to(phase).client
+    for _ in range(calls if phase is Phase.READY else 0):
+        session.call("add", (0,), None, None, 0.0)
+    told: list[object] = []
+    for now, frame in enumerate(frames):
+        check(session, frame, now)
+        told += session.tick(now)
+    told += session.end()
+    assert session.deadline is None
+    assert session.end() == []
+
+
+@pytest.mark.nightly
+def test_a_night_of_garbage(rounds: Rounds) -> None:
+    @settings(max_examples=200, database=None, deadline=None)
+    @given(st.lists(FRAMES, max_size=60))
+    def survive(frames: list[bytes]) -> None:
+        for phase in (Phase.NEW, Phase.READY):
+            duo = Duo().advance_to(phase)
+            for now, frame in enumerate(frames):
+                check(duo.client, frame, now)
+                check(duo.server, frame, now)
+
+    for number in rounds:
+        seed(number)(survive)()
