@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
 from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
@@ -138,33 +139,43 @@ def block_until(wait: Once, timeout: float | None) -> None:
 
 
 async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
-    """Returns when all are met. Raises the first error among them, or `WaitTimeout` after `timeout` seconds."""
-    try:
-        async with asyncio.timeout(patience(timeout)):
-            for wait in waits:
-                await wait
-    except TimeoutError as error:
-        if isinstance(error, AmError):
-            raise
-        raise WaitTimeout(f"{sum(not w.done() for w in waits)} of {len(waits)} waits not met in {timeout} s") from None
+    """Returns when all are met. Raises the error of the first that fails, or `WaitTimeout` after `timeout` seconds."""
+    left = set(waits)
+    over = Wait()
+
+    def ended(wait: Wait) -> None:
+        left.discard(wait)
+        if wait._error is not None or not left:
+            over._end()
+
+    if waits and not await _in_time(over, {wait: partial(ended, wait) for wait in waits}, timeout):
+        raise WaitTimeout(f"{len(left)} of {len(waits)} waits not met in {timeout} s")
+    for wait in waits:
+        wait._raise()
 
 
 async def wait_any(*waits: Wait, timeout: float | None = None) -> Wait:
     """Returns the first wait that is met (of several at once the first given). Raises its error if it failed."""
     if not waits:
         raise AmError("wait_any needs at least one wait")
-    either = Wait()
-    callback = either._end
-    for wait in waits:
-        wait.then(callback)
-    try:
-        async with asyncio.timeout(patience(timeout)):
-            await either
-    except TimeoutError:
-        raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s") from None
-    finally:
-        for wait in waits:
-            wait.forget(callback)
+    over = Wait()
+    if not await _in_time(over, dict.fromkeys(waits, over._end), timeout):
+        raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s")
     first = next(wait for wait in waits if wait.done())
     first._raise()
     return first
+
+
+async def _in_time(over: Wait, callbacks: Mapping[Wait, Callback], timeout: float | None) -> bool:
+    """Leaves the callbacks at the waits until `over` ends; False if the time is up before."""
+    for wait, callback in callbacks.items():
+        wait.then(callback)
+    try:
+        async with asyncio.timeout(patience(timeout)):
+            await over
+    except TimeoutError:
+        return False
+    finally:
+        for wait, callback in callbacks.items():
+            wait.forget(callback)
+    return True
