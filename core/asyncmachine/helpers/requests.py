@@ -114,4 +114,4 @@ async def _tried(
         if tries > policy.retries or loop.time() + pause > latest:
             raise MutationCanceled(f"{what} was canceled {tries} times")
         if not await sleep(pause, scope):
-            raise ScopeEnded(f"{what}: the scope of {scope} ended after {tries} tries")
+            raise ScopeEnded(f"{what}: its scope ended after {tries} tries")
