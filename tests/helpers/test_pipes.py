@@ -409,3 +409,25 @@ def test_a_machine_that_goes_takes_its_pipes_out_of_the_log_of_the_other() -> No
     pipes.bind(source, "A", target)
     source.dispose()
     assert len(target.log.pipes) == 0
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_what_is_taken_back_at_the_source_is_taken_back_at_the_target(flat: bool) -> None:
+    source, target, recorder = two("A", "B", multi=("B",))
+    pipes.bind(source, "A", target, flat=flat)
+    pipes.bind(source, "B", target, flat=flat)
+
+    def fail(e: am.Event) -> None:
+        if e.raw_args:
+            raise OSError
+
+    source.bind({"BState": fail})
+    source.add("A")
+    source.add("B", n=1)
+    assert source.active_states() == ("Exception", "A")
+    assert target.active_states() == ("A",)
+    source.add("B")
+    source.add("B")
+    source.remove("B")
+    assert target.active_states() == ("A",)
+    assert recorder.seen.count("[remove] B") == 2, "one undone, one ended"

@@ -2,8 +2,9 @@
 
 A pipe is a pair of final handlers on the source that mutate the target. As they run in the source's transitions and
 the target's queue keeps the order of calls, an activation and the deactivation right after it arrive in this order.
-The target may refuse. Arguments are passed along, and mutations are traced to the source's event. A pipe ends when it
-is closed or either machine is disposed. Both machines' logs know it (`machine.log.pipes`).
+The target may refuse. Arguments are passed along, and mutations are traced to the source's event. What a transition of
+the source has piped before one of its handlers raised is taken back. A pipe ends when it is closed or either machine is
+disposed. Both machines' logs know it (`machine.log.pipes`).
 
 A `flat` pipe follows activity alone: it skips mutations that would change nothing, and passes no arguments.
 """
@@ -163,8 +164,12 @@ def sync(source: Api[Any], target: Api[Any], states: States) -> int:
     return len(on) + len(off)
 
 
-def adder(target: Api[Any], state: str, *, flat: bool = False) -> PipeHandler:
-    """A final handler that activates `state` of the target; an `Err…` state together with `Exception`."""
+def adder(target: Api[Any], state: str, undo: str = "", *, flat: bool = False) -> PipeHandler:
+    """A final handler that activates `state` of the target; an `Err…` state together with `Exception`.
+
+    `undo` is the state to deactivate if a later handler raises, so that the source's state is taken back: no `End`
+    handler will tell of that.
+    """
     _need(target, [state])
     names = [EXCEPTION, state] if state.startswith("Err") else [state]
 
@@ -175,6 +180,8 @@ def adder(target: Api[Any], state: str, *, flat: bool = False) -> PipeHandler:
         if isinstance(target, Machine) and isinstance(error, ErrorArgs):
             target._err = error.err
         target.add(names, {} if flat else dict(e.raw_args), e=e)
+        if undo and e.machine.is_local:
+            e.scope.on_end(lambda: target.remove(undo, e=e) if e.tx.broken else None)
 
     return piped
 
@@ -195,7 +202,7 @@ def _bound(source: Api[Any], target: Api[Any], piped: Iterable[Piped], id: str, 
     piped = tuple(piped)
     for state, active, inactive in piped:
         _need(source, [state])
-        handlers[f"{state}State"] = adder(target, active, flat=flat)
+        handlers[f"{state}State"] = adder(target, active, inactive, flat=flat)
         if inactive:
             handlers[f"{state}End"] = remover(target, inactive, flat=flat)
     return Pipe(source, target, handlers, id, piped)
