@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
-from asyncmachine.machine.endless import YIELD_EVERY, ChainWatch, EndlessChain
+from asyncmachine.machine.endless import WATCHED_DEPTH, YIELD_EVERY, ChainWatch, EndlessChain
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.event import Event
@@ -121,8 +121,8 @@ class Drain(View[N]):
                 outcome = self._run_quietly(plan)
             else:
                 tx = Transition(self, plan, found or {}, source_of(e), tick)
-                for tracer in self._tracers:
-                    self._guarded(tracer.mutation_queued, self, tx.mutation)
+                for hook in self._hooks.mutation_queued:
+                    self._guarded(hook, self, tx.mutation)
                 outcome = self._carry_out(tx)
             if self._queue:
                 self._drain()
@@ -216,8 +216,8 @@ class Drain(View[N]):
             mutation.result = result = Result(Outcome.QUEUED, self._issued)
             queue.append(mutation)
             drains = self._claim()
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
+        for hook in self._hooks.mutation_queued:
+            self._guarded(hook, self, mutation)
         # Usually not: only if the drain has ended since, or an interrupt has left it unfinished.
         return self._drained(result) if drains else self._postponed(result)
 
@@ -238,8 +238,8 @@ class Drain(View[N]):
             mutation.depth = self._next_depth()
             self._queue.appendleft(mutation)
             drains = self._claim()
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
+        for hook in self._hooks.mutation_queued:
+            self._guarded(hook, self, mutation)
         return self._drained(result) if drains else self._postponed(result)
 
     def _postponed(self, result: Result) -> Result:
@@ -252,8 +252,8 @@ class Drain(View[N]):
         mutation.depth = self._depth + 1
         with self._guard:
             self._queue.appendleft(mutation)
-        for tracer in self._tracers:
-            self._guarded(tracer.mutation_queued, self, mutation)
+        for hook in self._hooks.mutation_queued:
+            self._guarded(hook, self, mutation)
 
     def _evaluate(self, function: Callable[[], T]) -> Evaluation[T]:
         """Queues a function before all that waits; it has run on return if this thread drains."""
@@ -299,7 +299,7 @@ class Drain(View[N]):
             if isinstance(item, Evaluation):
                 item.run()
                 continue
-            if item.depth:
+            if item.depth >= WATCHED_DEPTH:
                 watch = watch or ChainWatch()
                 endless = watch.endless(self._config, item, has_loop=asyncio._get_running_loop() is not None)
                 if endless is not None:
@@ -390,8 +390,8 @@ class Drain(View[N]):
             return
         if self._subs is not None:
             self._subs.queue_ended()
-        for tracer in self._tracers:
-            self._guarded(tracer.queue_end, self)
+        for hook in self._hooks.queue_end:
+            self._guarded(hook, self)
         if disposes:
             self._dispose_now()
         self._observer_told = False

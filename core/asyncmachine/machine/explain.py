@@ -110,11 +110,13 @@ class Explanation:
 
     def shown(self, level: LogLevel) -> tuple[LogEntry, ...]:
         """The lines that a log of this level shows."""
-        return self._shown.get(level) or _up_to(level, self.lines, self._shown)
+        found = self._shown.get(level)
+        return _up_to(level, self.lines, self._shown) if found is None else found
 
     def resolver_shown(self, level: LogLevel) -> tuple[LogEntry, ...]:
         """The resolver's part of them."""
-        return self._resolver_shown.get(level) or _up_to(level, self.resolver_lines, self._resolver_shown)
+        found = self._resolver_shown.get(level)
+        return _up_to(level, self.resolver_lines, self._resolver_shown) if found is None else found
 
 
 def explanation(rules: Rules, plan: Plan, *, is_auto: bool = False, vetoed: int = 0) -> Explanation:

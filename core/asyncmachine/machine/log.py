@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ class Log:
         self._silent = False
         # Where entries go: to the running transition's list, or without one to `_pending`.
         self._sink: list[LogEntry] | None = None
-        self._pending: deque[LogEntry] = deque(maxlen=PENDING_LIMIT)
+        self._pending: list[LogEntry] = []
         self.output: Output = to_stdout
         self.empty = False
         self.show_id = True
@@ -109,6 +108,8 @@ class Log:
     def level(self, level: LogLevel | int) -> None:
         self._level = LogLevel(level)
         self._observe()
+        if self._machine._observer is not None:
+            self._machine._observer.set_level(self._level)
 
     @property
     def steps(self) -> bool:
@@ -152,8 +153,7 @@ class Log:
 
     def take_pending(self) -> tuple[LogEntry, ...]:
         """Takes the entries that wait for the next transition, for those who cannot wait that long."""
-        found = tuple(self._pending)
-        self._pending.clear()
+        found, self._pending = tuple(self._pending), []
         return found
 
     # For observers
@@ -193,8 +193,12 @@ class Log:
 
     def _keep_pending(self, entry: LogEntry) -> None:
         pending = self._pending
-        if not (pending and pending[-1] == entry and not entry.text.startswith(REPEATABLE)):
-            pending.append(entry)
+        if pending:
+            if pending[-1] == entry and not entry.text.startswith(REPEATABLE):
+                return
+            if len(pending) >= PENDING_LIMIT:
+                del pending[0]
+        pending.append(entry)
 
     def _print(self, entries: Iterable[LogEntry]) -> None:
         prefix = f"[{self._machine.id[:5]}] " if self.show_id else ""
@@ -215,7 +219,7 @@ class Log:
         if wanted and observer is None:
             machine._observer = observer = observer_of(machine, self)
             # First, so that other tracers find the entries of a hook already made.
-            machine._tracers = (observer, *machine._tracers)
+            machine._set_tracers((observer, *machine._tracers))
         elif observer is not None and not wanted:
-            machine._tracers = tuple(tracer for tracer in machine._tracers if tracer is not observer)
+            machine._set_tracers(tuple(tracer for tracer in machine._tracers if tracer is not observer))
             machine._observer = None

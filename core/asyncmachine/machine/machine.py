@@ -139,7 +139,7 @@ class Machine(Drain[N]):
         self._reported: Busy | None = None
         self._interrupted: Busy | None = None
         self._groups: Mapping[str, tuple[str, ...]] = states.groups if isinstance(states, StatesMeta) else {}
-        self._tracers = tuple(tracers)
+        self._set_tracers(tuple(tracers))
         if parent is not None:
             for tracer in parent.tracers:
                 parent._guarded(tracer.new_submachine, parent, self)

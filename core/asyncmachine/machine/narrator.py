@@ -14,7 +14,7 @@ from asyncmachine.machine.args import ErrorArgs, typed
 from asyncmachine.machine.errors import HandlerDeadline, HandlerTimeout, InvalidArgs
 from asyncmachine.machine.explain import Explanation, explanation, state_line
 from asyncmachine.machine.handlers import Slot, final_slots, negotiation_slots, slot_name
-from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS, LogEntry
+from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS, LogEntry, LogLevel
 from asyncmachine.machine.log_args import args_text
 from asyncmachine.machine.observer import MirrorObserver, Observer
 from asyncmachine.machine.recovery import taken_back
@@ -56,16 +56,20 @@ class Narrator(Observer):
         self._applied = False
         self._binding = ""
         # Handler names that are asked for next, with the bindings that are asked; only at the highest level.
-        self._asked: Iterator[tuple[str, str]] = iter(())
+        self._asked: Iterator[tuple[str, str]] | None = None
         self._queued: dict[tuple[bool, int, tuple[str, ...]], LogEntry] = {}
         self._due: dict[Configuration, tuple[LogEntry, ...]] = {}
         self._check_require()
+
+    def set_level(self, level: LogLevel) -> None:
+        super().set_level(level)
+        self._due.clear()
 
     # The queue
 
     def mutation_queued(self, machine: View[Any], mutation: Mutation) -> None:
         log = self._log
-        if log.level < OPS:
+        if self._level < OPS:
             return
         key = (mutation.queue_tick > 0, mutation.kind_id, mutation.called)
         line = self._queued.get(key)
@@ -89,9 +93,10 @@ class Narrator(Observer):
 
     def auto_due(self) -> None:
         """A transition has ended after which auto states are looked for."""
-        self._ask_rest()
+        if self._asked is not None:
+            self._ask_rest()
         log, config = self._log, self._machine._config
-        if log.level < OPS:
+        if self._level < OPS:
             return
         lines = self._due.get(config)
         if lines is None:
@@ -99,12 +104,12 @@ class Narrator(Observer):
                 self._due.clear()
             lines = self._due[config] = self._due_lines(config)
         if lines:
-            log.write_all([line for line in lines if line.level <= log.level])
+            log.write_all(lines)
 
     def _due_lines(self, config: Configuration) -> tuple[LogEntry, ...]:
         names, rules = self._machine.names, self._machine._rules
         lines = []
-        for i in rules.auto:
+        for i in rules.auto if self._level >= EVERYTHING else ():
             by = [names[b] for b in config.active if rules.blockers[i] >> b & 1]
             if by and not config.mask >> i & 1:
                 lines.append(LogEntry(EVERYTHING, f"[auto:rel:remove] {names[i]} by {' '.join(by)}"))
@@ -116,7 +121,7 @@ class Narrator(Observer):
 
     def transition_init(self, tx: Transition) -> None:
         log, plan = self._log, tx.plan
-        level = log.level
+        level = self._level
         self._tx = tx
         self._vetoed = 0
         self._applied = False
@@ -131,8 +136,9 @@ class Narrator(Observer):
         if (self._args or tx.source is not None) and level >= OPS:
             lines = self._dressed(tx, lines)
         tx.log_entries = log.begin(lines)
-        if level >= EVERYTHING:
-            self._ask(negotiation_slots(plan) if tx.accepted else iter(()))
+        self._asked = None
+        if level >= EVERYTHING and tx.accepted and self._machine._table is not None:
+            self._ask(negotiation_slots(plan))
 
     def _explained(self, plan: Plan) -> Explanation:
         return explanation(self._machine._rules, plan, is_auto=self._is_auto, vetoed=self._vetoed)
@@ -154,13 +160,13 @@ class Narrator(Observer):
         if self._recording:
             first = turn.name.removesuffix(turn.about) if turn.kind == "Pair" else ""
             self._add_steps(tx, (handler_step(turn.kind, turn.about, first),))
-        if self._log.level >= OPS:
+        if self._level >= OPS:
             self._ask_until(call.binding, turn.name)
             self._log.write(OPS, f"[handler:{self.number(call.binding)}] {turn.name}")
 
     def handler_ended(self, tx: Transition, turn: Turn, call: Call) -> None:
         """A handler has returned, or raised."""
-        if tx is self._tx and self._log.level >= EVERYTHING:
+        if tx is self._tx and self._level >= EVERYTHING:
             self._log.write(EVERYTHING, f"[handler:end] {turn.name} from {call.binding}")
 
     def vetoed(self, tx: Transition, turn: Turn) -> None:
@@ -178,13 +184,13 @@ class Narrator(Observer):
         log, plan = self._log, tx.plan
         self._applied = True
         found = plan.explained or self._explained(plan)
-        if log.level >= EVERYTHING:
+        if self._asked is not None:
             self._ask_rest()
             self._ask(final_slots(plan))
         if self._is_auto:
             self._resolve_again(tx, found)
-        if log.level >= CHANGES:
-            line = found.whole_change if log.level >= EVERYTHING else found.change
+        if self._level >= CHANGES:
+            line = found.whole_change if self._level >= EVERYTHING else found.change
             if line is not None:
                 log.write_all((LogEntry(CHANGES, line.text + self._args) if self._args else line,))
             if self._machine._index[EXCEPTION] in plan.enters:
@@ -194,7 +200,7 @@ class Narrator(Observer):
         if tx is self._tx:
             if self._is_auto and not self._applied:
                 self._resolve_again(tx, tx.plan.explained or self._explained(tx.plan))
-            if tx.accepted:
+            if self._asked is not None and tx.accepted:
                 self._ask_rest()
             self._tx = None
             tx.pre_log_entries = self._log.end()
@@ -204,7 +210,7 @@ class Narrator(Observer):
         log = self._log
         if self._recording and found.resolver_steps:
             self._add_steps(tx, found.resolver_steps)
-        lines = found.resolver_shown(log.level)
+        lines = found.resolver_shown(self._level)
         if lines:
             log.write_all(lines)
 
@@ -223,7 +229,7 @@ class Narrator(Observer):
     def broke(self, tx: Transition, turn: Turn, error: Exception) -> None:
         """A handler raised, or took too long. What it breaks has not been taken back yet."""
         log = self._log
-        if tx is not self._tx or log.level < CHANGES:
+        if tx is not self._tx or self._level < CHANGES:
             return
         timeout = isinstance(error, HandlerTimeout)
         canceled = f"[cancel] ({self._target(tx)}) by {'timeout' if timeout else 'recover'}"
@@ -259,10 +265,7 @@ class Narrator(Observer):
     # Names that are asked for
 
     def _ask(self, slots: Iterator[Slot]) -> None:
-        table, names = self._machine._table, self._machine.names
-        if table is None:
-            return
-        bindings = table.bindings
+        names, bindings = self._machine.names, self._machine._table.bindings
         self._asked = (
             (binding.id, name)
             for name in (slot_name(slot, names) for slot in slots)
@@ -272,13 +275,13 @@ class Narrator(Observer):
 
     def _ask_until(self, binding: str, name: str) -> None:
         """Tells of the names that were asked for in vain, up to the one that is called now."""
-        for asked in self._asked:
+        for asked in self._asked or ():
             self._log.write(EVERYTHING, f"[handle:{asked[0]}] {asked[1]}")
             if asked == (binding, name):
                 return
 
     def _ask_rest(self) -> None:
-        for binding, name in self._asked:
+        for binding, name in self._asked or ():
             self._log.write(EVERYTHING, f"[handle:{binding}] {name}")
 
     # The machine

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS
+from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogLevel
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.wait import Once
 
@@ -27,8 +27,13 @@ class Observer(Tracer):
     def __init__(self, machine: View[Any], log: Log) -> None:
         self._machine = machine
         self._log = log
+        self._level = log.level
         self._tx: Transition | None = None
         self._queries = 0
+
+    def set_level(self, level: LogLevel) -> None:
+        """The log's level has changed."""
+        self._level = level
 
     def transition_init(self, tx: Transition) -> None:
         self._tx = tx
@@ -46,7 +51,7 @@ class Observer(Tracer):
 
     def waits(self, kind: str, wait: Once, about: str) -> None:
         """A wait was made; its match is told when it comes. One that is met already says nothing."""
-        if self._log.level < OPS or wait.done():
+        if self._level < OPS or wait.done():
             return
         self._log.write(OPS, f"[{kind}:new] {about}")
 
@@ -58,7 +63,7 @@ class Observer(Tracer):
 
     def waits_for_query(self, wait: Once) -> None:
         """A wait for a query was made. Queries are numbered."""
-        if self._log.level >= OPS and not wait.done():
+        if self._level >= OPS and not wait.done():
             self._queries += 1
             self.waits("whenQuery", wait, str(self._queries))
 

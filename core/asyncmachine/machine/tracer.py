@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from asyncmachine.machine.mutation import Mutation
@@ -15,7 +16,7 @@ class Tracer:
     """Does nothing; override what is of interest.
 
     Hooks run on the draining thread, in the order the tracers were bound, and must not block. A hook that raises is
-    reported as an error of the machine; the transition goes on.
+    reported as an error of the machine; the transition goes on. What a tracer overrides is looked at when it is bound.
     """
 
     id: str = ""
@@ -55,3 +56,33 @@ class Tracer:
 
     def machine_dispose(self, machine_id: str) -> None:
         """The machine is being disposed."""
+
+
+Hook = Callable[..., object]
+
+
+class Hooks(NamedTuple):
+    """What several tracers do for each transition, one tuple a hook; hooks that do nothing are left out."""
+
+    mutation_queued: tuple[Hook, ...] = ()
+    transition_init: tuple[Hook, ...] = ()
+    transition_start: tuple[Hook, ...] = ()
+    transition_finals: tuple[Hook, ...] = ()
+    transition_end: tuple[Hook, ...] = ()
+    handler_start: tuple[Hook, ...] = ()
+    handler_end: tuple[Hook, ...] = ()
+    queue_end: tuple[Hook, ...] = ()
+
+
+NO_HOOKS = Hooks()
+
+
+def hooks_of(tracers: Iterable[Tracer]) -> Hooks:
+    """What these tracers override, in their order."""
+    bound = tuple(tracers)
+    return Hooks(*(tuple(found for tracer in bound if (found := _overridden(tracer, name))) for name in Hooks._fields))
+
+
+def _overridden(tracer: Tracer, name: str) -> Hook | None:
+    found: Hook = getattr(tracer, name)
+    return None if getattr(found, "__func__", None) is getattr(Tracer, name) else found

@@ -168,14 +168,14 @@ def advance(ticks: list[int], plan: Plan) -> None:
 def run(tx: Transition) -> Outcome:
     """Carries out a mutation on the draining thread. Returns executed or canceled."""
     machine, plan = tx.machine, tx.plan
-    tracers, table = machine._tracers, machine._table
+    hooks, table = machine._hooks, machine._table
     machine._tx = tx
     calls = NO_CALLS if table is None else table.calls(plan)
     touched: tuple[int, ...] = ()
-    for tracer in tracers:
-        machine._guarded(tracer.transition_init, tx)
-    for tracer in tracers:
-        machine._guarded(tracer.transition_start, tx)
+    for hook in hooks.transition_init:
+        machine._guarded(hook, tx)
+    for hook in hooks.transition_start:
+        machine._guarded(hook, tx)
     try:
         if tx.accepted and calls.negotiation:
             negotiate(tx, calls.negotiation)
@@ -183,8 +183,8 @@ def run(tx: Transition) -> Outcome:
             tx.plan = tx.plan.settled
         if tx.accepted and not tx.is_check:
             touched = apply(tx)
-            for tracer in tracers:
-                machine._guarded(tracer.transition_finals, tx)
+            for hook in hooks.transition_finals:
+                machine._guarded(hook, tx)
             final = calls.final if tx.plan is plan or table is None else table.calls(tx.plan).final
             if final or machine._subs is not None:
                 touched += finish(tx, final)
@@ -196,12 +196,11 @@ def run(tx: Transition) -> Outcome:
         raise
     finally:
         tx.completed = True
-        if tx.broken or tracers:
+        if tx.broken or hooks.transition_end:
             tx._after = tuple(machine._ticks)
-        if tracers:
             tx.queue_len = len(machine._queue)
-            for tracer in tracers:
-                machine._guarded(tracer.transition_end, tx)
+        for hook in hooks.transition_end:
+            machine._guarded(hook, tx)
         if touched and machine._subs is not None:
             machine._subs.changed(machine._ticks, touched)
     return Outcome.EXECUTED if tx.accepted and tx.plan.met else Outcome.CANCELED
@@ -326,15 +325,15 @@ def traced(tx: Transition, step: Step, call: Call) -> object:
     observer = machine._observer
     if observer is not None:
         observer.handler_started(tx, step, call)
-    for tracer in machine._tracers:
-        machine._guarded(tracer.handler_start, tx, call.binding, step.name)
+    for hook in machine._hooks.handler_start:
+        machine._guarded(hook, tx, call.binding, step.name)
     try:
         return invoke(tx, step, call)
     finally:
         if observer is not None:
             observer.handler_ended(tx, step, call)
-        for tracer in machine._tracers:
-            machine._guarded(tracer.handler_end, tx, call.binding, step.name)
+        for hook in machine._hooks.handler_end:
+            machine._guarded(hook, tx, call.binding, step.name)
 
 
 def queue_auto(machine: Machine[Any]) -> None:

@@ -31,7 +31,7 @@ from asyncmachine.machine.subscriptions import (
     TimeWait,
     bind_to,
 )
-from asyncmachine.machine.tracer import Tracer
+from asyncmachine.machine.tracer import NO_HOOKS, Hooks, Tracer, hooks_of
 from asyncmachine.machine.wait import Wait
 
 if TYPE_CHECKING:
@@ -47,12 +47,24 @@ class View(Reading[N]):
 
     is_local = False
 
-    __slots__ = ("__weakref__", "_log", "_observer", "_on_dispose", "_root", "_scopes", "_subs", "_table", "_tracers")
+    __slots__ = (
+        "__weakref__",
+        "_hooks",
+        "_log",
+        "_observer",
+        "_on_dispose",
+        "_root",
+        "_scopes",
+        "_subs",
+        "_table",
+        "_tracers",
+    )
 
     def __init__(self, id: str, schema: Schema, *, tags: Iterable[str] = (), parent_id: str = "") -> None:
         super().__init__(id, schema, tags=tags, parent_id=parent_id)
         self._table: HandlerTable | None = None
         self._tracers: tuple[Tracer, ...] = ()
+        self._hooks: Hooks = NO_HOOKS
         self._subs: Subscriptions | None = None
         self._scopes: dict[int, Scope] = {}
         self._on_dispose: list[Callable[[str], object]] = []
@@ -221,7 +233,7 @@ class View(Reading[N]):
     def trace(self, tracer: Tracer) -> str:
         """Binds a tracer. Returns its id."""
         tracer.id = tracer.id or f"tracer-{token_hex(4)}"
-        self._tracers = (*self._tracers, tracer)
+        self._set_tracers((*self._tracers, tracer))
         if self._observer is not None:
             self._observer.tracer_bound(tracer.id)
         return tracer.id
@@ -231,7 +243,7 @@ class View(Reading[N]):
         kept = tuple(tracer for tracer in self._tracers if tracer.id != id or tracer is self._observer)
         if self._observer is not None and len(kept) != len(self._tracers):
             self._observer.tracer_detached(id)
-        self._tracers = kept
+        self._set_tracers(kept)
 
     @contextmanager
     def traced(self, tracer: T) -> Iterator[T]:
@@ -308,6 +320,10 @@ class View(Reading[N]):
         return Disposed(f"machine {self._id!r} has been disposed")
 
     # For subclasses
+
+    def _set_tracers(self, tracers: tuple[Tracer, ...]) -> None:
+        self._tracers = tracers
+        self._hooks = hooks_of(tracers)
 
     def _bindable(self) -> Collection[str] | None:
         """Kinds of handlers that may be bound; None for all."""
