@@ -80,7 +80,7 @@ class Connecting:
             async with asyncio.timeout(self._dial_timeout):
                 self._transport = transport = await self._dial()
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
-            e.machine.add_err(_dial_failure(error, self._dial_timeout), e=e)
+            e.machine.add_err(_dial_failure(error, self._dial_timeout), state="ErrNetwork", e=e)
             return
         if e.add("Connected").canceled:
             self._transport = None
