@@ -15,7 +15,9 @@ several records fit into one mutation and names never clash::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -26,6 +28,9 @@ A = TypeVar("A", bound="Args")
 RawArgs = Mapping[str, Any]
 """Arguments as handlers find them: plain values and typed records by key."""
 
+RESERVED = frozenset({"key", "prefix", "state", "registry"})
+"""What `Args` says about a class, so no field can be called like that."""
+
 
 class Args:
     """Base of typed argument records; subclasses are frozen dataclasses (or msgspec structs)."""
@@ -34,19 +39,38 @@ class Args:
     prefix: ClassVar[str] = ""
     state: ClassVar[str] = ""
     registry: ClassVar[dict[str, type[Args]]] = {}
+    _is_named: ClassVar[bool]
 
     def __init_subclass__(cls, *, state: str = "Any", prefix: str = "am", **kw: Any) -> None:
         super().__init_subclass__(**kw)
+        if "_is_named" in cls.__dict__:
+            # `dataclass(slots=True)` has made the class a second time, from the attributes of the first one.
+            Args.registry[cls.key] = cls
+            return
+        taken = sorted(RESERVED & {*cls.__dict__, *_annotated(cls)})
+        if taken:
+            raise TypeError(f"{cls.__qualname__}: {', '.join(taken)} belong to Args; give the field another name")
+        cls._is_named = True
         cls.state, cls.prefix = state, prefix
         cls.key = f"{prefix}__{state}"
         known = Args.registry.get(cls.key)
-        # A class made again (reload, slots=True) replaces itself; two classes on one key would swallow each other.
+        # A module that is loaded again replaces its classes; two classes on one key would swallow each other.
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(
                 f"{cls.__qualname__}: the args key {cls.key!r} belongs to {known.__module__}.{known.__qualname__}; "
                 "give another state= or prefix="
             )
         Args.registry[cls.key] = cls
+
+
+def _annotated(cls: type) -> Iterable[str]:
+    """Names of the fields that a class itself declares."""
+    if sys.version_info >= (3, 14):
+        # Annotations are made when asked for, and may refer to what does not exist yet.
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(cls, format=Format.FORWARDREF)
+    return inspect.get_annotations(cls)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ class Drain(View[N]):
                 self._issued = tick = self._issued + 1
         try:
             self._queue_tick = tick
-            if self._table is None and not self._tracers and (self._subs is None or self._subs.only_states()):
+            unseen = self._table is None and not self._tracers and (self._subs is None or self._subs.only_states())
+            if unseen and (found is None or ErrorArgs.key not in found):
                 outcome = self._run_quietly(plan)
             else:
                 tx = Transition(self, plan, found or {}, source_of(e), tick)

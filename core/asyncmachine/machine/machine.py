@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar, overload
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
@@ -23,7 +23,7 @@ from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutatio
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.reading import N
-from asyncmachine.machine.recovery import error_states
+from asyncmachine.machine.recovery import Catching, error_states
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.rules import Resolver, rules_of
@@ -200,13 +200,9 @@ class Machine(Drain[N]):
         self._err = err
         return self._mutate(ADD, called, found, e, {})
 
-    @contextmanager
-    def catch(self, state: N | None = None, *, e: Source = None) -> Iterator[None]:
+    def catch(self, state: N | None = None, *, e: Source = None) -> Catching:
         """`with machine.catch("ErrNetwork"):` adds what the block raises as an error, and goes on after it."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
-            self.add_err(error, state=state, e=e)
+        return Catching(partial(self.add_err, state=state, e=e))
 
     # Queue
 

@@ -7,7 +7,7 @@ have come after it, are deactivated again; states before it stay, and an `End` o
 from __future__ import annotations
 
 import traceback
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from asyncmachine.machine.args import ErrorArgs
@@ -21,6 +21,24 @@ from asyncmachine.machine.schema import EXCEPTION
 
 if TYPE_CHECKING:
     from asyncmachine.machine.transition import Transition
+
+
+class Catching:
+    """A block whose errors become errors of a machine. Interrupts and cancellations go up."""
+
+    __slots__ = ("_add_err",)
+
+    def __init__(self, add_err: Callable[[Exception], object]) -> None:
+        self._add_err = add_err
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._add_err(error)
+        return True
 
 
 def taken_back(plan: Plan, step: Step) -> tuple[int, ...]:

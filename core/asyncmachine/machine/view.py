@@ -200,10 +200,10 @@ class View(Reading[N]):
 
         Raises `SchemaError` if a name looks like a handler and is none.
         """
-        id = clean_id(id) or f"anon-{token_hex(4)}"
+        binding_id = clean_id(id) or f"anon-{token_hex(4)}"
         if self._disposed:
-            return id
-        binding = bound(self._index, handlers, id=id, prefix=prefix, kinds=self._bindable())
+            return binding_id
+        binding = bound(self._index, handlers, id=binding_id, prefix=prefix, kinds=self._bindable())
         if self._table is None:
             self._table = HandlerTable(self._names, self._index)
         self._table.add(binding)
