@@ -38,7 +38,7 @@ class App:
     def __init__(self, settings: Settings, bound: Bound) -> None:
         self.settings = settings
         self.listener: Callable[[Event], object] | None = None
-        self.story = Story(_since(time.monotonic()))
+        self.story = Story(time.monotonic)
         self.handlers = OrchestratorHandlers(settings, self._tell, self.cut)
         self.machine = orchestrator(self.handlers)
         self.network = Network(self.machine, self.handlers, self.story)
@@ -98,7 +98,3 @@ def check_setup(static: Path) -> None:
     for part in ("vendor/pyodide/pyodide.mjs", "vendor/pyscript/core.js", "vendor/wheels/pyodide-lock.json"):
         if not (static / part).is_file():
             raise NotSetUp(f"{part} is missing: run `make setup` first")
-
-
-def _since(start: float) -> Callable[[], float]:
-    return lambda: time.monotonic() - start

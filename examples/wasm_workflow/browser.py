@@ -40,10 +40,11 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
 
     def refused(e: am.Event) -> None:
         error = tunnel.machine.err
-        if isinstance(error, Refused):
-            view.notice(error.hint)
-            if error.name == "DUPLICATE":
-                machine.add(Page.IdsTaken)
+        if isinstance(error, Refused) and error.name == "DUPLICATE":
+            view.notice("This demo is open in another tab. Close that one, then try again.")
+            machine.add(Page.IdsTaken)
+        elif isinstance(error, Refused):
+            view.notice(f"The relay refuses the connection: {error.hint}.")
 
     def let_in(e: am.Event) -> None:
         view.notice("")

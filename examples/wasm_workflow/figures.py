@@ -9,7 +9,7 @@ from typing import Any
 from examples.wasm_workflow import dag
 from examples.wasm_workflow.run import Run
 from examples.wasm_workflow.settings import Settings
-from examples.wasm_workflow.story import Event
+from examples.wasm_workflow.story import Event, RunBegan
 
 FIGURES = "figures"
 """Name of the payload."""
@@ -20,7 +20,7 @@ MOST_LINES = 500
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence of the story. `number` counts from 0, `at` is in seconds since the start."""
+    """A sentence of the story. `number` counts from 0, `at` is in seconds since the run began."""
 
     number: int
     at: float
@@ -30,15 +30,18 @@ class Line:
 
 @dataclass
 class Story:
-    """The story so far. `clock` gives seconds since the start."""
+    """The story so far. `clock` is in seconds."""
 
     clock: Callable[[], float]
     lines: list[Line] = field(default_factory=list)
+    _began: float = 0.0
 
     def tell(self, event: Event) -> None:
         """Adds a sentence."""
+        if isinstance(event, RunBegan) or not self.lines:
+            self._began = self.clock()
         number = self.lines[-1].number + 1 if self.lines else 0
-        line = Line(number, self.clock(), str(event.tone), event.tell())
+        line = Line(number, self.clock() - self._began, str(event.tone), event.tell())
         self.lines = [*self.lines, line][-MOST_LINES:]
 
     def since(self, number: int) -> list[Line]:

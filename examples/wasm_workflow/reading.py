@@ -54,9 +54,9 @@ def standing(flow: Readable, node: str) -> str:
 
 def outcome(flow: Readable) -> str:
     """What the run came to, in one word: open, delivered or failed."""
-    if flow.is_(Orchestrator.WorkDelivered):
-        return "delivered"
-    return "failed" if flow.is_(Orchestrator.ErrWorkflow) else "open"
+    if flow.is_(Orchestrator.ErrWorkflow):
+        return "failed"
+    return "delivered" if flow.is_(Orchestrator.WorkDelivered) else "open"
 
 
 def stage(flow: Readable) -> str:

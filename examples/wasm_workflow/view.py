@@ -107,16 +107,14 @@ class View:
         show.bind("#result .state", mirror, text=lambda flow: VERDICTS[reading.outcome(flow)])
         show.bind("#checked", mirror, text=lambda _: checked(self.figures.get()))
         for node in FINAL:
-            right = {
-                "right": lambda _, n=node: self.judged(n) is True,
-                "false": lambda _, n=node: self.judged(n) is False,
-            }
-            show.bind(f"#digest-{node}", mirror, cls=right)
-            show.bind(f"#digest-{node} dd", mirror, text=lambda _, n=node: digest(self.figure("finals", {}).get(n)))
+            self.bind_digest(node, mirror)
 
-    def judged(self, node: str) -> bool | None:
-        """Whether a final result is right; None if there is none."""
-        return node not in self.figure("wrong", ()) if node in self.figure("finals", {}) else None
+    def bind_digest(self, node: str, mirror: Any) -> None:
+        def judged(right: bool) -> Callable[[Source], bool]:
+            return lambda _: node in self.figure("finals", {}) and (node not in self.figure("wrong")) is right
+
+        self.document.bind(f"#digest-{node}", mirror, cls={"right": judged(True), "wrong": judged(False)})
+        self.document.bind(f"#digest-{node} dd", mirror, text=lambda _: digest(self.figure("finals", {}).get(node)))
 
     def bind_controls(self, mirror: Any) -> None:
         """Buttons are mutations of the mirror; they are enabled while it would take them."""

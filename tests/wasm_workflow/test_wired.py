@@ -1,6 +1,7 @@
 """The five machines over real aRPC, in one process. Faults come when states say so, never after a time."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,6 @@ async def test_a_page_that_comes_back_gets_the_story_from_its_beginning() -> Non
 async def test_the_dispatcher_shows_every_state_of_its_leaves() -> None:
     async with Wired(BUSY) as flow:
         await flow.machine.when(Orchestrator.Browser3Working)
-        dispatcher = flow.handlers.remotes["browser2"]
+        dispatcher: Any = flow.handlers.remotes["browser2"]
         seen = {name.removeprefix("Browser3") for name in dispatcher.active_states() if name.startswith("Browser3")}
         assert {"RpcReady", "Start", "Ready", "Working"} <= seen
