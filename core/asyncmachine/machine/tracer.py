@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncmachine.machine.mutation import Mutation
@@ -61,7 +62,8 @@ class Tracer:
 Hook = Callable[..., object]
 
 
-class Hooks(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hooks:
     """What several tracers do for each transition, one tuple a hook; hooks that do nothing are left out."""
 
     mutation_queued: tuple[Hook, ...] = ()
@@ -80,7 +82,8 @@ NO_HOOKS = Hooks()
 def hooks_of(tracers: Iterable[Tracer]) -> Hooks:
     """What these tracers override, in their order."""
     bound = tuple(tracers)
-    return Hooks(*(tuple(found for tracer in bound if (found := _overridden(tracer, name))) for name in Hooks._fields))
+    names = (field.name for field in fields(Hooks))
+    return Hooks(*(tuple(found for tracer in bound if (found := _overridden(tracer, name))) for name in names))
 
 
 def _overridden(tracer: Tracer, name: str) -> Hook | None:

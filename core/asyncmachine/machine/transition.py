@@ -168,14 +168,17 @@ def advance(ticks: list[int], plan: Plan) -> None:
 def run(tx: Transition) -> Outcome:
     """Carries out a mutation on the draining thread. Returns executed or canceled."""
     machine, plan = tx.machine, tx.plan
-    hooks, table = machine._hooks, machine._table
+    # None without tracers: then nothing is asked for.
+    hooks = machine._hooks if machine._tracers else None
+    table = machine._table
     machine._tx = tx
     calls = NO_CALLS if table is None else table.calls(plan)
     touched: tuple[int, ...] = ()
-    for hook in hooks.transition_init:
-        machine._guarded(hook, tx)
-    for hook in hooks.transition_start:
-        machine._guarded(hook, tx)
+    if hooks is not None:
+        for hook in hooks.transition_init:
+            machine._guarded(hook, tx)
+        for hook in hooks.transition_start:
+            machine._guarded(hook, tx)
     try:
         if tx.accepted and calls.negotiation:
             negotiate(tx, calls.negotiation)
@@ -183,8 +186,9 @@ def run(tx: Transition) -> Outcome:
             tx.plan = tx.plan.settled
         if tx.accepted and not tx.is_check:
             touched = apply(tx)
-            for hook in hooks.transition_finals:
-                machine._guarded(hook, tx)
+            if hooks is not None:
+                for hook in hooks.transition_finals:
+                    machine._guarded(hook, tx)
             final = calls.final if tx.plan is plan or table is None else table.calls(tx.plan).final
             if final or machine._subs is not None:
                 touched += finish(tx, final)
@@ -196,10 +200,11 @@ def run(tx: Transition) -> Outcome:
         raise
     finally:
         tx.completed = True
-        if tx.broken or hooks.transition_end:
+        ended = () if hooks is None else hooks.transition_end
+        if tx.broken or ended:
             tx._after = tuple(machine._ticks)
             tx.queue_len = len(machine._queue)
-        for hook in hooks.transition_end:
+        for hook in ended:
             machine._guarded(hook, tx)
         if touched and machine._subs is not None:
             machine._subs.changed(machine._ticks, touched)
