@@ -143,7 +143,9 @@ class Machine(Drain[N]):
         if parent is not None:
             for tracer in parent.tracers:
                 parent._guarded(tracer.new_submachine, parent, self)
-            parent.on_dispose(lambda _: self.dispose())
+            life = parent._root_scope()
+            life.on_end(self.dispose)
+            self.on_dispose(lambda _: life.forget(self.dispose))
         for tracer in self._tracers:
             self._guarded(tracer.machine_init, self)
         if handlers is not None:
