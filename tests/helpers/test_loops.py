@@ -78,6 +78,7 @@ def test_ticks_count_since_the_window_began_and_not_in_all() -> None:
     fresh = StateLoop(machine, Poll.Polling, threshold=10, clock=clock)
     for second in range(20):
         clock.now = 2.0 * second
+        assert fresh.ok()
         machine.add(Poll.Got)
         machine.add(Poll.Got)
         assert fresh.ok(), "a busy machine is not an endless loop"

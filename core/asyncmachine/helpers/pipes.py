@@ -70,7 +70,6 @@ class Pipe:
             return
         self._open = False
         for gone in self._gone:
-            gone.forget(self.close)
             gone.cancel()
         if not self.source.is_disposed:
             self.source.detach(self.id)
