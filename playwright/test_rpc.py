@@ -1,6 +1,6 @@
 """The marked part of the aRPC behaviour suite in real Chromium, over MessagePort and over WebSocket through the relay.
 
-The very file that runs natively (`tests/rpc/behaviour.py`) is given to the page. Over MessagePort both ends of a channel
+The file that runs natively (`tests/rpc/behaviour.py`) is given to the page. Over MessagePort both ends of a channel
 are in the page; over WebSocket source and mirror are in the page too, each at the end of a tunnel, and the relay joins
 the two tunnels.
 """

@@ -20,10 +20,10 @@ def test_a_worker_starts_talks_and_returns(python: Page) -> None:
         await port.send(b"exit")
         reason = await worker.ended()
         states.append(worker.machine.active_states())
-        json.dumps([states, answer, reason, port.closed])
+        json.dumps([states, answer, reason, port.closed, worker.phase.get()])
         """,
     )
-    assert told == [[["Starting"], ["Ready"], ["Dead"]], "w1 hello", "returned", True]
+    assert told == [[["Starting"], ["Ready"], ["Dead"]], "w1 hello", "returned", True, "ready"]
 
 
 def test_workers_fork_workers(python: Page) -> None:

@@ -1,9 +1,9 @@
 /**
  * Starts Pyodide from our own files: bare in a page or worker, and as the `interpreter` of a PyScript configuration.
  *
- * Every phase is told as an `asyncmachine:boot` event on the global object and as a performance mark. A boot that fails
- * or exceeds its time-out gets one more try; then a BootError names the phase and the reason. Whatever is private API of
- * Pyodide, or replaces a global, stands in this file.
+ * Every phase is told as an `asyncmachine:boot` event on the global object and as a performance mark. A boot that
+ * fails or exceeds its time-out gets one more try; then a BootError names the phase and the reason. Whatever is private
+ * API of Pyodide, or replaces a global, stands in this file.
  */
 import { fork } from "./fork.mjs";
 import { follow, visibility } from "./lifecycle.mjs";
@@ -53,25 +53,26 @@ let settings;
 let compiled;
 /** @type {Promise<import("./tab.mjs").Tab> | undefined} */
 let tab;
-/** What Python imports as `asyncmachine_js`. @type {Record<string, unknown>} */
-const bridge = {};
+/** What a worker was started with. @type {object | undefined} */
+let context;
 
 /**
- * Hands over what the parent of a worker has already, and the worker's own context.
- * @param {{settings: Settings, module?: WebAssembly.Module, tab: import("./tab.mjs").Tab, context: object}} given
+ * Takes over what the parent of a worker has already, and the worker's own context.
+ * @param {import("./fork.mjs").Inherited & {context: object}} given
  */
 export function inherit(given) {
   settings = given.settings;
   compiled = given.module;
   tab = Promise.resolve(given.tab);
-  bridge.context = given.context;
+  context = given.context;
 }
 
 /** @returns {Settings} */
 export function currentSettings() {
   if (!settings) {
-    settings = /** @type {Settings} */ (JSON.parse(globalThis.document?.getElementById("asyncmachine")?.textContent || "{}"));
-    settings.sources = settings.sources?.map((path) => new URL(path, document.baseURI).href);
+    /** @type {Settings} */
+    const said = JSON.parse(globalThis.document?.getElementById("asyncmachine")?.textContent || "{}");
+    settings = { ...said, sources: said.sources?.map((path) => new URL(path, document.baseURI).href) };
   }
   return settings;
 }
@@ -114,13 +115,12 @@ async function tryBoot(options, attempt) {
     announce({ phase, attempt });
   };
   const seconds = currentSettings().timeout ?? 60;
-  const { promise: stopped, reject } = withResolvers();
-  const timer = setTimeout(
-    () => reject(new BootError("TIMEOUT", phase, `no result within ${seconds} s; is the network slow or cut?`)),
-    seconds * 1000,
-  );
+  /** @type {PromiseWithResolvers<never>} */
+  const { promise: stopped, reject: stop } = Promise.withResolvers();
+  const late = `no result within ${seconds} s; is the network slow or cut?`;
+  const timer = setTimeout(() => stop(new BootError("TIMEOUT", phase, late)), seconds * 1000);
   try {
-    return await Promise.race([boot(options, enter, reject), stopped]);
+    return await Promise.race([boot(options, enter, stop), stopped]);
   } catch (error) {
     throw error instanceof BootError ? error : new BootError("FAILED", phase, String(error), error);
   } finally {
@@ -141,7 +141,7 @@ async function boot(options, enter, stop) {
   const sources = Promise.all((currentSettings().sources ?? []).map(download));
   const parts = Promise.all([tab, sources, globalThis.document && import("./ui.mjs")]);
   parts.catch(stop);
-  const lock = options.lockFileContents ?? download(at("vendor/wheels/pyodide-lock.json")).then(({ bytes }) => JSON.parse(new TextDecoder().decode(bytes)));
+  const lock = options.lockFileContents ?? get(at("vendor/wheels/pyodide-lock.json")).then((found) => found.json());
   const [pyodide, lockFileContents] = await Promise.all([import("./vendor/pyodide/pyodide.mjs"), lock]);
   const python = await pyodide.loadPyodide({
     ...options,
@@ -156,8 +156,9 @@ async function boot(options, enter, stop) {
   const [mine, archives, ui] = await parts;
   for (const { url, bytes } of archives) python.unpackArchive(bytes, url.endsWith(".whl") ? "wheel" : "zip");
   const inherited = { settings: currentSettings(), module: compiled, tab: mine };
-  Object.assign(bridge, {
+  python.registerJsModule("asyncmachine_js", {
     ui,
+    context,
     follow,
     visibility,
     tab: mine,
@@ -165,7 +166,6 @@ async function boot(options, enter, stop) {
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */
     fork: (order, tell) => fork(JSON.parse(order), inherited, tell),
   });
-  python.registerJsModule("asyncmachine_js", bridge);
   enter("ready");
   return python;
 }
@@ -177,18 +177,21 @@ async function boot(options, enter, stop) {
 async function loadPackages(python, names) {
   /** @type {string[]} */
   const errors = [];
-  const quiet = () => undefined;
-  await python.loadPackage(names, { messageCallback: quiet, errorCallback: (error) => errors.push(error) });
-  const missing = names.filter((name) => !(name in python.loadedPackages));
-  if (missing.length) throw new Error(`${missing.join(", ")} could not be loaded: ${errors.join("; ") || "not in the lock"}`);
+  const errorCallback = (/** @type {string} */ error) => errors.push(error);
+  await python.loadPackage(names, { messageCallback: () => undefined, errorCallback });
+  const missing = names.filter((name) => !(name in python.loadedPackages)).join(", ");
+  if (missing) throw new Error(`${missing} could not be loaded: ${errors.join("; ") || "not in the lock"}`);
 }
 
 /** @param {string} url */
-async function download(url) {
+async function get(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  return { url, bytes: await response.arrayBuffer() };
+  return response;
 }
+
+/** @param {string} url */
+const download = async (url) => ({ url, bytes: await (await get(url)).arrayBuffer() });
 
 /**
  * Watches the one call by which Pyodide compiles its runtime: keeps the compiled module for workers or uses the one
@@ -214,21 +217,15 @@ function watchRuntime(compiledNow, stop) {
 
 /** @param {Response} response */
 async function compile(response) {
-  const type = response.headers.get("content-type")?.split(";")[0];
   if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
-  if (type !== "application/wasm") {
-    throw new BootError("MIME", "downloading runtime", `the server sends ${response.url} as ${type}, it must be application/wasm`);
-  }
-  return WebAssembly.compileStreaming(response);
+  const type = response.headers.get("content-type")?.split(";")[0];
+  if (type === "application/wasm") return WebAssembly.compileStreaming(response);
+  const cure = `the server sends ${response.url} as ${type}, it must be application/wasm`;
+  throw new BootError("MIME", "downloading runtime", cure);
 }
 
-/** Pyodide asks for its runtime even when it will not need it. @type {typeof fetch} */
-const withoutRuntime = async (input, init) => (String(input).endsWith(".asm.wasm") ? new Response() : fetch(input, init));
-
-/** @returns {{promise: Promise<never>, reject: (error: unknown) => void}} */
-function withResolvers() {
-  /** @type {(error: unknown) => void} */
-  let reject = () => undefined;
-  const promise = new Promise((_, no) => (reject = no));
-  return { promise: /** @type {Promise<never>} */ (promise), reject };
-}
+/**
+ * Pyodide asks for its runtime even where it is there already.
+ * @type {typeof fetch}
+ */
+const withoutRuntime = async (url, init) => (String(url).endsWith(".asm.wasm") ? new Response() : fetch(url, init));

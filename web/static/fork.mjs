@@ -16,15 +16,16 @@
 import { follow, visibility } from "./lifecycle.mjs";
 
 /**
- * What the parent says; the rest is what it has itself.
- * @typedef {{id: string, main: string, env: Record<string, string>, }} Order
- * @typedef {{settings: object, module?: WebAssembly.Module, tab: import("./tab.mjs").Tab}} Inherited
+ * @typedef {{id: string, main: string, env: Record<string, string>}} Order
+ * @typedef {import("./boot.mjs").Settings} Settings
+ * @typedef {{settings: Settings, module?: WebAssembly.Module, tab: import("./tab.mjs").Tab}} Inherited
  * @typedef {(type: string, json: string) => void} Tell
  * @typedef {{port: MessagePort, connect: () => MessagePort, terminate: () => void}} Forked
  */
 
 const BEAT = 2_500;
 const SILENT_BEATS = 4;
+const SILENT = { code: "SILENT", message: `no sign of life for ${(BEAT * SILENT_BEATS) / 1000} s` };
 
 /** @type {Set<Worker>} */
 const living = new Set();
@@ -46,7 +47,7 @@ export function fork(order, { tab, ...inherited }, tell) {
 
   const beat = () => {
     // Beats are counted, not seconds: after a freeze of this thread many seconds are one beat.
-    if (silent++ >= SILENT_BEATS) end("ERROR", { code: "SILENT", message: `no sign of life for ${(BEAT * SILENT_BEATS) / 1000} s` });
+    if (silent++ >= SILENT_BEATS) end("ERROR", SILENT);
     else worker.postMessage({ type: "PING" });
   };
   const end = (/** @type {string} */ type, /** @type {object} */ detail) => {
@@ -62,7 +63,10 @@ export function fork(order, { tab, ...inherited }, tell) {
     silent = 0;
     if (type === "PONG") return;
     if (type === "KEEP") return tab.keep(detail.id, detail.secret);
-    if (type === "READY") worker.postMessage({ type: "CONNECT", ...order, ...inherited, page: visibility(), secrets: tab.all(), port: port2 }, [port2]);
+    if (type === "READY") {
+      const given = { ...order, ...inherited, secrets: tab.secrets, page: visibility(), port: port2 };
+      worker.postMessage({ type: "CONNECT", ...given }, [port2]);
+    }
     if (type === "STARTED") heart = setInterval(beat, BEAT);
     if (type === "EXIT" || type === "ERROR") end(type, detail);
     else tell(type, JSON.stringify(detail));

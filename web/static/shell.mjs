@@ -15,7 +15,8 @@ function show(kind, text) {
   }
 }
 
-const patience = setTimeout(() => show("error", "Python did not even begin to load. Reload the page, or look at the server."), SILENCE);
+const nothing = "Python did not even begin to load. Reload the page, or look at the server.";
+const patience = setTimeout(() => show("error", nothing), SILENCE);
 
 addEventListener("asyncmachine:boot", (event) => {
   clearTimeout(patience);

@@ -33,14 +33,16 @@ const KINDS = {
     // A template is its array of strings: made once, so that lit-html keeps the nodes of a row whose values change.
     const tagged = /** @type {TemplateStringsArray} */ (Object.assign(strings, { raw: strings }));
     const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values);
-    return (element, rows) => render(repeat(/** @type {Row[]} */ (rows), ([key]) => key, row), /** @type {HTMLElement} */ (element));
+    const key = (/** @type {Row} */ [first]) => first;
+    return (element, rows) => render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
   },
 };
 
 /**
- * @param {((ended: string) => string) & Letgo} flush called once a frame with the ids of bindings whose elements have left the
- *   document, answers the changed values as `[[id, value], …]`; both are JSON
- * @param {((id: number, event: string) => void) & Letgo} emit called for each event that was asked for, with its facts as JSON
+ * @param {((ended: string) => string) & Letgo} flush called once a frame with the ids of bindings whose elements have
+ *   left the document, answers the changed values as `[[id, value], …]`; both are JSON
+ * @param {((id: number, event: string) => void) & Letgo} emit called for each event that was asked for, with its facts
+ *   as JSON
  */
 export function open(flush, emit) {
   /** @type {Map<number, Bound>} */
@@ -95,7 +97,10 @@ export function open(flush, emit) {
   return {
     frame,
     drop,
-    /** Binds every element that matches now; answers how many. @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string) => number} */
+    /**
+     * Binds every element that matches now; answers how many.
+     * @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string) => number}
+     */
     define(id, selector, kind, detail) {
       const elements = [...document.querySelectorAll(selector)];
       const write = KINDS[kind](detail);
@@ -138,13 +143,13 @@ export function open(flush, emit) {
  */
 function facts(event, element) {
   const { value = "", checked = false } = /** @type {HTMLInputElement} */ (element);
-  const form = element instanceof HTMLFormElement ? [...new FormData(element)].filter(([, field]) => typeof field === "string") : [];
+  const fields = element instanceof HTMLFormElement ? [...new FormData(element)] : [];
   return {
     type: event.type,
     value: String(value),
     checked,
     data: { .../** @type {HTMLElement} */ (element).dataset },
     key: /** @type {KeyboardEvent} */ (event).key ?? "",
-    form: Object.fromEntries(form),
+    form: Object.fromEntries(fields.filter(([, field]) => typeof field === "string")),
   };
 }

@@ -1,7 +1,7 @@
 /** The script of every worker: takes part in the start protocol of `fork.mjs`, boots Python and runs its main. */
 import { inherit, loadPyodide } from "./boot.mjs";
 import { tell } from "./lifecycle.mjs";
-import { holder } from "./tab.mjs";
+import { Tab } from "./tab.mjs";
 
 /** @typedef {{postMessage: (message: unknown) => void, close: () => void}} Scope */
 const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
@@ -26,9 +26,12 @@ addEventListener("message", ({ data: { type, ...order } }) => {
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 
-/** @param {import("./fork.mjs").Order & {settings: object, module?: WebAssembly.Module, page: string, secrets: import("./tab.mjs").Secrets, port: MessagePort}} order */
-async function run({ id, main, env, settings, module, page, secrets, port }) {
-  const tab = holder(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
+/**
+ * @typedef {import("./fork.mjs").Order & import("./fork.mjs").Inherited} Given
+ * @param {Given & {secrets: import("./tab.mjs").Secrets, page: string, port: MessagePort}} given
+ */
+async function run({ id, main, env, settings, module, secrets, page, port }) {
+  const tab = new Tab(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
   try {
     tell(page);
     inherit({ settings, module, tab, context: { id, main, env: JSON.stringify(env), port, receive } });
@@ -37,7 +40,8 @@ async function run({ id, main, env, settings, module, page, secrets, port }) {
     await python.pyimport("asyncmachine_web.page.workers").run();
     say("EXIT", { reason: "returned" });
   } catch (error) {
-    const { name, type = name, code = type, message = String(error) } = /** @type {Error & {type?: string, code?: string}} */ (error);
+    // What Python raised has its class in `type`.
+    const { name, type = name, code = type, message } = /** @type {Error & {type?: string, code?: string}} */ (error);
     say("ERROR", { code, message });
   } finally {
     scope.close();

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from asyncmachine import AmError
-
-from .reads import Readable, Reads, evaluate
+from asyncmachine_web.page.reads import Readable, Reads, evaluate
 
 Plain: TypeAlias = "str | bool | None"
 Sent: TypeAlias = "Plain | list[list[Plain]]"

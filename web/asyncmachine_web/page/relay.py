@@ -21,8 +21,7 @@ from urllib.parse import quote
 import asyncmachine as am
 from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.browser import connect
-
-from .lifecycle import lifecycle
+from asyncmachine_web.page.lifecycle import lifecycle
 
 SUBPROTOCOL: Final = "amrpc.v1"
 TOKEN_PREFIX: Final = "amtok."  # noqa: S105 (a prefix)

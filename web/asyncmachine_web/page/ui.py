@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from .bindings import Binding, BindingError, Bindings, Sent, Template, as_attribute, as_text
-from .reads import Source, Value
+from asyncmachine_web.page.bindings import Binding, BindingError, Bindings, Sent, Template, as_attribute, as_text
+from asyncmachine_web.page.reads import Source, Value
 
 if TYPE_CHECKING:
     from asyncmachine.machine.view import View
+
+__all__ = ["BindingError", "Handle", "Page", "Source", "Surface", "UiEvent", "Value"]
 
 T = TypeVar("T")
 Expression: TypeAlias = "str | Value[T] | Callable[[Source], T]"
@@ -113,6 +115,8 @@ class Page:
             if text is not None:
                 add("text", "", text, as_text)
             for name, expression in (cls or {}).items():
+                if not name or any(map(str.isspace, name)):
+                    raise BindingError(f"{name!r} is not one class; bind each by itself")
                 add("class", name, expression, bool)
             for name, expression in (attr or {}).items():
                 if name.lower().startswith("on"):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 import asyncmachine as am
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
+from asyncmachine_web.page.reads import Value
 
 if TYPE_CHECKING:
     from asyncmachine_js import Forked
@@ -65,11 +66,14 @@ class Worker:
             raise am.AmError(f"main={main!r} names no function: write package.module:function")
         self.id = id
         self.machine = am.Machine(WorkerStates, id=f"worker-{id}", tags=("worker",), parent=parent)
+        self.phase = Value("")
+        """How far its Python is, to be shown: the boot phase told last."""
         self._order = json.dumps({"id": id, "main": main, "env": dict(env or {})})
         self._forked: Forked | None = None
         self._open: list[PortTransport] = []
         self._connected = False
         self._reason = ""
+        self.machine.on_dispose(lambda _id: self.terminate())
 
     @classmethod
     def fork(
@@ -121,6 +125,8 @@ class Worker:
     def _told(self, kind: str, detail: dict[str, str], tell: JsDoubleProxy) -> None:
         """A message of the start protocol; EXIT or ERROR is the last of its worker."""
         match kind:
+            case "PHASE":
+                self.phase.set(detail["phase"])
             case "STARTED":
                 self.machine.add(WorkerStates.Ready)
             case "EXIT":
