@@ -77,7 +77,7 @@ def statemachine_pair() -> Callable[[], object]:
     """The same in `python-statemachine`."""
     from statemachine import State, StateMachine
 
-    class Switch(StateMachine):  # type: ignore[misc]
+    class Switch(StateMachine):
         off = State(initial=True)
         on = State()
         switch_on = off.to(on)
