@@ -193,11 +193,35 @@ async def test_an_answer_that_is_no_relays_is_a_lost_connection(answer: tuple[in
 async def test_leaving_closes_at_once() -> None:
     relay = FakeRelay()
     tunnel = Tunnel("dial", "a", "b", relay)
-    tunnel.leave()
     transport = await tunnel()
     tunnel.leave()
     assert transport.closed
     assert tunnel.machine.active_states() == ()
+    with pytest.raises(TransportClosed, match="the page was left"):
+        await relay.ends[0].recv()
+
+
+async def test_a_page_that_is_left_does_not_dial_again_until_it_is_back() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    tunnel.leave()
+    with pytest.raises(TransportClosed, match="the page was left") as closed:
+        await tunnel()
+    assert not isinstance(closed.value, Refused)
+    assert not relay.wishes
+    tunnel.retry()
+    assert not (await tunnel()).closed
+
+
+async def test_a_page_that_is_left_while_it_dials_closes_what_it_gets() -> None:
+    class Slow(FakeRelay):
+        async def post(self, path: str, body: str) -> tuple[int, str]:
+            tunnel.leave()
+            return await super().post(path, body)
+
+    relay = Slow()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    assert (await tunnel()).closed
     with pytest.raises(TransportClosed, match="the page was left"):
         await relay.ends[0].recv()
 

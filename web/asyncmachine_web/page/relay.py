@@ -29,6 +29,7 @@ TIMEOUT: Final = 3
 """Seconds for an answer, and for an open socket."""
 TRIES: Final = 3
 """Refusals in a row after which there is no sense in asking again."""
+LEFT: Final = "the page was left"
 FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET", "DUPLICATE"})
 """Refusals that the next try will meet again; all others pass."""
 
@@ -85,11 +86,14 @@ class Tunnel:
         self._refusals = 0
         self._refused: Refused | None = None
         self._current: Connected | None = None
+        self._left = False
 
     async def __call__(self) -> Transport:
         """A new connection. Raises Refused, or TransportClosed when there is no relay to be had."""
         if TunnelStates.GaveUp in self.machine and self._refused is not None:
             raise self._refused
+        if self._left:
+            raise TransportClosed(GOING_AWAY, LEFT)
         self.machine.add(TunnelStates.Opening)
         try:
             token = await self._token()
@@ -103,17 +107,21 @@ class Tunnel:
             self.machine.remove(TunnelStates.Opening)
         self._current = Connected(inner, self)
         self.machine.add(TunnelStates.Open)
+        if self._left:
+            self.leave()
         return self._current
 
     def retry(self) -> None:
-        """After it gave up: the next call dials again."""
+        """After it gave up, or the page was left and is back: the next call dials again."""
+        self._left = False
         self._refusals = 0
         self.machine.remove(TunnelStates.GaveUp)
 
     def leave(self) -> None:
-        """The page goes: close at once."""
+        """The page goes: close at once, and do not take the id from the page that comes after."""
+        self._left = True
         if self._current is not None:
-            closing = self._current.close(NORMAL, "the page was left")
+            closing = self._current.close(NORMAL, LEFT)
             try:
                 closing.send(None)  # no loop will run a task any more
             except StopIteration:

@@ -1,0 +1,46 @@
+"""What a server needs to give a page its files."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from asyncmachine_web.build import pack, static_folder
+from asyncmachine_web.build.sources import NoSources
+
+
+def tree(root: Path) -> Path:
+    for name in ("app/__init__.py", "app/main.py", "app/deep/part.py", "app/page/index.html", "other.py"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# {name}")
+    return root
+
+
+def test_packages_and_files_are_packed_by_their_path_and_nothing_else(tmp_path: Path) -> None:
+    target = pack(tree(tmp_path / "src"), ["app", "other.py", "app/main.py"], tmp_path / "app.zip")
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist() == ["app/__init__.py", "app/deep/part.py", "app/main.py", "other.py"]
+        assert archive.read("app/main.py") == b"# app/main.py"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["app.zip"]
+
+
+def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
+    first = pack(tree(tmp_path / "one"), ["app"], tmp_path / "one.zip")
+    second = pack(tree(tmp_path / "two"), ["app"], tmp_path / "two.zip")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_what_is_not_there_is_named_and_the_old_file_stays(tmp_path: Path) -> None:
+    target = tmp_path / "app.zip"
+    target.write_bytes(b"old")
+    with pytest.raises(NoSources, match="there is no 'nowhere' in"):
+        pack(tree(tmp_path / "src"), ["app", "nowhere"], target)
+    assert target.read_bytes() == b"old"
+
+
+def test_the_static_folder_has_our_own_files() -> None:
+    names = {path.name for path in static_folder().iterdir()}
+    assert {"boot.mjs", "worker.mjs", "ui.mjs", "shell.mjs"} <= names
