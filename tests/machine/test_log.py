@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 import asyncmachine as am
+from asyncmachine.machine import narrator
 from asyncmachine.machine.log import SWITCHES
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.netmach import NetworkMachine
 from tests.machine.listening import Keeper, listen, made, taken, texts
 
 FOUR: dict[str, dict[str, Any]] = {"A": {}, "B": {}, "C": {}, "D": {}}
@@ -808,3 +811,76 @@ def test_closed_pipes_leave_nothing_behind() -> None:
     assert not source._on_dispose
     assert not target._on_dispose
     assert not (source._root_scope()._callbacks or target._root_scope()._callbacks)
+
+
+@pytest.mark.parametrize("outcome", ["veto", "raise"])
+def test_a_log_switched_on_by_the_handler_that_ends_the_transition(outcome: str) -> None:
+    machine = am.Machine({"A": {}, "B": {}})
+    heard: list[list[str]] = []
+
+    def ends(e: am.Event) -> bool:
+        heard.append(listen(machine, am.LogLevel.OPS))
+        if outcome == "raise":
+            raise ValueError("boom")
+        return False
+
+    machine.bind({"AEnter": ends})
+    assert machine.add("A").canceled
+    machine.add("B")
+    lines = heard[0]
+    assert not any(line.startswith(("[cancel", "[recover", "[add] A")) for line in lines)
+    assert lines[-2:] == ["[add] B", "[state] +B"]
+
+
+def test_few_lines_are_kept_ready_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(narrator, "READY_MADE", 3)
+    names = [f"S{n}" for n in range(9)]
+    machine = am.Machine({"Auto": {"auto": True}, **{name: {} for name in names}})
+    lines = listen(machine, am.LogLevel.OPS)
+    for _ in range(2):
+        for name in names:
+            machine.set(name)
+    observer = machine._observer
+    assert isinstance(observer, narrator.Narrator)
+    assert len(observer._queued) <= 3
+    assert len(observer._due) <= 3
+    assert lines.count("[queue:set] S8") == 2
+
+
+# Network machines
+
+
+def test_a_mirror_tells_what_it_shows() -> None:
+    class Calls:
+        def call(self, *_: object) -> am.Result:
+            return am.Result.make_pending()
+
+        def handler_failed(self, error: Exception) -> None:
+            raise error
+
+    schema = am.Machine(am.Schema({"A": {}, "B": {}})).schema
+    mirror: NetworkMachine[str] = NetworkMachine(Calls(), schema, id="rnm-x")
+    lines = listen(mirror, am.LogLevel.OPS)
+    keeper = Keeper()
+    mirror.trace(keeper)
+    mirror.bind({"BState": lambda e: mirror.log("hello", e=e)}, id="h")
+    mirror.scope("A")
+    mirror.when("B")
+    mirror._show(Clock((1, 0, 0), 2, 0))
+    mirror._show(Clock((2, 1, 0), 3, 0))
+    mirror._show(Clock((2, 1, 0), 4, 0))
+    assert lines[1:] == [
+        "[handlers] bind 1:h",
+        "[ctx:new] A",
+        "[when:new] B",
+        "[state] +A",
+        "[ctx:match] A",
+        "[state] +B -A",
+        "[handler:1] BState",
+        "[exter] [BState] hello",
+        "[when:match] B",
+    ]
+    assert texts(keeper.ended[1].log_entries) == ["[state] +B -A", "[handler:1] BState", "[exter] [BState] hello"]
+    assert texts(keeper.ended[2].pre_log_entries) == ["[when:match] B"]
+    assert mirror._observer is not None
+    assert mirror._observer.number("nobody") == 0

@@ -103,8 +103,8 @@ class Explanation:
             + [f"-{names[i]}" for i in start.active if not there >> i & 1]
         )
         unchanged = [names[i] for i in plan.target if start.mask >> i & 1]
-        self.change = state_line(changes, is_auto=is_auto)
-        self.whole_change = state_line(changes + unchanged, is_auto=is_auto)
+        self.change = state_line(changes, is_auto=is_auto) if changes else None
+        self.whole_change = state_line(changes + unchanged, is_auto=is_auto) if changes or unchanged else None
         self._shown: dict[LogLevel, tuple[LogEntry, ...]] = {}
         self._resolver_shown: dict[LogLevel, tuple[LogEntry, ...]] = {}
 
@@ -178,9 +178,9 @@ def opening_line(rules: Rules, plan: Plan, *, is_auto: bool) -> LogEntry:
     return LogEntry(DECISIONS, f"[{kind}:auto] {called}") if is_auto else LogEntry(OPS, f"[{kind}] {called}")
 
 
-def state_line(changes: Sequence[str], *, is_auto: bool) -> LogEntry | None:
+def state_line(changes: Sequence[str], *, is_auto: bool) -> LogEntry:
     """The line that tells which states have changed."""
-    return LogEntry(CHANGES, f"[{'auto_' if is_auto else 'state'}] {' '.join(changes)}") if changes else None
+    return LogEntry(CHANGES, f"[{'auto_' if is_auto else 'state'}] {' '.join(changes)}")
 
 
 def _up_to(

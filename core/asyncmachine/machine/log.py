@@ -165,8 +165,6 @@ class Log:
 
     def write_all(self, entries: Iterable[LogEntry]) -> None:
         """Keeps entries that have passed the level, and hands them out."""
-        if self._silent:
-            return
         if self._sink is not None:
             self._sink += entries
         else:

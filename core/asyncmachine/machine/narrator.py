@@ -246,8 +246,7 @@ class Narrator(Observer):
             left = " ".join(names[i] for i in tx.plan.target if i not in taken)
             log.write(OPS, f"[recover] partial final states as ({left})")
             line = state_line([f"-{names[i]}" for i in tx.plan.target if i in taken], is_auto=self._is_auto)
-            if line is not None:
-                log.write(CHANGES, line.text + self._args)
+            log.write(CHANGES, line.text + self._args)
         if not timeout:
             log.write(OPS, canceled)
 

@@ -104,7 +104,7 @@ class Observer(Tracer):
 class MirrorObserver(Observer):
     """Of a network machine: what changed, and the handlers that were called here. Decisions are made at the source."""
 
-    def transition_finals(self, tx: Transition) -> None:
+    def transition_start(self, tx: Transition) -> None:
         changes = [f"+{name}" for name in tx.enters] + [f"-{name}" for name in tx.exits]
         if changes:
             self._log.write(CHANGES, f"[state] {' '.join(changes)}")
