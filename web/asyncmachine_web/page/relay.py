@@ -92,12 +92,12 @@ class Tunnel:
         """A new connection. Raises Refused, or TransportClosed when there is no relay to be had."""
         if TunnelStates.GaveUp in self.machine and self._refused is not None:
             raise self._refused
-        if self._left:
-            raise TransportClosed(GOING_AWAY, LEFT)
+        self._check_not_left()
         self.machine.add(TunnelStates.Opening)
         try:
             token = await self._token()
             path = f"{self.op}/{quote(self.id, safe='')}/{quote(self.target, safe='')}"
+            self._check_not_left()
             inner = await self._outside.connect(path, (SUBPROTOCOL, TOKEN_PREFIX + token))
         except TransportClosed as error:
             closed = Refused.of(error)
@@ -107,8 +107,6 @@ class Tunnel:
             self.machine.remove(TunnelStates.Opening)
         self._current = Connected(inner, self)
         self.machine.add(TunnelStates.Open)
-        if self._left:
-            self.leave()
         return self._current
 
     def retry(self) -> None:
@@ -128,6 +126,10 @@ class Tunnel:
                 pass
             else:
                 closing.close()
+
+    def _check_not_left(self) -> None:
+        if self._left:
+            raise TransportClosed(GOING_AWAY, LEFT)
 
     async def _token(self) -> str:
         wish = {"op": self.op, "id": self.id, "target": self.target, "secret": self._outside.secret(self.id)}
