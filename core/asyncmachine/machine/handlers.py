@@ -65,7 +65,7 @@ class Call:
     pool: Pool | None = None
 
 
-class Step(NamedTuple):
+class Turn(NamedTuple):
     """All functions bound to one handler name, called one after another.
 
     `kind` is that of the slot, or `Self` for a pair of one state; `state` the index that a veto or a failure is about,
@@ -82,8 +82,8 @@ class Step(NamedTuple):
 class Calls(NamedTuple):
     """The handlers of one plan, in order."""
 
-    negotiation: tuple[Step, ...]
-    final: tuple[Step, ...]
+    negotiation: tuple[Turn, ...]
+    final: tuple[Turn, ...]
 
 
 NO_CALLS = Calls((), ())
@@ -258,21 +258,21 @@ class HandlerTable:
             found = known[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
         return found
 
-    def _negotiation(self, plan: Plan) -> Iterator[Step]:
+    def _negotiation(self, plan: Plan) -> Iterator[Turn]:
         pairs = any(slot.kind == "Pair" for slot in self._slots)
         for slot in negotiation_slots(plan, pairs=pairs):
-            yield from self._step(slot)
+            yield from self._turn(slot)
 
-    def _final(self, plan: Plan) -> Iterator[Step]:
+    def _final(self, plan: Plan) -> Iterator[Turn]:
         for slot in final_slots(plan):
-            yield from self._step(slot)
+            yield from self._turn(slot)
 
-    def _step(self, slot: Slot) -> Iterator[Step]:
+    def _turn(self, slot: Slot) -> Iterator[Turn]:
         calls = self._slots.get(slot)
         if calls:
             kind = "Self" if slot.first == slot.second >= 0 else slot.kind
             state = slot.second if slot.kind == "Pair" else slot.first
-            yield Step(
+            yield Turn(
                 slot_name(slot, self._names), kind, state, self._names[state] if state >= 0 else slot.kind, calls
             )
 

@@ -22,8 +22,7 @@ from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.steps import Step, handler_step
 
 if TYPE_CHECKING:
-    from asyncmachine.machine.handlers import Call
-    from asyncmachine.machine.handlers import Step as Turn
+    from asyncmachine.machine.handlers import Call, Turn
     from asyncmachine.machine.log import Log
     from asyncmachine.machine.mutation import Mutation
     from asyncmachine.machine.plan import Configuration, Plan

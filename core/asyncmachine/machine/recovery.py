@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import HandlerDeadline
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.handlers import Step
+from asyncmachine.machine.handlers import Turn
 from asyncmachine.machine.mutation import ADD, Mutation
 from asyncmachine.machine.plan import Plan, configuration
 from asyncmachine.machine.rules import mask_of
@@ -41,15 +41,15 @@ class Catching:
         return True
 
 
-def taken_back(plan: Plan, step: Step) -> tuple[int, ...]:
+def taken_back(plan: Plan, turn: Turn) -> tuple[int, ...]:
     """The states that are deactivated again when handlers of this name raise."""
-    return plan.enters[plan.enters.index(step.state) :] if step.kind == "State" else ()
+    return plan.enters[plan.enters.index(turn.state) :] if turn.kind == "State" else ()
 
 
-def take_back(tx: Transition, step: Step) -> tuple[int, ...]:
+def take_back(tx: Transition, turn: Turn) -> tuple[int, ...]:
     """Deactivates the state whose `State` handler raised and those after it. Returns them."""
     machine, plan = tx.machine, tx.plan
-    taken = taken_back(plan, step)
+    taken = taken_back(plan, turn)
     if not taken:
         return ()
     for i in taken:
@@ -67,7 +67,7 @@ def error_states(error: BaseException, known: Container[str], state: str = "") -
     return (detail, EXCEPTION) if detail and detail != EXCEPTION else (EXCEPTION,)
 
 
-def failed(tx: Transition, step: Step, error: Exception) -> None:
+def failed(tx: Transition, turn: Turn, error: Exception) -> None:
     """Cancels the transition and puts the adding of `Exception` to the front of the queue."""
     machine = tx.machine
     tx.accepted = False
@@ -78,21 +78,21 @@ def failed(tx: Transition, step: Step, error: Exception) -> None:
         machine._start_backoff(machine.handler_backoff)
         if not error.args:
             # Raised by the watchdog, which can only name the class.
-            error.args = (f"{step.name} still ran after {machine.handler_deadline} s and was interrupted",)
+            error.args = (f"{turn.name} still ran after {machine.handler_deadline} s and was interrupted",)
     if machine._observer is not None:
-        machine._observer.broke(tx, step, error)
+        machine._observer.broke(tx, turn, error)
     if machine._index[EXCEPTION] in tx.plan.called:
         # An error handler that fails must not call itself again.
-        machine._log_error(f"{step.name} raised while an error was handled", error)
+        machine._log_error(f"{turn.name} raised while an error was handled", error)
         return
     args = ErrorArgs(
         err=error,
         trace="".join(traceback.format_exception(error)),
-        handler=step.name,
+        handler=turn.name,
         kind=tx.kind,
         called=tx.called,
         before=tx.active_before,
     )
     called = error_states(error, machine._index)
-    source = Event(step.name, step.about, tx).source
+    source = Event(turn.name, turn.about, tx).source
     machine._prepend(Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, source))

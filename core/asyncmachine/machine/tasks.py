@@ -10,11 +10,11 @@ from asyncmachine.machine.scope import ENDED, Scope
 
 if TYPE_CHECKING:
     from asyncmachine.machine.event import Event
-    from asyncmachine.machine.handlers import Call, Step
+    from asyncmachine.machine.handlers import Call, Turn
     from asyncmachine.machine.machine import Machine
 
 
-def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> None:
+def start_task(machine: Machine[Any], event: Event, turn: Turn, call: Call) -> None:
     """Starts the task on the running loop, or on the machine's loop if another thread drains.
 
     The `State` handler of a Multi state, `End` handlers and `AnyState` have no activation to live in: their tasks live
@@ -26,8 +26,8 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
         machine._loop = running
     loop = machine._loop
     if loop is None or loop.is_closed():
-        raise HandlerError(f"{step.name} is `async def` and needs an event loop: make the mutation from a running loop")
-    scope = scope_of(machine, step, call)
+        raise HandlerError(f"{turn.name} is `async def` and needs an event loop: make the mutation from a running loop")
+    scope = scope_of(machine, turn, call)
 
     async def body() -> None:
         try:
@@ -42,7 +42,7 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
             machine.add_err(error, e=event)
 
     def start() -> None:
-        scope.create_task(body(), name=f"{machine.id}.{step.name}")
+        scope.create_task(body(), name=f"{machine.id}.{turn.name}")
 
     if running is loop:
         start()
@@ -50,9 +50,9 @@ def start_task(machine: Machine[Any], event: Event, step: Step, call: Call) -> N
         loop.call_soon_threadsafe(start)
 
 
-def scope_of(machine: Machine[Any], step: Step, call: Call) -> Scope:
+def scope_of(machine: Machine[Any], turn: Turn, call: Call) -> Scope:
     """The lifetime of a handler's task; one that is over if it is scoped to a state that is not active."""
     if call.scope:
         return machine.scope(call.scope) if call.scope in machine else ENDED
-    lasting = step.kind == "State" and not machine._rules.multi >> step.state & 1
-    return machine.scope(step.about) if lasting else machine._root_scope()
+    lasting = turn.kind == "State" and not machine._rules.multi >> turn.state & 1
+    return machine.scope(turn.about) if lasting else machine._root_scope()

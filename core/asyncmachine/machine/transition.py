@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.handlers import NO_CALLS, Call, Step
+from asyncmachine.machine.handlers import NO_CALLS, Call, Turn
 from asyncmachine.machine.levels import LogEntry
 from asyncmachine.machine.mutation import ADD, KINDS, Kind, Mutation, MutationSource
 from asyncmachine.machine.plan import Plan, settled_plan
 from asyncmachine.machine.recovery import failed, take_back
 from asyncmachine.machine.result import Outcome
 from asyncmachine.machine.rules import mask_of
-from asyncmachine.machine.steps import Step as TxStep
-from asyncmachine.machine.steps import transition_text
+from asyncmachine.machine.steps import Step, transition_text
 from asyncmachine.machine.subscriptions import Subscriptions
 from asyncmachine.machine.tasks import start_task
 from asyncmachine.machine.watchdog import overrun
@@ -47,7 +46,7 @@ class Transition:
     switched on.
     """
 
-    steps: Sequence[TxStep] = ()
+    steps: Sequence[Step] = ()
     log_entries: Sequence[LogEntry] = ()
     pre_log_entries: Sequence[LogEntry] = ()
     broken = False
@@ -211,23 +210,23 @@ def run(tx: Transition) -> Outcome:
     return Outcome.EXECUTED if tx.accepted and tx.plan.met else Outcome.CANCELED
 
 
-def negotiate(tx: Transition, steps: tuple[Step, ...]) -> None:
+def negotiate(tx: Transition, turns: tuple[Turn, ...]) -> None:
     """Asks the negotiation handlers. A veto cancels, or in an auto transition takes out the Auto state it is about."""
     plan = tx.plan
     there = mask_of(plan.target) if plan.is_auto else 0
     vetoed = 0
-    for step in steps:
+    for turn in turns:
         if vetoed:
             if not there & ~vetoed:
                 break
-            if step.kind in ("Pair", "Enter") and vetoed >> step.state & 1:
+            if turn.kind in ("Pair", "Enter") and vetoed >> turn.state & 1:
                 continue
-        if asks(tx, step):
+        if asks(tx, turn):
             continue
-        if tx.broken or not may_leave(tx, step):
+        if tx.broken or not may_leave(tx, turn):
             tx.accepted = False
             break
-        vetoed |= 1 << step.state
+        vetoed |= 1 << turn.state
     if vetoed:
         if not there & ~vetoed:
             tx.accepted = False
@@ -235,27 +234,27 @@ def negotiate(tx: Transition, steps: tuple[Step, ...]) -> None:
         tx.plan = settled_plan(tx.machine._rules, plan.start, left, vetoed)
 
 
-def may_leave(tx: Transition, step: Step) -> bool:
+def may_leave(tx: Transition, turn: Turn) -> bool:
     """True if a veto takes out just the state: an Auto state that enters, or is second in a pair, when all is auto."""
-    return tx.plan.is_auto and step.kind in ("Enter", "Pair") and step.state in tx.machine._rules.auto
+    return tx.plan.is_auto and turn.kind in ("Enter", "Pair") and turn.state in tx.machine._rules.auto
 
 
-def asks(tx: Transition, step: Step) -> bool:
+def asks(tx: Transition, turn: Turn) -> bool:
     """Calls the handlers of one name. False if one vetoes, or raises (then `tx.broken`)."""
-    for call in step.calls:
+    for call in turn.calls:
         try:
-            verdict = traced(tx, step, call) if tx.machine._tracers else invoke(tx, step, call)
+            verdict = traced(tx, turn, call) if tx.machine._tracers else invoke(tx, turn, call)
             if verdict is not None and not isinstance(verdict, bool):
                 raise HandlerError(
-                    f"{step.name} returned {type(verdict).__name__}: a negotiation handler returns False to veto, "
+                    f"{turn.name} returned {type(verdict).__name__}: a negotiation handler returns False to veto, "
                     "True or None to accept"
                 )
         except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
-            failed(tx, step, error)
+            failed(tx, turn, error)
             return False
         if verdict is False:
             if tx.machine._observer is not None:
-                tx.machine._observer.vetoed(tx, step)
+                tx.machine._observer.vetoed(tx, turn)
             return False
     return True
 
@@ -272,73 +271,73 @@ def apply(tx: Transition) -> tuple[int, ...]:
     return plan.touched
 
 
-def finish(tx: Transition, steps: tuple[Step, ...]) -> tuple[int, ...]:
+def finish(tx: Transition, turns: tuple[Turn, ...]) -> tuple[int, ...]:
     """Calls the final handlers. Returns the states that were taken back because a handler raised."""
     machine = tx.machine
     subs: Subscriptions | None = machine._subs
     awaited = subs is not None and bool(subs.args)
-    for step in with_awaited(tx, steps) if awaited else steps:
-        for call in step.calls:
+    for turn in with_awaited(tx, turns) if awaited else turns:
+        for call in turn.calls:
             try:
                 if machine._tracers:
-                    traced(tx, step, call)
+                    traced(tx, turn, call)
                 else:
-                    invoke(tx, step, call)
+                    invoke(tx, turn, call)
             except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
-                failed(tx, step, error)
-                return take_back(tx, step)
+                failed(tx, turn, error)
+                return take_back(tx, turn)
             except BaseException:
-                take_back(tx, step)
+                take_back(tx, turn)
                 raise
-        if awaited and subs is not None and step.kind == "State":
-            subs.activated(step.about, tx.args)
+        if awaited and subs is not None and turn.kind == "State":
+            subs.activated(turn.about, tx.args)
     return ()
 
 
-def with_awaited(tx: Transition, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The final steps plus an empty one for each entering state without handlers, so that waits for arguments match."""
-    handled = {step.state: step for step in steps if step.kind == "State"}
+def with_awaited(tx: Transition, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The final turns plus an empty one for each entering state without handlers, so that waits for arguments match."""
+    handled = {turn.state: turn for turn in turns if turn.kind == "State"}
     names = tx.machine.names
-    entering = [handled.get(i) or Step(names[i] + "State", "State", i, names[i], ()) for i in tx.plan.enters]
-    ends = [step for step in steps if step.kind == "End"]
-    return (*ends, *entering, *(step for step in steps if step.kind not in ("End", "State")))
+    entering = [handled.get(i) or Turn(names[i] + "State", "State", i, names[i], ()) for i in tx.plan.enters]
+    ends = [turn for turn in turns if turn.kind == "End"]
+    return (*ends, *entering, *(turn for turn in turns if turn.kind not in ("End", "State")))
 
 
-def invoke(tx: Transition, step: Step, call: Call) -> object:
+def invoke(tx: Transition, turn: Turn, call: Call) -> object:
     """Calls one handler and measures it, or starts its task if it is a coroutine function.
 
     Raises what the handler raises, and `HandlerTimeout` if it took too long.
     """
     machine = tx.machine
-    event = Event(step.name, step.about, tx)
+    event = Event(turn.name, turn.about, tx)
     if call.is_async:
-        start_task(machine, event, step, call)
+        start_task(machine, event, turn, call)
         return None
     started = perf_counter()
-    machine._busy = (started, step.name, machine._drainer)
+    machine._busy = (started, turn.name, machine._drainer)
     verdict: object = call.function(event)
     machine._busy = None
     lasted = perf_counter() - started
     if lasted > machine.handler_timeout:
-        raise overrun(step.name, call.binding, lasted, machine.handler_timeout, machine.handler_deadline)
+        raise overrun(turn.name, call.binding, lasted, machine.handler_timeout, machine.handler_deadline)
     return verdict
 
 
-def traced(tx: Transition, step: Step, call: Call) -> object:
+def traced(tx: Transition, turn: Turn, call: Call) -> object:
     """Calls one handler between the tracers' hooks."""
     machine = tx.machine
     observer = machine._observer
     if observer is not None:
-        observer.handler_started(tx, step, call)
+        observer.handler_started(tx, turn, call)
     for hook in machine._hooks.handler_start:
-        machine._guarded(hook, tx, call.binding, step.name)
+        machine._guarded(hook, tx, call.binding, turn.name)
     try:
-        return invoke(tx, step, call)
+        return invoke(tx, turn, call)
     finally:
         if observer is not None:
-            observer.handler_ended(tx, step, call)
+            observer.handler_ended(tx, turn, call)
         for hook in machine._hooks.handler_end:
-            machine._guarded(hook, tx, call.binding, step.name)
+            machine._guarded(hook, tx, call.binding, turn.name)
 
 
 def queue_auto(machine: Machine[Any]) -> None:

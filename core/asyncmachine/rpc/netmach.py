@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Step
+from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Turn
 from asyncmachine.machine.mutation import Kind, MutationSource, called_names
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import CANCELED, Result
@@ -203,26 +203,26 @@ class NetworkMachine(View[N]):
 
     def _run(self, tx: MirrorTransition, slot: Slot) -> None:
         if self._table is not None:  # a handler may dispose the mirror
-            for step in self._table._step(slot):
-                self._invoke(tx, step)
+            for turn in self._table._turn(slot):
+                self._invoke(tx, turn)
 
-    def _invoke(self, tx: MirrorTransition, step: Step) -> None:
-        event = Event(step.name, self._names[step.state] if step.state >= 0 else ANY_STATE, tx)
-        for call in step.calls:
+    def _invoke(self, tx: MirrorTransition, turn: Turn) -> None:
+        event = Event(turn.name, self._names[turn.state] if turn.state >= 0 else ANY_STATE, tx)
+        for call in turn.calls:
             for tracer in self._tracers:
-                self._guarded(tracer.handler_start, tx, call.binding, step.name)
+                self._guarded(tracer.handler_start, tx, call.binding, turn.name)
             try:
                 if call.is_async:
-                    self._start_task(event, step, call)
+                    self._start_task(event, turn, call)
                 else:
                     call.function(event)
             except Exception as error:  # noqa: BLE001 (the source is told)
                 self._handler_failed(error, tx)
             for tracer in self._tracers:
-                self._guarded(tracer.handler_end, tx, call.binding, step.name)
+                self._guarded(tracer.handler_end, tx, call.binding, turn.name)
 
-    def _start_task(self, event: Event, step: Step, call: Call) -> None:
-        scope = self.scope(self._names[step.state]) if step.kind == "State" else self._root_scope()  # type: ignore[arg-type]
+    def _start_task(self, event: Event, turn: Turn, call: Call) -> None:
+        scope = self.scope(self._names[turn.state]) if turn.kind == "State" else self._root_scope()  # type: ignore[arg-type]
 
         async def body() -> None:
             try:
@@ -233,7 +233,7 @@ class NetworkMachine(View[N]):
             except Exception as error:  # noqa: BLE001 (the source is told)
                 self._handler_failed(error)
 
-        scope.create_task(body(), name=f"{self._id}.{step.name}")
+        scope.create_task(body(), name=f"{self._id}.{turn.name}")
 
     def _handler_failed(self, error: Exception, tx: MirrorTransition | None = None) -> None:
         self._err = error
