@@ -130,7 +130,7 @@ class Orchestrator(Consumer, StateSource, Basic):
     DigestsWrong = am.state(auto=True, require=(Browser3Delivered, Browser4Delivered))
 
     # What the page may ask for.
-    RunAgain = am.state(multi=True, require=NetworkReady, remove=(ErrWorkflow, "Exception"))
+    RunAgain = am.state(multi=True, require=NetworkReady, remove=(*DELIVERED, RoundOpen, ErrWorkflow, "Exception"))
     CorruptNext = am.state()  # until the next result
     KillWorker = am.state(multi=True)  # {Child}
     CutConnection = am.state()  # {Cut}: every tunnel is closed and none is opened while it is active

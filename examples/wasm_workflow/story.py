@@ -119,14 +119,15 @@ class Lost(Event):
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """The worker is back and the node starts over in the same round."""
+    """The network is whole again, and a node that lost its attempt or could not begin one starts now."""
 
     round: int
     node: str
     attempt: int
 
     def tell(self) -> str:
-        return f"round {self.round}: {self.node} starts over, attempt {self.attempt}"
+        how = "starts" if self.attempt == 1 else f"starts over, attempt {self.attempt}"
+        return f"round {self.round}: {self.node} {how}"
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,13 @@ class View:
 
     def bind_node(self, node: str, mirror: Any) -> None:
         show = self.document
-        show.bind(f"#{node}", mirror, attr={"data-state": lambda flow: reading.standing(flow, node)})
-        show.bind(f"#{node} .state", mirror, text=lambda flow: reading.standing(flow, node).capitalize())
+
+        def standing(flow: Source) -> str:
+            # The page knows of itself that it is cut off; of the others it shows the last that it knew.
+            return reading.standing(flow, node) if node in PARENTS or self.linked() else "idle"
+
+        show.bind(f"#{node}", mirror, attr={"data-state": standing})
+        show.bind(f"#{node} .state", mirror, text=lambda flow: standing(flow).capitalize())
         show.bind(f"#{node} .attempts", mirror, text=lambda _: self.figure("attempts", {}).get(node, 0) or "–")
         show.bind(f"#{node} .bytes", mirror, text=lambda _: size(self.figure("bytes", {}).get(node)))
         show.bind(f"#{node} .latency", mirror, text=lambda _: milliseconds(self.figure("latency", {}).get(node)))

@@ -251,6 +251,7 @@ async def test_run_again_begins_a_run_at_any_time() -> None:
         assert flow.handlers.runs == 3
         assert flow.handlers.run.round == 3
         assert "run 3 begins with seed 0" in flow.sentences()
+        assert not any(isinstance(event, story.Restarted) for event in flow.told)
 
 
 async def test_there_is_no_run_without_workers() -> None:

@@ -20,6 +20,7 @@ SENTENCES: dict[Event, tuple[str, Tone]] = {
         Tone.TROUBLE,
     ),
     story.Resumed(1, "browser4", 2): ("round 1: browser4 starts over, attempt 2", Tone.PLAIN),
+    story.Resumed(1, "browser4", 1): ("round 1: browser4 starts", Tone.PLAIN),
     story.Stale(3, "browser1", 2, 1): (
         "round 3: dropped a late answer of browser1 to round 2, attempt 1",
         Tone.TROUBLE,

@@ -151,14 +151,14 @@ class Wired:
             await asyncio.Event().wait()
         finally:
             # Whoever terminates a worker terminates those below it; none of them says goodbye.
+            node.machine.dispose()
+            node.server.machine.dispose()
             if "browser2" in self.tunnels:
                 self.tunnels["browser2"].cut()
-            node.machine.dispose()
             for leaf in self.leaves.values():
                 leaf.terminate()
             for task in following:
                 task.cancel()
-            node.server.machine.dispose()
 
 
 async def run_leaf(thread: Thread) -> None:
