@@ -26,6 +26,10 @@ from examples.wasm_workflow.story import Event
 from examples.wasm_workflow.worker import Remote, hand
 
 
+LONGEST_CUT = 60.0
+"""Seconds."""
+
+
 class WorkflowError(am.AmError):
     """The workflow gave up."""
 
@@ -151,7 +155,7 @@ class OrchestratorHandlers:
         return not self.run.wrong()
 
     def WorkDeliveredState(self, e: am.Event) -> None:
-        self.tell(story.WorkDelivered(self.run.round, self.run.restarts, sum(self.run.attempts.values())))
+        self.tell(story.WorkDelivered(self.run.round, self.run.restarts, self.run.tries))
 
     def DigestsWrongEnter(self, e: am.Event) -> bool:
         return bool(self.run.wrong())
@@ -178,6 +182,9 @@ class OrchestratorHandlers:
         worker = e.args(Child)
         self.tell(story.KillAsked(worker.id))
         self.remotes[PARENTS[worker.id]].add(Parent.KillWorker, worker, e=e)
+
+    def CutConnectionEnter(self, e: am.Event) -> bool:
+        return 0 <= (e.args_or_none(Cut) or Cut()).seconds <= LONGEST_CUT
 
     async def CutConnectionState(self, e: am.Event) -> None:
         seconds = (e.args_or_none(Cut) or Cut()).seconds

@@ -35,6 +35,7 @@ class Run:
     id: str
     round: int = 0
     restarts: int = 0
+    tries: int = 0
     attempts: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, bytes] = field(default_factory=dict)
@@ -47,8 +48,8 @@ class Run:
         return replace(self, round=number, restarts=restarts, attempts={}, failures={}, results={})
 
     def next_attempt(self, node: str) -> Run:
-        """Counts one more attempt of the node in this round."""
-        return replace(self, attempts={**self.attempts, node: self.attempts.get(node, 0) + 1})
+        """Counts one more attempt: of the node in this round, and of all nodes in all rounds."""
+        return replace(self, tries=self.tries + 1, attempts={**self.attempts, node: self.attempts.get(node, 0) + 1})
 
     def fail(self, node: str) -> Run:
         """Counts a failure or a time-out of the node. An attempt that was lost with its worker is none of them."""

@@ -281,6 +281,13 @@ async def test_cut_the_connection() -> None:
         assert "every connection is cut for 0.01 s, as you asked" in flow.sentences()
 
 
+async def test_a_cut_is_not_for_ever() -> None:
+    async with Local(ENDLESS) as flow:
+        for seconds in (-1.0, 61.0, float("nan")):
+            assert flow.machine.add(Orchestrator.CutConnection, Cut(seconds)).canceled
+        assert flow.cuts == []
+
+
 async def test_rounds_are_numbered_by_the_clock_of_start_work() -> None:
     async with Local(Settings(seeds.EVENTFUL_SEED, hash_iterations=1)) as flow:
         flow.connect()
