@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 import asyncmachine as am
 from asyncmachine.machine import narrator
-from asyncmachine.machine.log import SWITCHES
+from asyncmachine.machine.settings import SWITCHES
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.netmach import NetworkMachine
 from tests.machine.listening import Keeper, listen, made, taken, texts
@@ -356,6 +358,46 @@ def test_an_export_is_told_of() -> None:
     lines = listen(machine, am.LogLevel.OPS)
     machine.export()
     assert lines == ["[import] exported at 1 ticks"]
+
+
+def counted() -> int:
+    return 7
+
+
+def test_evaluations_are_told_of() -> None:
+    machine = am.Machine(FOUR)
+    lines = listen(machine)
+    assert machine.eval(counted) == 7
+    assert taken(lines) == ["[eval] counted", "[exter] eval: counted", "[eval:end] counted"]
+    with pytest.raises(ZeroDivisionError):
+        machine.eval(lambda: 1 // 0)
+    assert lines[-1].startswith("[eval:end] test_evaluations_are_told_of.<locals>.<lambda>")
+    taken(lines)
+    machine.log.level = am.LogLevel.EXTERNAL
+    machine.eval(partial(counted))
+    assert lines == [f"[exter] eval: {partial(counted)!r}"]
+
+
+def test_an_evaluation_that_does_not_get_its_turn() -> None:
+    machine = am.Machine(FOUR, eval_timeout=0.01)
+    lines = listen(machine, am.LogLevel.OPS)
+    raised: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            machine.eval(counted)
+        except am.WaitTimeout as error:
+            raised.append(error)
+
+    def a_state(e: am.Event) -> None:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    machine.bind({"AState": a_state})
+    machine.add("A")
+    assert len(raised) == 1
+    assert lines[-2:] == ["[eval] counted", "[eval:timeout] counted"]
 
 
 def test_a_cycle_of_requirements_is_told_of() -> None:

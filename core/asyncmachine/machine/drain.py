@@ -261,6 +261,8 @@ class Drain(View[N]):
         if self._draining and self._drainer == get_ident() and not self._parked:
             raise HandlerError("an evaluation inside of a handler would wait for itself: call the function directly")
         item = Evaluation(function)
+        if self._observer is not None:
+            self._observer.evaluates(item)
         with self._guard:
             drains = not self._closing and self._claim()
             if not self._closing:
@@ -298,6 +300,8 @@ class Drain(View[N]):
             with self._guard:
                 item = queue.popleft()
             if isinstance(item, Evaluation):
+                if self._observer is not None:
+                    self._observer.eval_runs(item)
                 item.run()
                 continue
             if item.depth >= WATCHED_DEPTH:

@@ -22,6 +22,16 @@ class Evaluation(Once, Generic[T]):
         self._value: list[T] = []
         self._failure: BaseException | None = None
 
+    @property
+    def source(self) -> str:
+        """The function's name, for people."""
+        return getattr(self._function, "__qualname__", None) or repr(self._function)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the function has been called, and has returned or raised."""
+        return self._failure is not None or bool(self._value)
+
     def run(self) -> None:
         """Calls the function, on the draining thread. What it raises is kept for the caller."""
         if self._ended:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asyncmachine.machine.levels import EXTERNAL, NOTHING, LogEntry, LogLevel
 from asyncmachine.machine.log_args import LOGGED_NAMES, ArgsMapper, new_log_args_mapper
 from asyncmachine.machine.log_pipes import LogPipes
+from asyncmachine.machine.settings import SWITCHES
 
 if TYPE_CHECKING:
     from asyncmachine.machine.event import Event
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 Output = Callable[[LogLevel, str], object]
 """Takes a level and a finished line."""
-
-SWITCHES = ("steps", "graph", "can", "queued", "args", "when", "state_ctx")
-"""Kinds of detail, off by default."""
 
 PENDING_LIMIT = 1_000
 """Entries kept for the next transition; beyond, the oldest are dropped."""

@@ -14,7 +14,7 @@ from asyncmachine.machine.args import ErrorArgs, typed
 from asyncmachine.machine.errors import HandlerDeadline, HandlerTimeout, InvalidArgs
 from asyncmachine.machine.explain import Explanation, explanation, state_line
 from asyncmachine.machine.handlers import Slot, final_slots, negotiation_slots, slot_name
-from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, OPS, LogEntry, LogLevel
+from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, EXTERNAL, OPS, LogEntry, LogLevel
 from asyncmachine.machine.log_args import args_text
 from asyncmachine.machine.observer import MirrorObserver, Observer
 from asyncmachine.machine.recovery import taken_back
@@ -22,6 +22,7 @@ from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.steps import Step, handler_step
 
 if TYPE_CHECKING:
+    from asyncmachine.machine.evaluation import Evaluation
     from asyncmachine.machine.handlers import Call, Turn
     from asyncmachine.machine.log import Log
     from asyncmachine.machine.mutation import Mutation
@@ -115,6 +116,26 @@ class Narrator(Observer):
         if config.auto_called:
             lines.append(LogEntry(OPS, f"[auto] {' '.join(names[i] for i in config.auto_called)}"))
         return tuple(lines)
+
+    def evaluates(self, item: Evaluation[Any]) -> None:
+        """A function is to be called between transitions."""
+        if self._level < OPS:
+            return
+        source = item.source
+        self._log.write(OPS, f"[eval] {source}")
+
+        def ended() -> None:
+            if item.has_run:
+                self._log.write(EVERYTHING, f"[eval:end] {source}")
+            else:
+                self._log.write(OPS, f"[eval:timeout] {source}")
+
+        item.then(ended)
+
+    def eval_runs(self, item: Evaluation[Any]) -> None:
+        """It is its turn, unless it has been withdrawn."""
+        if not item.done():
+            self._log.write(EXTERNAL, f"[exter] eval: {item.source}")
 
     # The phases of a transition
 
