@@ -151,8 +151,8 @@ class Log:
 
     def take_pending(self) -> tuple[LogEntry, ...]:
         """Takes the entries that wait for the next transition, for those who cannot wait that long."""
-        found, self._pending = tuple(self._pending), []
-        return found
+        found, self._pending = self._pending, []
+        return tuple(found)
 
     # For observers
 
