@@ -82,7 +82,8 @@ class Drain(View[N]):
         # Whether mutations are canceled: for good while disposing, until `_backoff_until` after a missed deadline.
         self._refuses = False
         self._backoff_until = 0.0
-        # The thread that drains, how deep its mutation is in a chain of handlers, whether it lets the loop run.
+        # The thread whose handlers run (0 without), how deep its mutation is in a chain of them, and whether the drain
+        # pauses to let the loop run.
         self._drainer = 0
         self._depth = 0
         self._parked = False
@@ -268,7 +269,7 @@ class Drain(View[N]):
             if not self._closing:
                 self._queue.appendleft(item)
             else:
-                item.withdraw()
+                item.withdraw(self._gone)
         if drains:
             self._drainer = get_ident()
             self._drained(CANCELED)
@@ -379,6 +380,7 @@ class Drain(View[N]):
             if self._parked:
                 return
             self._tx = None
+            self._drainer = 0
             with self._guard:
                 if interrupted or not self._queue or self._closing:
                     self._draining = False
@@ -414,7 +416,7 @@ class Drain(View[N]):
     def _dispose_now(self) -> None:
         for item in self._queue:
             if isinstance(item, Evaluation):
-                item.withdraw()
+                item.withdraw(self._gone)
             elif item.result is not None:
                 item.result._settle(Outcome.CANCELED)
         self._queue.clear()

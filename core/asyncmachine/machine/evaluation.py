@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-from asyncmachine.machine.errors import WaitTimeout
+from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
 from asyncmachine.machine.wait import Once, block_until, until_ended
 
 T = TypeVar("T")
@@ -14,11 +14,13 @@ T = TypeVar("T")
 class Evaluation(Once, Generic[T]):
     """One function that waits in the queue. Withdrawn before it has begun, it never runs."""
 
-    __slots__ = ("_failure", "_function", "_value")
+    __slots__ = ("_failure", "_function", "_open", "_value")
 
     def __init__(self, function: Callable[[], T]) -> None:
         super().__init__()
         self._function = function
+        # Empty once it is decided whether the function runs; whoever takes the last item out decides.
+        self._open = [True]
         self._value: list[T] = []
         self._failure: BaseException | None = None
 
@@ -33,35 +35,55 @@ class Evaluation(Once, Generic[T]):
         return self._failure is not None or bool(self._value)
 
     def run(self) -> None:
-        """Calls the function, on the draining thread. What it raises is kept for the caller."""
-        if self._ended:
+        """Calls the function, on the draining thread. What it raises is kept for the caller; an interrupt goes up."""
+        if not self._decides():
             return
         try:
             self._value.append(self._function())
         except Exception as error:  # noqa: BLE001 (raised again where the evaluation was asked for)
             self._failure = error
-        self._end()
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._end()
 
-    def withdraw(self) -> None:
-        """Keeps it from running."""
-        self._end()
+    def withdraw(self, reason: Callable[[], AmError]) -> None:
+        """Keeps it from running; whoever asks for its value gets the reason. Too late once it has begun."""
+        if self._decides():
+            self._end(reason)
 
     def block(self, timeout: float) -> T:
         """Waits on another thread. Raises `WaitTimeout`, and the function will not run, after `timeout` seconds."""
         try:
             block_until(self, timeout)
         except WaitTimeout:
-            self.withdraw()
-        return self.value(timeout)
+            self.withdraw(lambda: WaitTimeout(f"the queue did not come to this evaluation within {timeout} s"))
+            # It has ended, unless it has begun in the very last moment.
+            block_until(self, None)
+        except AmError:
+            self.withdraw(lambda: WaitCanceled("the evaluation was withdrawn"))
+            raise
+        return self.value()
 
-    def value(self, timeout: float = 0) -> T:
-        """What the function returned. Raises what it raised."""
+    def value(self) -> T:
+        """What the function returned. Raises what it raised, or why it never ran."""
+        if self._error is not None:
+            raise self._error()
         if self._failure is not None:
             raise self._failure
-        if not self._value:
-            raise WaitTimeout(f"the queue did not come to this evaluation within {timeout} s")
         return self._value[0]
 
     def __await__(self) -> Generator[object, None, T]:
-        yield from until_ended(self)
+        try:
+            yield from until_ended(self)
+        except BaseException:
+            self.withdraw(lambda: WaitCanceled("the evaluation was withdrawn"))
+            raise
         return self.value()
+
+    def _decides(self) -> bool:
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False

@@ -264,7 +264,7 @@ class Machine(Drain[N]):
         """Calls a function between transitions and returns what it returns.
 
         While another thread drains, waits for up to `eval_timeout` seconds, then raises `WaitTimeout`. Raises
-        `HandlerError` inside of a handler, where it would wait for itself.
+        `HandlerError` inside of a handler, where it would wait for itself, and `Disposed` if the machine is gone.
         """
         item: Evaluation[T] = self._evaluate(function)
         return item.value() if item.done() else item.block(self.eval_timeout)
