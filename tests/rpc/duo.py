@@ -89,10 +89,13 @@ def sent(session: Session) -> list[m.AnyMessage]:
 
 def state_of(session: Session) -> tuple[object, ...]:
     """Everything a session knows, for comparison: an illegal move must not change it."""
-    parts: list[object] = [session.phase, session.id, tuple(session._outgoing), session._sync, tuple(session._held)]
+    parts: list[object] = [session.phase, session.id, tuple(session._outgoing)]
     parts += [repr(session.counters), tuple(session._calls._open.items()), session._calls.last, session._deadline]
     parts += [getattr(session.keepalive, name) for name in ("heard_at", "asked_at", "pings", "rtt")]
-    for clock in (session._clock_in, session._clock_out):
+    following = session._following
+    if following is not None:
+        parts += [tuple(following._held), following.deadline, following.asks]
+    for clock in (following._receiver if following is not None else None, session._sender):
         if clock is not None:
             parts += [getattr(clock, name) for name in type(clock).__slots__]
     return tuple(parts)

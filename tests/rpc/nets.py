@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from websockets.asyncio.server import ServerConnection, serve
+import trustme
 
-from asyncmachine.rpc.transport import Transport
+from asyncmachine.rpc.transport import Dial, Listener, Transport
+from asyncmachine.rpc.transport.addresses import dial, listen
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
-from asyncmachine.rpc.transport.websocket import SETTINGS, WebSocketTransport, connect
+from asyncmachine.rpc.transport.tcp import SocketTransport
+from asyncmachine.rpc.transport.websocket import WebSocketTransport
 from tests.rpc.behaviour import Net
 
 
@@ -29,22 +34,22 @@ class MemoryNet:
         self.newest.cut()
 
 
-class WebSocketNet:
-    """A WebSocket server on the loopback interface. Each connection is aborted, not closed, to cut it."""
+class ListeningNet:
+    """A listener, and connections to it. Each is aborted, not closed, to cut it."""
 
-    def __init__(self, url: str, arrived: asyncio.Queue[ServerConnection]) -> None:
-        self.url = url
-        self.arrived = arrived
-        self.newest: ServerConnection | None = None
+    def __init__(self, listener: Listener, dial: Dial) -> None:
+        self.listener = listener
+        self.dial = dial
+        self.newest: Transport | None = None
 
     async def connect(self) -> tuple[Transport, Transport]:
-        far = await connect(self.url)
-        self.newest = await self.arrived.get()
-        return WebSocketTransport(self.newest), far
+        far = await self.dial()
+        self.newest = await self.listener.accept()
+        return self.newest, far
 
     def cut(self) -> None:
-        assert self.newest is not None
-        self.newest.transport.abort()
+        assert isinstance(self.newest, SocketTransport | WebSocketTransport)
+        self.newest.abort()
 
 
 @asynccontextmanager
@@ -53,16 +58,66 @@ async def memory() -> AsyncIterator[Net]:
 
 
 @asynccontextmanager
-async def websocket() -> AsyncIterator[Net]:
-    arrived: asyncio.Queue[ServerConnection] = asyncio.Queue()
+async def listening(
+    address: str, server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
+) -> AsyncIterator[ListeningNet]:
+    """A listener at this address, which is closed at the end."""
+    listener = await listen(address, ssl=server)()
+    try:
+        yield ListeningNet(listener, dial(listener.address, ssl=client))
+    finally:
+        await listener.close()
 
-    async def handler(connection: ServerConnection) -> None:
-        arrived.put_nowait(connection)
-        await connection.wait_closed()
 
-    async with serve(handler, "127.0.0.1", 0, **SETTINGS) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        yield WebSocketNet(f"ws://127.0.0.1:{port}", arrived)
+@asynccontextmanager
+async def unix() -> AsyncIterator[ListeningNet]:
+    with TemporaryDirectory() as folder:
+        async with listening(f"unix://{Path(folder) / 'source.sock'}") as net:
+            yield net
 
 
-NETS: dict[str, Callable[[], AbstractAsyncContextManager[Net]]] = {"memory": memory, "websocket": websocket}
+def websocket() -> AbstractAsyncContextManager[ListeningNet]:
+    return listening("ws://127.0.0.1:0/")
+
+
+def tcp() -> AbstractAsyncContextManager[ListeningNet]:
+    return listening("tcp://127.0.0.1:0")
+
+
+def tls() -> AbstractAsyncContextManager[ListeningNet]:
+    """Both sides show a certificate."""
+    return listening("tls://127.0.0.1:0", server_context(mutual=True), client_context("client-1"))
+
+
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(*, mutual: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("127.0.0.1").configure_cert(context)
+    if mutual:
+        authority().configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(name: str = "", issuer: trustme.CA | None = None) -> ssl.SSLContext:
+    """Trusts the server; has a certificate if it has a name."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    if name:
+        (issuer or authority()).issue_cert(name).configure_cert(context)
+    return context
+
+
+NETS: dict[str, Callable[[], AbstractAsyncContextManager[Net]]] = {
+    "memory": memory,
+    "tcp": tcp,
+    "unix": unix,
+    "tls": tls,
+    "websocket": websocket,
+}
+WHOLE = ("memory", "tcp")
+"""Those the whole suite runs on. The others carry the marked part."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rpc.behaviour import ALL, IN_BROWSER, Behaviour
-from tests.rpc.nets import NETS
+from tests.rpc.nets import NETS, WHOLE
 
 
 def cases() -> Iterator[object]:
     for net in NETS:
-        for behaviour in ALL:
+        for behaviour in ALL if net in WHOLE else IN_BROWSER:
             marks = [pytest.mark.browser] if behaviour in IN_BROWSER else []
             yield pytest.param(net, behaviour, id=f"{net}-{behaviour.__name__}", marks=marks)
 
@@ -23,5 +23,5 @@ async def test_behaviour(net: str, behaviour: Behaviour) -> None:
         await behaviour(connections)
 
 
-def test_about_a_dozen_behaviours_are_shown_in_the_browser_too() -> None:
-    assert 10 <= len(IN_BROWSER) <= 20
+def test_about_fifteen_behaviours_are_shown_on_every_transport() -> None:
+    assert 12 <= len(IN_BROWSER) <= 20

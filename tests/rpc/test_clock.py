@@ -18,6 +18,7 @@ from asyncmachine.rpc.clock import (
     differences,
     key,
     moved_checksum,
+    seal,
 )
 from asyncmachine.rpc.errors import PeerFault
 
@@ -66,10 +67,11 @@ def test_a_receiver_that_gets_everything_is_equal(first: Clock, later: list[Cloc
     for clock in later:
         change = sender.change(clock)
         if change is None:
-            sender.sent(clock, sender.seq + 1, checksum(clock))
-            assert receiver.replace(clock, sender.seq, checksum(clock)) is Verdict.APPLIED
+            seq = sender.seq + 1
+            sender.sent(clock, seq, seal(checksum(clock), seq))
+            assert receiver.replace(clock, seq, seal(checksum(clock), seq)) is Verdict.APPLIED
         else:
-            assert change.hash == checksum(clock)
+            assert change.hash == seal(checksum(clock), change.seq)
             assert moved_checksum(checksum(sender.last), change) == checksum(clock)
             sender.sent(clock, change.seq, change.hash)
             assert receiver.apply(change) is Verdict.APPLIED
@@ -97,7 +99,7 @@ def test_a_gap_is_noticed_and_nothing_is_taken_until_everything_comes() -> None:
     assert receiver.apply(second) is Verdict.OUT_OF_STEP
     assert receiver.clock == Clock((0, 0))
     assert receiver.apply(third) is Verdict.OUT_OF_STEP
-    assert receiver.replace(Clock((2, 1)), 4, checksum(Clock((2, 1)))) is Verdict.APPLIED
+    assert receiver.replace(Clock((2, 1)), 4, seal(checksum(Clock((2, 1))), 4)) is Verdict.APPLIED
     assert receiver.in_step
 
 
@@ -107,12 +109,28 @@ def test_a_wrong_checksum_is_out_of_step_and_changes_nothing() -> None:
     assert (receiver.clock, receiver.seq) == (Clock((0, 0)), 0)
 
 
+def test_a_whole_clock_that_was_asked_for_is_taken_whatever_its_number() -> None:
+    receiver = ClockReceiver(Clock((0,)), 9)
+    whole = Clock((4,))
+    assert receiver.replace(whole, 3, seal(checksum(whole), 3)) is Verdict.DUPLICATE
+    assert receiver.replace(whole, 3, seal(checksum(whole), 3), asked=True) is Verdict.APPLIED
+    assert (receiver.clock, receiver.seq) == (whole, 3)
+
+
+def test_the_number_of_a_message_is_under_its_seal() -> None:
+    sender, receiver = ClockSender(Clock((0,))), ClockReceiver(Clock((0,)))
+    change = change_of(sender, Clock((1,)))
+    assert receiver.apply(change._replace(seq=1)) is Verdict.APPLIED
+    with pytest.raises(PeerFault, match="checksum"):
+        receiver.replace(Clock((1,)), 2, change.hash)
+
+
 def test_a_second_copy_is_dropped() -> None:
     sender, receiver = ClockSender(Clock((0,))), ClockReceiver(Clock((0,)))
     change = change_of(sender, Clock((1,)))
     assert receiver.apply(change) is Verdict.APPLIED
     assert receiver.apply(change) is Verdict.DUPLICATE
-    assert receiver.replace(Clock((1,)), 1, checksum(Clock((1,)))) is Verdict.DUPLICATE
+    assert receiver.replace(Clock((1,)), 1, change.hash) is Verdict.DUPLICATE
     assert receiver.clock == Clock((1,))
 
 

@@ -21,6 +21,7 @@ TICK_MAX = 2**64 - 1
 
 _QUEUE_KEY = 0x85EBCA6B
 _MACHINE_KEY = 0xC2B2AE35
+_SEQ_KEY = 0x27D4EB2F
 _MASK = 0xFFFFFFFF
 
 
@@ -33,7 +34,7 @@ class Clock(Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """What the next clock message says. `changes` is a flat list of index and difference."""
+    """What a clock message says. `changes` is a flat list of index and difference, `hash` its seal."""
 
     seq: int
     queue: int
@@ -82,6 +83,11 @@ def checksum(clock: Clock) -> int:
     # The table may be longer than the ticks: `map` ends with the shorter one.
     ticks: int = sum(map(mul, clock.ticks, _keys.first(len(clock.ticks))))
     return (ticks + clock.queue_tick * _QUEUE_KEY + clock.machine_tick * _MACHINE_KEY) & _MASK
+
+
+def seal(hash: int, seq: int) -> int:
+    """The checksum of a clock message: that of the clock after it, with the message's number mixed in."""
+    return (hash + seq * _SEQ_KEY) & _MASK
 
 
 def moved_checksum(hash: int, change: Change) -> int:
@@ -138,11 +144,11 @@ class ClockSender:
         if queue < 0 or machine < 0 or min(changes[1::2], default=0) < 0:
             return None
         change = Change(self.seq + 1, queue, machine, changes, 0)
-        return change._replace(hash=moved_checksum(self._hash, change))
+        return change._replace(hash=seal(moved_checksum(self._hash, change), change.seq))
 
     def sent(self, now: Clock, seq: int, hash: int) -> None:
-        """Notes that the peer has been sent this."""
-        self.last, self.seq, self._hash = now, seq, hash
+        """Notes that the peer has been sent this, under this seal."""
+        self.last, self.seq, self._hash = now, seq, seal(hash, -seq)
 
 
 class ClockReceiver:
@@ -163,19 +169,23 @@ class ClockReceiver:
             return Verdict.OUT_OF_STEP
         if change.seq == self.seq + 1:
             clock = advanced(self.clock, change.queue, change.machine, change.changes)
-            if checksum(clock) == change.hash:
+            if seal(checksum(clock), change.seq) == change.hash:
                 self.clock, self.seq = clock, change.seq
                 return Verdict.APPLIED
         self.in_step = False
         return Verdict.OUT_OF_STEP
 
-    def replace(self, clock: Clock, seq: int, hash: int) -> Verdict:
-        """Takes a whole clock, unless it is older than what is here. Raises `PeerFault` if it contradicts itself."""
-        if seq <= self.seq:
+    def replace(self, clock: Clock, seq: int, hash: int, *, asked: bool = False) -> Verdict:
+        """Takes a whole clock, unless it is older than what is here.
+
+        One that was asked for is taken in any case: should the number here be wrong, this mends it. Raises `PeerFault`
+        if it contradicts itself.
+        """
+        if seq <= self.seq and not asked:
             return Verdict.DUPLICATE
         if len(clock.ticks) != len(self.clock.ticks):
             raise PeerFault(f"a full clock of {len(clock.ticks)} states, the session has {len(self.clock.ticks)}")
-        if checksum(clock) != hash:
+        if seal(checksum(clock), seq) != hash:
             raise PeerFault("a full clock whose checksum does not fit")
         self.clock, self.seq, self.in_step = clock, seq, True
         return Verdict.APPLIED

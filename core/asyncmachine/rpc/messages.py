@@ -5,7 +5,7 @@ have their default are left out, and fields this version does not know are skipp
 
 States are numbers: their position in the session's list of names, which WELCOME fixes for both directions. Clock
 changes are one flat list ``index, difference, index, difference …``. Queue and machine ticks travel as differences
-too, but for WELCOME and FULL, which carry everything.
+too, but for WELCOME and FULL, which carry everything. `hash` is the seal of a clock message (see `clock`).
 """
 
 from __future__ import annotations

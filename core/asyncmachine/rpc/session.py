@@ -20,7 +20,7 @@ from typing import Any, Final
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import Calls
-from asyncmachine.rpc.clock import Change, Clock, ClockReceiver, ClockSender, Verdict, checksum
+from asyncmachine.rpc.clock import Change, Clock, ClockSender, checksum, seal
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.errors import (
@@ -33,6 +33,7 @@ from asyncmachine.rpc.errors import (
     PeerSilent,
     UnknownOutcome,
 )
+from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, next_phase
 from asyncmachine.rpc.timing import NATIVE, Timing
@@ -48,8 +49,8 @@ class Session:
     """The state of one conversation, on either side. `id` names it; it is empty until WELCOME."""
 
     __slots__ = (
-        "_calls", "_clock_in", "_clock_out", "_deadline", "_held", "_outgoing", "_sync", "counters", "id", "keepalive",
-        "phase", "role", "timing",
+        "_calls", "_deadline", "_following", "_outgoing", "_sender", "counters", "id", "keepalive", "phase", "role",
+        "timing",
     )  # fmt: skip
 
     def __init__(self, role: Role, now: float, timing: Timing = NATIVE) -> None:
@@ -61,11 +62,9 @@ class Session:
         self.keepalive = Keepalive(now, timing, 0.0 if role is Role.SERVER else PATIENCE)
         self._outgoing: list[bytes] = []
         self._deadline = now + (timing.hello if role is Role.SERVER else timing.answer)
-        self._clock_out: ClockSender | None = None
-        self._clock_in: ClockReceiver | None = None
         self._calls = Calls()
-        self._sync: tuple[int, float] | None = None
-        self._held: list[e.Event] = []
+        self._sender: ClockSender | None = None
+        self._following: Following | None = None
 
     # Both sides
 
@@ -81,6 +80,7 @@ class Session:
             raise PeerFault(f"{kind.__name__} from the {self.role.other.value}: expected {legal} ({self.phase.value})")
         events = _REACTIONS[kind](self, message, now)
         self._entered(phase, now)
+        self._ask_if_out_of_step(now)
         self.keepalive.heard(now)
         self.counters.frames_in += 1
         self.counters.bytes_in += len(frame)
@@ -98,10 +98,8 @@ class Session:
             return None
         if self.phase is not Phase.READY:
             return self._deadline
-        due = self.keepalive.deadline
-        if self._calls.deadline is not None:
-            due = min(due, self._calls.deadline)
-        return due if self._sync is None else min(due, self._sync[1])
+        sync = self._following.deadline if self._following is not None else None
+        return min(due for due in (self.keepalive.deadline, self._calls.deadline, sync) if due is not None)
 
     def tick(self, now: float) -> list[e.Event]:
         """Does what is due: pings, gives calls up, tells when the peer is gone. Early calls do nothing."""
@@ -114,11 +112,12 @@ class Session:
             e.CallFailed(call, CallTimedOut(f"no answer within {self.timing.call:.0f} s: it may still run"))
             for call in self._calls.expired(now)
         ]
-        if self._sync is not None and now >= self._sync[1]:
-            self._ask_again(now)
+        if self._following is not None:
+            self._following.look(now)
+            self._ask_if_out_of_step(now)
         due = self.keepalive.due(now)
         if due is Due.PING:
-            seq = self._clock_out.seq if self._clock_out is not None else 0
+            seq = self._sender.seq if self._sender is not None else 0
             self._send(m.Ping(self.keepalive.pings + 1, now, seq))
             self.keepalive.asked(now)
         elif due is Due.GONE:
@@ -134,11 +133,10 @@ class Session:
     def end(self) -> list[e.Event]:
         """The transport has closed: calls without an answer fail with `UnknownOutcome`. Again, it returns nothing."""
         self.phase = Phase.ENDED
-        events, self._held = self._held, []
+        events = self._following.left() if self._following is not None else []
         for call in self._calls.abandon():
             lost = UnknownOutcome("the connection ended before the answer: the source may have run it or not")
             events.append(e.CallFailed(call, lost))
-        self._sync = None
         return events
 
     # Client
@@ -170,11 +168,11 @@ class Session:
         return number
 
     def sync(self, now: float) -> int:
-        """Asks for the whole clock, unless that is asked already. Its number comes back in `Replied`."""
-        if self._sync is None:
-            self._ask_again(now)
-        assert self._sync is not None
-        return self._sync[0]
+        """Asks for the whole clock. Its number comes back in `Replied`, or in `CallFailed`."""
+        number = self._calls.next()
+        self._send(m.SyncRequest(number))
+        self._calls.made(number, now + self.timing.call)
+        return number
 
     def ack(self, token: bytes) -> None:
         """Tells the server that the consumer has taken a payload."""
@@ -190,7 +188,7 @@ class Session:
         """Takes the client in. The clock in the message is where the differences start."""
         self._send(welcome, now)
         self.id = welcome.session
-        self._clock_out = ClockSender(Clock(welcome.time, welcome.queue_tick, welcome.machine_tick), welcome.seq)
+        self._sender = ClockSender(Clock(welcome.time, welcome.queue_tick, welcome.machine_tick), welcome.seq)
 
     def reject(self, code: str, message: str, retry_after: float | None = None) -> None:
         """Refuses the client. The transport is to be closed once this is sent."""
@@ -198,7 +196,7 @@ class Session:
 
     def reply(self, id: int, executed: bool, clock: Clock) -> None:
         """Answers a mutation, with everything that has changed since the peer was told last."""
-        sender = self._sender()
+        sender = self._to_client()
         change = sender.change(clock)
         outcome = 0 if executed else 1
         if change is None:
@@ -215,11 +213,11 @@ class Session:
 
     def differs(self, clock: Clock) -> bool:
         """Whether the peer has not been told this clock."""
-        return clock != self._sender().last
+        return clock != self._to_client().last
 
     def push(self, clock: Clock) -> None:
         """Sends what has changed, if anything has."""
-        sender = self._sender()
+        sender = self._to_client()
         if clock == sender.last:
             return
         change = sender.change(clock)
@@ -232,10 +230,11 @@ class Session:
 
     def full(self, clock: Clock, reply_to: int = 0) -> None:
         """Sends everything."""
-        sender = self._sender()
-        seq, total = sender.seq + 1, checksum(clock)
-        self._send(m.Full(seq, reply_to, clock.ticks, clock.queue_tick, clock.machine_tick, total))
-        sender.sent(clock, seq, total)
+        sender = self._to_client()
+        seq = sender.seq + 1
+        sealed = seal(checksum(clock), seq)
+        self._send(m.Full(seq, reply_to, clock.ticks, clock.queue_tick, clock.machine_tick, sealed))
+        sender.sent(clock, seq, sealed)
         self.counters.full_syncs += 1
 
     def payload(self, frame: bytes) -> None:
@@ -274,16 +273,18 @@ class Session:
                 self._deadline = now + self.timing.answer
                 self.keepalive.heard(now)
 
-    def _sender(self) -> ClockSender:
-        if self._clock_out is None or self.phase is not Phase.READY:
+    def _to_client(self) -> ClockSender:
+        if self._sender is None or self.phase is not Phase.READY:
             raise Misuse(f"there is nobody to send a clock to ({self.phase.value})")
-        return self._clock_out
+        return self._sender
 
-    def _ask_again(self, now: float) -> None:
-        number = self._calls.last + 1
-        self._send(m.SyncRequest(number))
-        self._calls.made(number)
-        self._sync = (number, now + self.timing.sync)
+    def _ask_if_out_of_step(self, now: float) -> None:
+        following = self._following
+        if following is not None and following.asks and self.phase is Phase.READY:
+            number = self._calls.last + 1
+            self._send(m.SyncRequest(number))
+            self._calls.made(number)
+            following.asked(number, now + self.timing.sync)
 
     # Reactions: each checks first, then changes
 
@@ -297,7 +298,7 @@ class Session:
             raise PeerFault(f"{len(welcome.names)} names for {len(welcome.time)} ticks")
         clock = Clock(welcome.time, welcome.queue_tick, welcome.machine_tick)
         self.id = welcome.session
-        self._clock_in = ClockReceiver(clock, welcome.seq)
+        self._following = Following(clock, welcome.seq, self.counters)
         return [e.WelcomeReceived(welcome, clock)]
 
     def _on_reject(self, reject: m.Reject, now: float) -> list[e.Event]:
@@ -310,10 +311,8 @@ class Session:
 
     def _on_ping(self, ping: m.Ping, now: float) -> list[e.Event]:
         self._send(m.Pong(ping.nonce, ping.time))
-        receiver = self._clock_in
-        if self.phase is Phase.READY and receiver is not None and receiver.in_step and ping.seq > receiver.seq:
-            receiver.in_step = False
-            self._out_of_step(now)
+        if self._following is not None:
+            self._following.told(ping.seq)
         return []
 
     def _on_pong(self, pong: m.Pong, now: float) -> list[e.Event]:
@@ -342,9 +341,10 @@ class Session:
         if result.result > 1:
             raise PeerFault(f"result {result.result} of call {result.id}: expected 0 (executed) or 1 (canceled)")
         change = Change(result.seq, result.queue, result.machine, result.changes, result.hash)
-        events = self._changed(change, now) if result.seq else []
+        following = self._source()
+        events = following.change(change) if result.seq else []
         if self._calls.answered(result.id):
-            self._hold(events, e.Replied(result.id, result.result == 0))
+            events += following.outcome(e.Replied(result.id, result.result == 0))
         return events
 
     def _on_error(self, error: m.Error, now: float) -> list[e.Event]:
@@ -353,61 +353,28 @@ class Session:
             return [e.SessionFailed(refused)]
         if not self._calls.was_made(error.id):
             raise PeerFault(f"an answer to call {error.id}, which was not made")
-        events: list[e.Event] = []
         if self._calls.answered(error.id):
-            self._hold(events, e.CallFailed(error.id, refused))
-        return events
+            return self._source().outcome(e.CallFailed(error.id, refused))
+        return []
 
     def _on_clock(self, push: m.ClockPush, now: float) -> list[e.Event]:
-        events = self._changed(Change(push.seq, push.queue, push.machine, push.changes, push.hash), now)
+        events = self._source().change(Change(push.seq, push.queue, push.machine, push.changes, push.hash))
         self.counters.pushes += 1
         return events
 
     def _on_full(self, full: m.Full, now: float) -> list[e.Event]:
-        receiver = self._receiver()
-        verdict = receiver.replace(Clock(full.time, full.queue_tick, full.machine_tick), full.seq, full.hash)
-        if verdict is Verdict.DUPLICATE:
-            self.counters.duplicates += 1
-            return []
-        self.counters.full_syncs += 1
-        events: list[e.Event] = [e.ClockChanged(receiver.clock), *self._held]
-        self._held = []
-        if self._sync is not None and full.reply_to == self._sync[0]:
+        events = self._source().full(full)
+        if self._calls.answered(full.reply_to):
             events.append(e.Replied(full.reply_to, executed=True))
-            self._sync = None
         return events
 
     def _on_payload(self, payload: m.Payload, now: float) -> list[e.Event]:
         self.counters.payloads += 1
         return [e.PayloadReceived(payload)]
 
-    def _changed(self, change: Change, now: float) -> list[e.Event]:
-        receiver = self._receiver()
-        was_in_step = receiver.in_step
-        verdict = receiver.apply(change)
-        if verdict is Verdict.APPLIED:
-            return [e.ClockChanged(receiver.clock)]
-        if verdict is Verdict.DUPLICATE:
-            self.counters.duplicates += 1
-        elif was_in_step:
-            self._out_of_step(now)
-        return []
-
-    def _out_of_step(self, now: float) -> None:
-        self.counters.out_of_step += 1
-        if self._sync is None:
-            self._ask_again(now)
-
-    def _hold(self, events: list[e.Event], outcome: e.Event) -> None:
-        """An outcome is told after the mirror shows it: out of step it waits for the full clock."""
-        if self._receiver().in_step:
-            events.append(outcome)
-        else:
-            self._held.append(outcome)
-
-    def _receiver(self) -> ClockReceiver:
-        assert self._clock_in is not None, "the table lets clocks through only after WELCOME"
-        return self._clock_in
+    def _source(self) -> Following:
+        assert self._following is not None, "the table lets clocks through only after WELCOME"
+        return self._following
 
 
 _REACTIONS: Final[Mapping[type[m.Message], Callable[[Session, Any, float], list[e.Event]]]] = {

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from asyncmachine.machine.errors import AmError
 
 MAX_FRAME: Final = 1 << 20
-"""Bytes of the largest message."""
+"""Bytes of the largest message. The smallest has one byte."""
 
 HIGH_WATER: Final = 1 << 20
 """Bytes on their way in one direction before a sender has to wait."""
@@ -71,5 +71,22 @@ class Transport(Protocol):
         """Ends the pipe. The second call does nothing."""
 
 
+class Listener(Protocol):
+    """A place where connections arrive. Made by a `Listen`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, in the form that `addresses.dial` takes; a port that was given as 0 has its number."""
+
+    async def accept(self) -> Transport:
+        """The next connection. Raises `TransportClosed` once the listener is closed. A cancelled accept loses none."""
+
+    async def close(self) -> None:
+        """Takes no more connections; those that were accepted go on. The second call does nothing."""
+
+
 Dial = Callable[[], Awaitable[Transport]]
 """Makes a new connection each time it is called. Raises `TransportClosed` or `OSError` when it cannot."""
+
+Listen = Callable[[], Awaitable[Listener]]
+"""Opens a listener each time it is called. Raises `TransportClosed` or `OSError` when it cannot."""

@@ -10,7 +10,17 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, LOST, MAX_FRAME, NORMAL, Peer
+from asyncmachine.rpc.transport import (
+    FRAME_TOO_LARGE,
+    HIGH_WATER,
+    LOST,
+    MAX_FRAME,
+    NORMAL,
+    Peer,
+    Transport,
+    TransportClosed,
+)
+from asyncmachine.rpc.transport.backlog import Backlog
 from asyncmachine.rpc.transport.inbox import Inbox, wake
 
 
@@ -96,3 +106,28 @@ def pair(fault: Fault | None = None) -> tuple[MemoryTransport, MemoryTransport]:
     a, b = MemoryTransport("a", fault), MemoryTransport("b", fault)
     a._other, b._other = b, a
     return a, b
+
+
+class MemoryListener:
+    """Takes connections from this process. It is a `Dial` as well: `await listener.dial()` connects to it."""
+
+    def __init__(self, fault: Fault | None = None) -> None:
+        self.address = "memory"
+        self._fault = fault
+        self._backlog = Backlog()
+
+    async def dial(self) -> Transport:
+        """A new connection. Raises `TransportClosed` if too many wait, or the listener is closed."""
+        if self._backlog.full:
+            raise TransportClosed(LOST, f"{self.address}: nobody accepts")
+        near, far = pair(self._fault)
+        self._backlog.put(near)
+        return far
+
+    async def accept(self) -> Transport:
+        """The next connection. Raises `TransportClosed` once the listener is closed."""
+        return await self._backlog.get()
+
+    async def close(self) -> None:
+        """Takes no more connections; those that were accepted go on."""
+        await self._backlog.end()

@@ -10,22 +10,29 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.rpc.transport import (
+    GOING_AWAY,
     LOST,
     MAX_FRAME,
     NORMAL,
     TEXT_FRAME,
     Peer,
+    Transport,
     TransportClosed,
 )
+from asyncmachine.rpc.transport.backlog import Backlog
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import Server, ServerConnection
 
 CONNECT_TIMEOUT = 3.0
 """Seconds for opening a connection, TLS and upgrade included."""
 
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's close frame."""
+
+SUBPROTOCOL = "amrpc.v1"
+"""What a client may ask for in the upgrade; one that asks for nothing is let in too."""
 
 SETTINGS: Mapping[str, Any] = {
     "compression": None,
@@ -78,6 +85,10 @@ class WebSocketTransport:
         """Closes it, waiting at most 3 s for the other side's agreement."""
         await self._connection.close(code, _short(reason))
 
+    def abort(self) -> None:
+        """Drops the connection without a word, and what has not left yet."""
+        self._connection.transport.abort()
+
 
 async def connect(
     url: str,
@@ -106,6 +117,56 @@ async def connect(
     except (OSError, TimeoutError, InvalidHandshake) as error:
         raise TransportClosed(LOST, f"{url}: {str(error) or type(error).__name__}") from error
     return WebSocketTransport(connection)
+
+
+class WebSocketListener:
+    """Takes WebSocket connections. Made by `listen`."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._backlog = Backlog()
+        self._server: Server
+
+    async def accept(self) -> Transport:
+        """The next connection. Raises `TransportClosed` once the listener is closed."""
+        return await self._backlog.get()
+
+    async def close(self) -> None:
+        """Takes no more connections; those that were accepted go on."""
+        self._server.close(close_connections=False)
+        await self._backlog.end()
+
+    async def _arrived(self, connection: ServerConnection) -> None:
+        if self._backlog.full:
+            await connection.close(GOING_AWAY, "too many connections wait")
+        else:
+            self._backlog.put(WebSocketTransport(connection))
+            await connection.wait_closed()
+
+
+async def listen(
+    host: str = "127.0.0.1", port: int = 0, *, origins: Sequence[str | None] = (None,), **settings: Any
+) -> WebSocketListener:
+    """Takes WebSocket connections at an address (port 0: any free one).
+
+    `origins` are those of the pages that are let in; None stands for clients that are no page, the only ones by
+    default. Further settings go to `websockets.asyncio.server.serve`, for instance `ssl`. Raises `OSError` when the
+    address cannot be had.
+    """
+    from websockets.asyncio.server import serve
+
+    listener = WebSocketListener()
+    given: dict[str, Any] = {"open_timeout": CONNECT_TIMEOUT, "subprotocols": [SUBPROTOCOL], **SETTINGS, **settings}
+    given["select_subprotocol"] = _subprotocol
+    listener._server = server = await serve(listener._arrived, host, port, origins=list(origins), **given)  # type: ignore[arg-type]
+    bound = next(iter(server.sockets)).getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    listener.address = f"{'wss' if given.get('ssl') else 'ws'}://{shown}:{bound}/"
+    return listener
+
+
+def _subprotocol(connection: Any, offered: Sequence[str]) -> str | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 def _closed(error: Any) -> TransportClosed:

@@ -1,0 +1,51 @@
+"""Connections that have arrived at a listener and wait to be accepted. Shared by all kinds of listeners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from asyncmachine.rpc.transport import GOING_AWAY, Transport, TransportClosed
+from asyncmachine.rpc.transport.inbox import wake
+
+MAX_WAITING: Final = 128
+"""Connections that may wait. Further ones are turned away."""
+
+
+class Backlog:
+    """Connections in order for one accepter."""
+
+    __slots__ = ("_accepter", "_ended", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[Transport] = deque()
+        self._accepter: asyncio.Future[None] | None = None
+        self._ended: tuple[int, str] | None = None
+
+    @property
+    def full(self) -> bool:
+        """True if another connection has to be turned away: too many wait, or nobody accepts any more."""
+        return self._ended is not None or len(self._waiting) >= MAX_WAITING
+
+    def put(self, transport: Transport) -> None:
+        """Takes a connection in. Look at `full` first."""
+        self._waiting.append(transport)
+        wake(self._accepter)
+
+    async def get(self) -> Transport:
+        """The next connection. Raises `TransportClosed` after the end."""
+        while not self._waiting:
+            if self._ended is not None:
+                raise TransportClosed(*self._ended)
+            self._accepter = asyncio.get_running_loop().create_future()
+            await self._accepter
+        return self._waiting.popleft()
+
+    async def end(self, code: int = GOING_AWAY, reason: str = "the listener is closed") -> None:
+        """Notes the end and closes what nobody has accepted. The second call does nothing."""
+        if self._ended is None:
+            self._ended = (code, reason)
+            wake(self._accepter)
+            left, self._waiting = self._waiting, deque()
+            await asyncio.gather(*(transport.close(code, reason) for transport in left))
