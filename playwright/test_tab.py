@@ -18,17 +18,13 @@ def opened(page: Page, id: str, op: str = "listen") -> None:
 
 
 def refused(page: Page, id: str) -> str:
-    """The page opens the tunnel and is told why it may not."""
+    """The page opens the tunnel and is told why it may not: by the dial already, or by the first read."""
     return str(
         run(
             page,
-            OPEN.format(op="listen", id=id)
-            + """
-try:
-    told = (await pipe.recv()).decode()
-except Refused as error:
-    told = str(error)
-json.dumps(told)
+            f"""
+            tunnel = relay.listen("{id}", "echo")
+            json.dumps(await refusal(tunnel))
             """,
         )
     )
@@ -57,7 +53,7 @@ def test_refusals_are_typed_and_readable(python: Page) -> None:
         """
         told = []
 
-        async def refusal(awaitable):
+        async def note(awaitable):
             try:
                 await awaitable
             except Refused as refused:
@@ -81,7 +77,7 @@ def test_refusals_are_typed_and_readable(python: Page) -> None:
                     pipe.inner._socket.send(send)
                 await pipe.recv()
 
-            await refusal(use())
+            await note(use())
             return outside.spent
 
         from js import Uint8Array
@@ -171,11 +167,7 @@ def test_after_three_refusals_a_tab_asks_only_when_it_is_looked_at_again(python:
         """
         tunnel = relay.listen("mine", "echo")
         for _ in range(3):
-            pipe = await tunnel()
-            try:
-                await pipe.recv()
-            except Refused:
-                pass
+            await refusal(tunnel)
         assert "GaveUp" in tunnel.machine
         from asyncmachine_web.page.lifecycle import lifecycle
         lifecycle().hear("hidden")

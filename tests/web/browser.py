@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from asyncmachine_relay import Relay, RelayServer, bind
 
@@ -66,6 +66,12 @@ import workload
 async def ask(port, message):
     await port.send(message)
     return (await port.recv()).decode()
+
+async def refusal(tunnel):
+    try:
+        return (await (await tunnel()).recv()).decode()
+    except Refused as refused:
+        return str(refused)
 """
 
 
@@ -87,34 +93,55 @@ def wait_for_python(page: Page) -> None:
     run(page, IMPORTS)
 
 
+UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
+"""What Chromium itself writes to the console for a request to a server that is not there."""
+
+
 class Mishaps:
-    """What went wrong in the pages of a test, apart from what the test expects."""
+    """What went wrong in the pages of a test and in their workers, apart from what the test expects."""
 
     def __init__(self, base_url: str) -> None:
         self._own = base_url
         self._seen: list[str] = []
         self._expected: list[re.Pattern[str]] = []
-        self.foreign: list[str] = []
-        """Addresses outside of our server that a page asked for."""
+        self._server_is_away = False
+        self.requests: list[str] = []
+        """Addresses that were asked for, those of WebSockets among them."""
 
     def expect(self, pattern: str) -> None:
         """A message in which this regular expression is found is no mishap."""
         self._expected.append(re.compile(pattern))
 
+    @contextmanager
+    def server_away(self) -> Iterator[None]:
+        """While our server is away, Chromium's own word of requests that nobody answered is no mishap.
+
+        To be left when the page has its connection again.
+        """
+        self._server_is_away = True
+        try:
+            yield
+        finally:
+            self._server_is_away = False
+
     def watch(self, context: BrowserContext) -> None:
-        context.on("request", lambda request: self._request(request.url))
+        context.on("request", lambda request: self.requests.append(request.url))
+        context.on("page", lambda page: page.on("websocket", lambda socket: self.requests.append(socket.url)))
         context.on("weberror", lambda error: self._seen.append(f"unhandled: {error.error}"))
-        context.on("console", lambda message: self._console(message.type, message.text))
+        context.on("console", self._console)
 
     def check(self) -> None:
         unexpected = [text for text in self._seen if not any(pattern.search(text) for pattern in self._expected)]
         assert not unexpected, "\n".join(unexpected)
         assert not self.foreign, f"asked for by a page: {self.foreign}"
 
-    def _request(self, url: str) -> None:
-        if not url.startswith((self._own + "/", "data:", "blob:")):
-            self.foreign.append(url)
+    @property
+    def foreign(self) -> list[str]:
+        """Those of the requests that went to another host."""
+        own = (f"{self._own}/", f"ws{self._own.removeprefix('http')}/", "data:", "blob:")
+        return [url for url in self.requests if not url.startswith(own)]
 
-    def _console(self, kind: str, text: str) -> None:
-        if kind in {"error", "warning", "assert"}:
-            self._seen.append(f"console {kind}: {text}")
+    def _console(self, message: ConsoleMessage) -> None:
+        unanswered = message.text == UNANSWERED and message.location["url"].startswith(f"{self._own}/")
+        if message.type in {"error", "warning", "assert"} and not (unanswered and self._server_is_away):
+            self._seen.append(f"console {message.type}: {message.text}")
