@@ -371,7 +371,7 @@ async def test_a_hundred_concurrent_adds_give_one_activation() -> None:
     calls: list[str] = []
     machine = am.Machine(ABCD, {"BState": lambda e: calls.append("B")})
 
-    async def add() -> am.Result:
+    async def add() -> am.FinalResult:
         await asyncio.sleep(0)
         return await machine.add("B")
 
@@ -392,7 +392,7 @@ async def test_cancelling_the_awaiting_task_leaves_the_queue_running() -> None:
     drainer.start()
     assert inside_b.wait(10)
 
-    async def add_c() -> am.Result:
+    async def add_c() -> am.FinalResult:
         return await machine.add("C")
 
     waiting = asyncio.create_task(add_c())

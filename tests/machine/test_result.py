@@ -52,7 +52,7 @@ def test_a_pending_result_refuses_to_be_a_bool() -> None:
 async def test_awaiting_gives_the_final_result(outcome: Outcome) -> None:
     result = Result.make_pending()
 
-    async def await_it() -> Result:
+    async def await_it() -> am.FinalResult:
         return await result
 
     first, second = asyncio.create_task(await_it()), asyncio.create_task(await_it())
@@ -91,7 +91,7 @@ def test_a_thread_waits_for_a_result() -> None:
     result = Result.make_pending()
     with pytest.raises(am.WaitTimeout):
         result.wait(0)
-    seen: list[Result] = []
+    seen: list[am.FinalResult] = []
     waiting = threading.Thread(target=lambda: seen.append(result.wait(10)))
     waiting.start()
     result._settle(Outcome.EXECUTED)
@@ -115,3 +115,10 @@ def test_results_are_compared_by_what_is_known_of_them() -> None:
     assert Result(Outcome.QUEUED, 3) != Result(Outcome.QUEUED, 4)
     assert Result(Outcome.EXECUTED) == EXECUTED != CANCELED
     assert EXECUTED != "executed"
+
+
+async def test_what_an_await_gives_is_not_awaited_again() -> None:
+    """JavaScript adopts whatever has an `await` until nothing has: a result that awaits to a result would never end."""
+    final = await am.Machine({"A": {}}).add("A")
+    assert final.executed and final == am.EXECUTED
+    assert not hasattr(final, "__await__")

@@ -83,7 +83,7 @@ async def typed_machine() -> None:
     assert_type(machine.when(Download.Start, Download.Ready, scope=machine.scope(Download.Start)), am.Wait)
     machine.when_args(Download.Downloading, Working(payload=b""))
     machine.when_time([Download.Start], [1])
-    assert_type(await machine.add(Download.Downloading), am.Result)
+    assert_type(await machine.add(Download.Downloading), am.FinalResult)
     await am.wait_all(machine.when(Download.Ready), machine.when_err(), timeout=5)
     assert_type(await am.wait_any(machine.when(Download.Ready), machine.when_err()), am.Wait)
     assert_type(await machine.eval_async(lambda: 3), int)

@@ -13,7 +13,7 @@ from asyncmachine.machine.api import Api, Origin
 from asyncmachine.machine.args import ArgsLike
 from asyncmachine.machine.errors import Disposed, ScopeEnded
 from asyncmachine.machine.mutation import Kind, called_names
-from asyncmachine.machine.result import Result
+from asyncmachine.machine.result import FinalResult, Result
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.settings import patience
 
@@ -81,7 +81,7 @@ class MutRequest(Generic[K]):
 
 async def retry(
     mutate: Callable[..., Result], *args: Any, policy: Policy = DEFAULT, scope: Scope | None = None, **kw: Any
-) -> Result:
+) -> FinalResult:
     """Tries a call that returns a result until it is executed.
 
     ::
@@ -99,7 +99,7 @@ async def retry(
 
 async def _tried(
     mutate: Callable[[], Result], policy: Policy, what: str, gone: Callable[[], bool], scope: Scope | None
-) -> Result:
+) -> FinalResult:
     loop = asyncio.get_running_loop()
     latest = loop.time() + (patience(policy.max_duration) or 0.0)
     tries = 0

@@ -31,7 +31,7 @@ from asyncmachine.machine.log import Log
 from asyncmachine.machine.log_args import merge_log_args_mappers, new_log_args_mapper
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Mutation, MutationSource
-from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
+from asyncmachine.machine.result import CANCELED, EXECUTED, FinalResult, Outcome, Result
 from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.settings import Settings
@@ -52,6 +52,7 @@ __all__ = [
     "ErrorArgs",
     "Event",
     "Export",
+    "FinalResult",
     "HandlerDeadline",
     "HandlerError",
     "HandlerTimeout",

@@ -18,51 +18,43 @@ class Outcome(StrEnum):
     PENDING = "pending"
 
 
-class Result:
-    """The outcome of a mutation, as far as it is known, and a way to wait for the rest.
+class FinalResult:
+    """How a mutation ended: executed or canceled. True if it was executed.
 
-    `bool(result)` is True only if the mutation is known to be executed. `await result` gives the final result. `tick`
-    is the queue tick at which a queued mutation runs; 0 for those that go to the front of the queue, which do not tick
-    (dry runs).
+    It is what `await result` gives, and cannot be awaited itself: JavaScript, which adopts whatever is awaitable until
+    nothing is, would go on for ever with a result that awaits to a result.
     """
 
-    __slots__ = ("_error", "_outcome", "_wait", "tick")
+    __slots__ = ("_outcome", "tick")
 
     def __init__(self, outcome: Outcome, tick: int = 0) -> None:
         self._outcome = outcome
-        self._error: BaseException | None = None
-        self._wait: Wait | None = Wait() if outcome in (Outcome.QUEUED, Outcome.PENDING) else None
         self.tick = tick
-
-    @classmethod
-    def make_pending(cls) -> Result:
-        """A result whose outcome comes from elsewhere, through `_settle` or `_fail`."""
-        return cls(Outcome.PENDING)
 
     @property
     def outcome(self) -> Outcome:
-        """What is known now. It changes from queued or pending to a final one when the mutation has run."""
+        """What is known now. A `Result` goes on from queued or pending to a final one when the mutation has run."""
         return self._outcome
 
     @property
     def executed(self) -> bool:
+        """True if the mutation was carried out."""
         return self._outcome is Outcome.EXECUTED
 
     @property
     def canceled(self) -> bool:
+        """True if relations or a handler refused it, or it broke."""
         return self._outcome is Outcome.CANCELED
 
     @property
     def queued(self) -> bool:
+        """True while it waits in the queue of this process."""
         return self._outcome is Outcome.QUEUED
 
     @property
     def pending(self) -> bool:
+        """True while the answer of a remote machine is out."""
         return self._outcome is Outcome.PENDING
-
-    def done(self) -> bool:
-        """True once the outcome is final, or known to have failed."""
-        return self._wait is None or self._wait.done()
 
     def __bool__(self) -> bool:
         if self._outcome is Outcome.PENDING:
@@ -70,21 +62,46 @@ class Result:
         return self._outcome is Outcome.EXECUTED
 
     def __repr__(self) -> str:
-        return f"<Result {self._outcome}{f' at {self.tick}' if self.queued else ''}>"
+        return f"<{type(self).__name__} {self._outcome}{f' at {self.tick}' if self.queued else ''}>"
 
     def __eq__(self, other: object) -> bool:
-        return (
-            (self._outcome, self.tick) == (other._outcome, other.tick) if isinstance(other, Result) else NotImplemented
-        )
+        if not isinstance(other, FinalResult):
+            return NotImplemented
+        return (self._outcome, self.tick) == (other._outcome, other.tick)
 
     __hash__ = object.__hash__
 
-    def __await__(self) -> Generator[object, None, Result]:
+
+class Result(FinalResult):
+    """The outcome of a mutation, as far as it is known, and a way to wait for the rest.
+
+    `bool(result)` is True only if the mutation is known to be executed. `await result` gives the final result. `tick`
+    is the queue tick at which a queued mutation runs; 0 for those that go to the front of the queue, which do not tick
+    (dry runs).
+    """
+
+    __slots__ = ("_error", "_wait")
+
+    def __init__(self, outcome: Outcome, tick: int = 0) -> None:
+        super().__init__(outcome, tick)
+        self._error: BaseException | None = None
+        self._wait: Wait | None = Wait() if outcome in (Outcome.QUEUED, Outcome.PENDING) else None
+
+    @classmethod
+    def make_pending(cls) -> Result:
+        """A result whose outcome comes from elsewhere, through `_settle` or `_fail`."""
+        return cls(Outcome.PENDING)
+
+    def done(self) -> bool:
+        """True once the outcome is final, or known to have failed."""
+        return self._wait is None or self._wait.done()
+
+    def __await__(self) -> Generator[object, None, FinalResult]:
         if self._wait is not None:
             yield from until_ended(self._wait)
         return self._final()
 
-    def wait(self, timeout: float | None = None) -> Result:
+    def wait(self, timeout: float | None = None) -> FinalResult:
         """Blocks a thread until the outcome is final. Raises `WaitTimeout` after `timeout` seconds."""
         if self._wait is not None:
             block_until(self._wait, timeout)
@@ -97,10 +114,10 @@ class Result:
         else:
             self._wait.then(callback)
 
-    def _final(self) -> Result:
+    def _final(self) -> FinalResult:
         if self._error is not None:
             raise self._error
-        return EXECUTED if self._outcome is Outcome.EXECUTED else CANCELED
+        return _EXECUTED if self._outcome is Outcome.EXECUTED else _CANCELED
 
     def _settle(self, outcome: Outcome) -> None:
         """Sets the final outcome and wakes those who wait. Only the first call counts."""
@@ -118,3 +135,5 @@ class Result:
 
 EXECUTED = Result(Outcome.EXECUTED)
 CANCELED = Result(Outcome.CANCELED)
+_EXECUTED = FinalResult(Outcome.EXECUTED)
+_CANCELED = FinalResult(Outcome.CANCELED)

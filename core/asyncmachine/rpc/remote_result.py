@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from asyncmachine.machine.errors import AmError
-from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.machine.result import FinalResult, Outcome, Result
 
 
 class RemoteResult(Result):
@@ -20,7 +20,7 @@ class RemoteResult(Result):
         self._unheard = unheard
         self._loop = loop
 
-    def _final(self) -> Result:
+    def _final(self) -> FinalResult:
         self._heard = True
         return super()._final()
 
