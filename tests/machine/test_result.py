@@ -20,12 +20,12 @@ def test_a_finished_mutation_answers_at_once() -> None:
     assert (executed.canceled, executed.executed, executed.queued, executed.pending) == (False, True, False, False)
     assert canceled.done() and executed.done()
     assert executed.outcome == "executed" and executed.tick == 0
-    assert executed.wait() is executed
+    assert executed.wait() == executed
 
 
 async def test_a_finished_result_can_be_awaited() -> None:
-    assert await EXECUTED is EXECUTED
-    assert await CANCELED is CANCELED
+    assert await EXECUTED == EXECUTED
+    assert await CANCELED == CANCELED
 
 
 def test_a_queued_result_is_not_true_and_knows_its_tick() -> None:
@@ -81,7 +81,7 @@ def test_only_the_first_end_counts() -> None:
     result._settle(Outcome.EXECUTED)
     result._settle(Outcome.CANCELED)
     result._fail(am.Disposed())
-    assert result.wait() is EXECUTED
+    assert result.wait() == EXECUTED
     EXECUTED._settle(Outcome.CANCELED)
     EXECUTED._fail(am.Disposed())
     assert EXECUTED.executed

@@ -69,7 +69,7 @@ class MutRequest(Generic[K]):
         calls = {"add": self.machine.add, "remove": self.machine.remove, "set": self.machine.set}
         return calls[self.kind](self.states, self.args, e=self.e)
 
-    async def run(self, scope: Scope | None = None) -> Result:
+    async def run(self, scope: Scope | None = None) -> FinalResult:
         """Tries until the mutation is executed, and returns its result.
 
         Raises `MutationCanceled` when the policy gives up, `ScopeEnded` when the scope ends, `Disposed` when the
