@@ -25,7 +25,6 @@ from examples.wasm_workflow.states import LEAVES, PARENTS, Orchestrator, Parent,
 from examples.wasm_workflow.story import Event
 from examples.wasm_workflow.worker import Remote, hand
 
-
 LONGEST_CUT = 60.0
 """Seconds."""
 

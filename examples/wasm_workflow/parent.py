@@ -15,6 +15,10 @@ FORK_RETRIES = 3
 """How often in a row a missing worker is started again before its parent leaves it at that."""
 
 
+class ForkError(am.AmError):
+    """A worker was started in vain too often."""
+
+
 class Forked(Protocol):
     """A web worker, as `asyncmachine_web.page.workers.Worker`. Its machine is `Ready` or `Dead`."""
 
@@ -57,6 +61,8 @@ class ParentHandlers:
         if retries < FORK_RETRIES:
             self.missed[worker.id] = retries + 1
             e.add(Parent.ForkWorker, worker)
+        else:
+            e.machine.add_err(ForkError(f"{worker.id} does not start: {self.workers[worker.id].machine.err}"), e=e)
 
     def KillWorkerEnter(self, e: am.Event) -> bool:
         return self.known(e)

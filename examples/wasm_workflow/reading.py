@@ -37,6 +37,9 @@ def headline(flow: Readable, linked: bool) -> str:
         return f"Round {round_of(flow)} delivered the work"
     if flow.is_(Orchestrator.NetworkReady):
         return f"Round {round_of(flow)} is under way"
+    broken = [node for node in NODES if flow.is_(f"Err{of(node)}")]
+    if broken:
+        return f"An error in {_names(broken)}"
     return f"Waiting for {_names([node for node in NODES if not flow.is_(of(node, 'Ready'))])}"
 
 

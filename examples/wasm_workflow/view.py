@@ -72,8 +72,12 @@ class View:
     def bind_head(self, browser1: am.Machine[Page], mirror: Any) -> None:
         show = self.document
         show.bind("#link", browser1, text=connection, cls={"live": Page.Linked, "lost": is_lost})
-        show.bind("#notice", browser1, visible=lambda _: self.trouble.get() != "")
-        show.bind("#reason", text=self.trouble)
+
+        def reason(own: Source) -> str:
+            return self.trouble.get() or (str(browser1.err) if own.is_(Page.Exception) else "")
+
+        show.bind("#notice", browser1, visible=lambda own: reason(own) != "")
+        show.bind("#reason", browser1, text=reason)
         show.bind("#phase", mirror, text=lambda flow: reading.headline(flow, self.linked()))
         show.bind("#round", mirror, text=lambda flow: reading.round_of(flow) or "–")
         show.bind("#seed", browser1, text=lambda _: self.figure("seed", "–"))

@@ -30,6 +30,8 @@ def test_the_headline_says_what_is_waited_for(flow: am.Machine[str]) -> None:
     network(flow)
     flow.remove("Browser4Ready")
     assert reading.headline(flow, linked=True) == "Waiting for browser4"
+    flow.add("ErrBrowser2")
+    assert reading.headline(flow, linked=True) == "An error in browser2"
 
 
 def test_the_headline_says_how_far_it_is(flow: am.Machine[str]) -> None:
