@@ -29,6 +29,7 @@ from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.rules import Rules
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.tracer import Hook
 from asyncmachine.machine.transition import Transition, run
 from asyncmachine.machine.view import View
 
@@ -118,9 +119,11 @@ class Drain(View[N]):
                 self._issued = tick = self._issued + 1
         try:
             self._queue_tick = tick
-            unseen = self._table is None and not self._tracers and (self._subs is None or self._subs.only_states())
-            if unseen and (found is None or ErrorArgs.key not in found):
+            unseen = self._table is None and (self._subs is None or self._subs.only_states())
+            if unseen and not self._tracers and (found is None or ErrorArgs.key not in found):
                 outcome = self._run_quietly(plan)
+            elif unseen and found is None and e is None and self._hooks.transition_plain:
+                outcome = self._run_quietly(plan, self._hooks.transition_plain)
             else:
                 tx = Transition(self, plan, found or {}, source_of(e), tick)
                 for hook in self._hooks.mutation_queued:
@@ -150,23 +153,38 @@ class Drain(View[N]):
         start = self._config = configuration(self._rules, self._config.active)
         return start.plans[kind].get(key) or plan_for(self._rules, start, kind, called, key)
 
-    def _run_quietly(self, plan: Plan) -> Outcome:
-        """A transition that nobody observes: no handlers, no tracers, at most waits for states."""
-        if not plan.accepted:
-            self._finished = self._queue_tick
-            return Outcome.CANCELED
+    def _run_quietly(self, plan: Plan, told: tuple[Hook, ...] = ()) -> Outcome:
+        """A transition without a `Transition`: no handlers, arguments or source, at most waits for states.
+
+        `told` are the hooks of tracers that are content with that.
+        """
         touched = plan.touched
-        if not touched:
-            self._config = plan.leads_to
-        else:
+        if not plan.accepted:
+            touched = ()
+        elif touched:
             self._advance(plan, touched)
+        else:
+            self._config = plan.leads_to
+        if told:
+            self._tell_plain(told, plan)
+        if touched:
             due = plan.leads_to
             if due.auto_called and not plan.quiet:
                 auto = auto_plan(self._rules, due)
                 if auto.accepted:
                     self._advance(auto.settled, auto.settled.touched)
+                if told:
+                    self._tell_plain(told, auto)
         self._finished = self._queue_tick
-        return Outcome.EXECUTED if plan.met else Outcome.CANCELED
+        return Outcome.EXECUTED if plan.accepted and plan.met else Outcome.CANCELED
+
+    def _tell_plain(self, hooks: tuple[Hook, ...], plan: Plan) -> None:
+        """`_guarded`, written out."""
+        for hook in hooks:
+            try:
+                hook(self, plan, self._queue_tick)
+            except Exception as error:  # noqa: BLE001 (kept as the machine's error)
+                self._observer_failed(error)
 
     def _advance(self, plan: Plan, touched: tuple[int, ...]) -> None:
         ticks = self._ticks

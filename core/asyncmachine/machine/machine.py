@@ -363,6 +363,8 @@ class Machine(Drain[N]):
             touched = [i for i, tick in enumerate(self._ticks) if tick != before[i]]
             if self._observer is not None:
                 self._observer.imported()
+            for tracer in self._tracers:
+                self._guarded(tracer.machine_restore, self)
             self._end_scopes(touched)
             self._resolve(touched)
         finally:
