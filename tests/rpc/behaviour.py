@@ -29,6 +29,7 @@ E = TypeVar("E", bound=BaseException)
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 (which is what is wrong with it)
 
 QUICK = rpc.Backoff(first=0.001, cap=0.01)
+NEVER = rpc.Backoff(first=1000.0, cap=1000.0)
 
 
 class Net(Protocol):
@@ -131,6 +132,7 @@ async def paired(
     consumer: am.Machine[Any] | None = None,
     errors: bool = False,
     timing: rpc.Timing | None = None,
+    backoff: rpc.Backoff = QUICK,
     **server: Any,
 ) -> AsyncIterator[Pair]:
     """A ready pair. At its end no error may ever have occurred on either side, unless the test is about `errors`."""
@@ -142,7 +144,7 @@ async def paired(
         states if schema is Basic else schema,
         id="test",
         consumer=consumer,
-        backoff=QUICK,
+        backoff=backoff,
         timing=timing,
     )
     pair.client.start()
@@ -671,7 +673,7 @@ async def a_payload_given_while_nobody_is_there_waits(net: Net) -> None:
 
 @behaviour
 async def a_call_without_a_connection_fails_at_once(net: Net) -> None:
-    async with paired(net, errors=True) as pair:
+    async with paired(net, errors=True, backoff=NEVER) as pair:
         dropped = pair.client.machine.when(C.Disconnected)
         net.cut()
         await dropped

@@ -8,21 +8,19 @@ import pytest
 from websockets.asyncio.client import connect as plain_connect
 
 from asyncmachine.rpc.transport import TransportClosed
-from asyncmachine.rpc.transport.websocket import WebSocketTransport, connect
-from tests.rpc.nets import WebSocketNet, websocket
+from asyncmachine.rpc.transport.websocket import connect, listen
+from tests.rpc.nets import websocket
 
 
 async def test_text_is_refused() -> None:
-    async with websocket() as net:
-        assert isinstance(net, WebSocketNet)
-        async with plain_connect(net.url) as plain:
-            near = WebSocketTransport(await net.arrived.get())
-            await plain.send("text")
-            with pytest.raises(TransportClosed) as caught:
-                await near.recv()
-            assert caught.value.code == 1003
-            await plain.wait_closed()
-            assert plain.close_code == 1003
+    async with websocket() as net, plain_connect(net.listener.address) as plain:
+        near = await net.listener.accept()
+        await plain.send("text")
+        with pytest.raises(TransportClosed) as caught:
+            await near.recv()
+        assert caught.value.code == 1003
+        await plain.wait_closed()
+        assert plain.close_code == 1003
 
 
 async def test_a_connection_that_breaks_is_lost() -> None:
@@ -60,3 +58,29 @@ async def test_somebody_there_who_does_not_answer() -> None:
             await connect(f"ws://127.0.0.1:{port}/", timeout=0.05)
         for writer in taken:
             writer.close()
+
+
+async def test_pages_are_let_in_only_from_origins_that_are_named() -> None:
+    closed, opened = await listen(), await listen(origins=(None, "http://localhost:8000"))
+    for listener, origin, admitted in (
+        (closed, None, True),
+        (closed, "http://localhost:8000", False),
+        (opened, "http://localhost:8000", True),
+        (opened, "http://evil.example", False),
+    ):
+        if admitted:
+            transport = await connect(listener.address, origin=origin)
+            await transport.close()
+        else:
+            with pytest.raises(TransportClosed, match="403"):
+                await connect(listener.address, origin=origin)
+    await closed.close()
+    await opened.close()
+
+
+async def test_the_subprotocol_is_confirmed_and_others_are_no_hindrance() -> None:
+    listener = await listen()
+    for offered, chosen in ((["amrpc.v1", "amtok.x"], "amrpc.v1"), (["other"], None)):
+        async with plain_connect(listener.address, subprotocols=offered) as plain:  # type: ignore[arg-type]
+            assert plain.subprotocol == chosen
+    await listener.close()

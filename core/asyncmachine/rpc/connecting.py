@@ -25,7 +25,7 @@ from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.messages import Hello
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import Timing
-from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed
+from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, failed_dial
 
 GOODBYE_TIMEOUT = 5.0
 """Seconds that Disconnecting may take."""
@@ -80,7 +80,7 @@ class Connecting:
             async with asyncio.timeout(self._dial_timeout):
                 self._transport = transport = await self._dial()
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
-            e.machine.add_err(_dial_failure(error, self._dial_timeout), state="ErrNetwork", e=e)
+            e.machine.add_err(failed_dial(error, self._dial_timeout), state="ErrNetwork", e=e)
             return
         if e.add("Connected").canceled:
             self._transport = None
@@ -164,12 +164,3 @@ class Connecting:
             self._nudge = Wait()
         except TimeoutError:
             pass
-
-
-def _dial_failure(error: Exception, timeout: float) -> TransportClosed:
-    if isinstance(error, TransportClosed):
-        return error
-    text = f"no connection within {timeout:g} s" if isinstance(error, TimeoutError) else f"cannot connect: {error!r}"
-    failure = TransportClosed(reason=text)
-    failure.__cause__ = error
-    return failure

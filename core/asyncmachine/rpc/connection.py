@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from asyncmachine.machine.errors import AmError
-from asyncmachine.rpc.errors import CLOSE_CODES, Code, PeerFault
+from asyncmachine.rpc.errors import Code, PeerFault, close_code
 from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
@@ -99,7 +99,7 @@ class Connection:
     def _take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, SessionFailed):
-                self.close(CLOSE_CODES[Code.DEADLINE], f"{Code.DEADLINE}: {event.error}")
+                self.close(close_code(Code.DEADLINE), f"{Code.DEADLINE}: {event.error}")
             self._react(self, event)
         if self.session.phase is Phase.ENDED:
             self.close()
@@ -110,7 +110,7 @@ class Connection:
         if isinstance(error, PeerFault):
             self.close(error.close, f"{error.code}: {error}")
         else:
-            self.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
+            self.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
         self._react(self, SessionFailed(error))
 
     async def _write(self) -> None:

@@ -51,7 +51,12 @@ CLOSE_CODES: Mapping[str, int] = {
     Code.SHUTDOWN: 1001,
     Code.INTERNAL: 1011,
 }
-"""How a transport is closed for a code; other codes never close one."""
+"""How a transport is closed for a code."""
+
+
+def close_code(code: str) -> int:
+    """The close code for an error code; for one that is not ours, that of a bad frame."""
+    return CLOSE_CODES.get(code, CLOSE_CODES[Code.BAD_FRAME])
 
 
 class RpcError(AmError):
@@ -74,7 +79,7 @@ class PeerFault(RpcError):
     @property
     def close(self) -> int:
         """The close code of the transport."""
-        return CLOSE_CODES.get(self.code, CLOSE_CODES[Code.BAD_FRAME])
+        return close_code(self.code)
 
 
 class Unsendable(RpcError):
@@ -130,6 +135,7 @@ class Rejected(RpcError):
     def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.message = message
         self.retry_after = retry_after
 
 

@@ -17,7 +17,7 @@ from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
-from asyncmachine.rpc.errors import CLOSE_CODES, CallRefused, Code, Unsendable
+from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
 from asyncmachine.rpc.events import MutationRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
@@ -216,7 +216,7 @@ class ServedClient:
             send(*args)
         except Unsendable as error:
             self._failed(error)
-            self._connection.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
+            self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
 
 
 def check_source(source: View[Any]) -> str:

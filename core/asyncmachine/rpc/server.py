@@ -11,7 +11,7 @@ from secrets import randbits, token_bytes
 from typing import Any
 
 from asyncmachine.machine.drain import Source, source_of
-from asyncmachine.machine.errors import AmError, SchemaError
+from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.event import Event as MachineEvent
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
@@ -22,10 +22,11 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.connection import Connection
-from asyncmachine.rpc.errors import CLOSE_CODES, Code, Unsendable
+from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.legality import Role
+from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.served import ServedClient, check_source
 from asyncmachine.rpc.session import Session
@@ -33,11 +34,6 @@ from asyncmachine.rpc.states import ClientInfo, ServerPayload, ServerStates
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
-
-Refusal = tuple[Code, str, float | None]
-"""Code, message, and when to try again (seconds; None: never)."""
-
-NO_REFUSAL: Refusal = (Code.INTERNAL, "", None)
 
 RETRY_AFTER = 1.0
 """Seconds after which a client that is refused for now may try again."""
@@ -163,36 +159,31 @@ class Server:
                 self.machine.add_err(event.error)
 
     def _greet(self, connection: Connection, hello: m.Hello) -> None:
-        refusal, grants = self._judge(connection, hello)
-        if grants is None:
-            connection.session.reject(*refusal)
-            connection.close(CLOSE_CODES[refusal[0]], f"{refusal[0]}: {refusal[1]}")
-            return
-        current = self._client
-        if current is not None:
-            # The same client over a new connection: the old one is dead, this side only has not noticed yet.
-            self._left(current.connection)
-            current.connection.close(CLOSE_CODES[Code.STALE_SESSION], f"{Code.STALE_SESSION}: replaced by a new one")
-        self._welcome(connection, hello, Exposure(self.source, grants))
+        try:
+            grants = self._judge(connection, hello)
+            self._welcome(connection, hello, Exposure(self.source, grants))
+        except Rejected as no:
+            connection.session.reject(no.code, no.message, no.retry_after)
+            connection.close(close_code(no.code), str(no))
 
-    def _judge(self, connection: Connection, hello: m.Hello) -> tuple[Refusal, Grants | None]:
-        """What a new client may do, or why it is refused."""
+    def _judge(self, connection: Connection, hello: m.Hello) -> Grants:
+        """What a new client may do. Raises `Rejected`."""
         if "RpcReady" not in self.machine:
-            return (Code.SHUTDOWN, "the server is stopping", RETRY_AFTER), None
+            raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
         lowest, highest = hello.versions
         if not lowest <= m.VERSION <= highest:
-            return (Code.VERSION, f"versions {lowest} to {highest} are offered, {m.VERSION} is spoken", None), None
+            raise Rejected(Code.VERSION, f"versions {lowest} to {highest} are offered, {m.VERSION} is spoken")
         try:
             grants = decide(self._allow, hello.id, hello.token, connection.transport.peer)
-        except Exception as error:  # noqa: BLE001 (the application's function)
+        except Exception as error:
             self.machine.add_err(error)
-            return (Code.INTERNAL, "the decision about this client failed", RETRY_AFTER), None
-        current = self._client
+            raise Rejected(Code.INTERNAL, "the decision about this client failed", RETRY_AFTER) from error
         if grants is None:
-            return (Code.FORBIDDEN, f"{hello.id} is not let in", None), None
+            raise Rejected(Code.FORBIDDEN, f"{hello.id} is not let in")
+        current = self._client
         if current is not None and not _replaces(hello, current):
-            return (Code.BUSY, f"one client at a time, there is {current.id}", RETRY_AFTER), None
-        return NO_REFUSAL, grants
+            raise Rejected(Code.BUSY, f"one client at a time, there is {current.id}", RETRY_AFTER)
+        return grants
 
     def _welcome(self, connection: Connection, hello: m.Hello, exposure: Exposure) -> None:
         client = ServedClient(self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err)
@@ -200,9 +191,12 @@ class Server:
             client.welcome(hello, token_bytes(8), self._epoch)
         except Unsendable as error:
             self.machine.add_err(error)
-            connection.session.reject(Code.INTERNAL, str(error))
-            connection.close(CLOSE_CODES[Code.INTERNAL], f"{Code.INTERNAL}: {error}")
-            return
+            raise Rejected(Code.INTERNAL, str(error)) from error
+        if self._client is not None:
+            # The same client over a new connection: the old one is dead, this side only has not noticed yet.
+            old = self._client.connection
+            self._left(old)
+            old.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
         self._client = client
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         self.machine.remove(S.Exception)
@@ -232,36 +226,13 @@ class Server:
         reason, reconnect = self._farewell
         for connection in tuple(self._connections):
             connection.session.bye(reason, reconnect=reconnect)
-            connection.close(CLOSE_CODES[Code.SHUTDOWN], reason)
+            connection.close(close_code(Code.SHUTDOWN), reason)
 
     def _note_end(self) -> None:
         if not self._connections:
             stopped, self._stopped = self._stopped, []
             for wait in stopped:
                 wait._end()
-
-    async def _listen(self, dial: Dial) -> None:
-        """The life of a server behind a relay, as long as Start is active."""
-        attempt, lost = 0, asyncio.get_running_loop().time()
-        while True:
-            try:
-                transport = await dial()
-            except (OSError, AmError) as error:
-                self.machine.add_err(error if isinstance(error, AmError) else TransportClosed(reason=str(error)))
-            else:
-                ticks = self.machine.tick(S.HandshakeDone)
-                self.machine.add(S.RpcAccepting)
-                await self.serve(transport)
-                self.machine.add(S.RpcStarting)
-                if self.machine.tick(S.HandshakeDone) != ticks:
-                    attempt, lost = 0, asyncio.get_running_loop().time()
-            delay = self._backoff.delay(attempt, asyncio.get_running_loop().time() - lost)
-            if delay is None:
-                self.machine.add_err(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
-                self.machine.remove(S.Start)
-                return
-            attempt += 1
-            await asyncio.sleep(delay)
 
 
 def _replaces(hello: m.Hello, current: ServedClient) -> bool:
@@ -278,7 +249,9 @@ class _Handlers:
     def StartState(self, e: MachineEvent) -> None:
         dial = self._server._dial
         if dial is not None:
-            e.scope.create_task(self._server._listen(dial), name=f"{e.machine.id}.listen")
+            server = self._server
+            listening = keep_listening(server.machine, dial, server.serve, server._backoff)
+            e.scope.create_task(listening, name=f"{e.machine.id}.listen")
 
     def StartEnd(self, e: MachineEvent) -> None:
         self._server._hang_up()
@@ -293,7 +266,7 @@ class _Handlers:
     def ClientConnectedEnd(self, e: MachineEvent) -> None:
         client = self._server._client
         if client is not None and "Start" in e.machine:
-            client.connection.close(CLOSE_CODES[Code.INTERNAL], "the server dropped the client")
+            client.connection.close(close_code(Code.INTERNAL), "the server dropped the client")
 
     def HandshakeDoneState(self, e: MachineEvent) -> None:
         e.remove("Exception")

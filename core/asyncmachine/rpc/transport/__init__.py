@@ -33,6 +33,19 @@ class TransportClosed(AmError):
         self.reason = reason
 
 
+def failed_dial(error: Exception, timeout: float | None = None) -> TransportClosed:
+    """Whatever a dial function raised, as the end of a connection that never was."""
+    if isinstance(error, TransportClosed):
+        return error
+    if isinstance(error, TimeoutError) and timeout is not None:
+        text = f"no connection within {timeout:g} s"
+    else:
+        text = f"cannot connect: {error!r}"
+    failure = TransportClosed(reason=text)
+    failure.__cause__ = error
+    return failure
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who is at the other end, as far as the transport can tell.

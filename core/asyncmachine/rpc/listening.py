@@ -1,0 +1,41 @@
+"""A server that has to go and get its connections: it dials, serves, and dials again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from asyncmachine.machine.machine import Machine
+from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.states import ServerStates as S
+from asyncmachine.rpc.transport import Dial, Transport, TransportClosed, failed_dial
+
+
+async def keep_listening(
+    machine: Machine[S], dial: Dial, serve: Callable[[Transport], Awaitable[object]], backoff: Backoff
+) -> None:
+    """Runs until it is cancelled, or the back-off gives up, which removes `Start`.
+
+    A dial may take as long as it likes: some wait until they are called. A session that was ready resets the back-off.
+    """
+    loop = asyncio.get_running_loop()
+    attempt, lost_at = 0, loop.time()
+    while True:
+        sessions = machine.tick(S.HandshakeDone)
+        try:
+            transport = await dial()
+        except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
+            machine.add_err(failed_dial(error))
+        else:
+            machine.add(S.RpcAccepting)
+            await serve(transport)
+            machine.add(S.RpcStarting)
+        if machine.tick(S.HandshakeDone) != sessions:
+            attempt, lost_at = 0, loop.time()
+        delay = backoff.delay(attempt, loop.time() - lost_at)
+        if delay is None:
+            machine.add_err(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
+            machine.remove(S.Start)
+            return
+        attempt += 1
+        await asyncio.sleep(delay)
