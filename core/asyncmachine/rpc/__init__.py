@@ -42,10 +42,12 @@ from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
-from asyncmachine.rpc.transport import MAX_FRAME, Dial, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport import MAX_FRAME, Dial, Listen, Listener, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport.addresses import AddressError, dial, listen
 
 __all__ = [
     "MAX_FRAME",
+    "AddressError",
     "Backoff",
     "CallRefused",
     "CallTimedOut",
@@ -56,6 +58,8 @@ __all__ = [
     "Dial",
     "Grants",
     "HandshakeFailed",
+    "Listen",
+    "Listener",
     "Misuse",
     "NetworkMachine",
     "NotConnected",
@@ -77,5 +81,7 @@ __all__ = [
     "TransportClosed",
     "UnknownOutcome",
     "Unsendable",
+    "dial",
+    "listen",
     "states",
 ]

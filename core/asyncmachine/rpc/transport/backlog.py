@@ -23,15 +23,13 @@ class Backlog:
         self._accepter: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None
 
-    @property
-    def full(self) -> bool:
-        """True if another connection has to be turned away: too many wait, or nobody accepts any more."""
-        return self._ended is not None or len(self._waiting) >= MAX_WAITING
-
-    def put(self, transport: Transport) -> None:
-        """Takes a connection in. Look at `full` first."""
+    def put(self, transport: Transport) -> bool:
+        """Takes a connection in. False if it has to be turned away: too many wait, or nobody accepts any more."""
+        if self._ended is not None or len(self._waiting) >= MAX_WAITING:
+            return False
         self._waiting.append(transport)
         wake(self._accepter)
+        return True
 
     async def get(self) -> Transport:
         """The next connection. Raises `TransportClosed` after the end."""

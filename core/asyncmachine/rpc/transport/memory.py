@@ -118,10 +118,9 @@ class MemoryListener:
 
     async def dial(self) -> Transport:
         """A new connection. Raises `TransportClosed` if too many wait, or the listener is closed."""
-        if self._backlog.full:
-            raise TransportClosed(LOST, f"{self.address}: nobody accepts")
         near, far = pair(self._fault)
-        self._backlog.put(near)
+        if not self._backlog.put(near):
+            raise TransportClosed(LOST, f"{self.address}: nobody accepts")
         return far
 
     async def accept(self) -> Transport:

@@ -12,6 +12,8 @@ Nothing is read while the reader is 1 MiB behind, and a sender waits while 1 MiB
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl as tls
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,9 +27,10 @@ from asyncmachine.rpc.transport import (
     NORMAL,
     TEXT_FRAME,
     Peer,
+    Transport,
     TransportClosed,
 )
-from asyncmachine.rpc.transport.backlog import Backlog
+from asyncmachine.rpc.transport.backlog import MAX_WAITING, Backlog
 from asyncmachine.rpc.transport.inbox import Inbox
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -35,6 +38,12 @@ CONNECT_TIMEOUT: Final = 5.0
 
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the last bytes to leave, and for the other side to close too."""
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
+"""Errors of accepting that pass: there are too many open files, or whoever came is gone already."""
+
+EXHAUSTED_PAUSE: Final = 0.5
+"""Seconds until it is tried again."""
 
 HEADER: Final = 4
 LOW_WATER: Final = HIGH_WATER // 4
@@ -45,9 +54,8 @@ CLOSE: Final = b"\xc1\x01"
 class SocketTransport(asyncio.Protocol):
     """One end of a connected socket. Made by `connect` and by a `SocketListener`; several tasks may send."""
 
-    def __init__(self, opened: Callable[[SocketTransport], object] | None = None) -> None:
+    def __init__(self) -> None:
         self.peer = Peer("tcp")
-        self._opened = opened
         self._inbox = Inbox()
         self._rest = bytearray()
         self._room = asyncio.Event()
@@ -88,11 +96,12 @@ class SocketTransport(asyncio.Protocol):
         except TimeoutError:
             pass
         finally:
-            self._transport.abort()
+            self.abort()
 
     def abort(self) -> None:
         """Drops the connection without a word, and what has not left yet."""
-        self._transport.abort()
+        if not self._gone.is_set():
+            self._transport.abort()
 
     def _say_goodbye(self, code: int, reason: str) -> None:
         # A socket that is closed before everything was read resets the connection, and the goodbye could be lost. So
@@ -129,8 +138,6 @@ class SocketTransport(asyncio.Protocol):
         transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         self.peer = _peer(transport)
         self._room.set()
-        if self._opened is not None:
-            self._opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes in as they come, and puts whole messages out."""
@@ -191,39 +198,74 @@ class SocketTransport(asyncio.Protocol):
         self._end(code, reason)
         self._say_goodbye(code, reason)
         # Whoever breaks the rules may not hang up either.
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
 
 class SocketListener:
-    """Takes connections. Made by `listen`. `released()` is called when it closes."""
+    """Takes connections at a socket that listens, and closes it at the end. `released()` is called then.
 
-    def __init__(self, released: Callable[[], object] = lambda: None) -> None:
-        self.address = ""
-        self._backlog = Backlog()
+    It accepts by itself, since a server of asyncio that is closed may lose a connection which is just arriving.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        address: str,
+        ssl: tls.SSLContext | None = None,
+        released: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.address = address
+        self._socket = listening
+        self._ssl = ssl
         self._released = released
-        self._server: asyncio.Server
+        self._backlog = Backlog()
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        listening.setblocking(False)
+        self._accepting = self._loop.create_task(self._accept(), name=f"listener {address}")
 
-    async def accept(self) -> SocketTransport:
+    async def accept(self) -> Transport:
         """The next connection. Raises `TransportClosed` once the listener is closed."""
-        transport = await self._backlog.get()
-        assert isinstance(transport, SocketTransport)
-        return transport
+        return await self._backlog.get()
 
     async def close(self) -> None:
         """Takes no more connections; those that were accepted go on."""
-        if self._server.is_serving():
-            self._server.close()
-            self._released()
+        self._accepting.cancel()
+        for task in self._opening:
+            task.cancel()
+        await asyncio.wait([self._accepting, *self._opening])
         await self._backlog.end()
 
-    def _protocol(self) -> SocketTransport:
-        return SocketTransport(self._arrived)
+    async def _accept(self) -> None:
+        try:
+            while True:
+                try:
+                    connected, _ = await self._loop.sock_accept(self._socket)
+                except OSError as error:
+                    if error.errno not in EXHAUSTED:
+                        await self._backlog.end(LOST, f"cannot listen any more: {error}")
+                        return
+                    await asyncio.sleep(EXHAUSTED_PAUSE)
+                else:
+                    task = self._loop.create_task(self._open(connected))
+                    self._opening.add(task)
+                    task.add_done_callback(self._opening.discard)
+        finally:
+            self._socket.close()
+            self._released()
 
-    def _arrived(self, transport: SocketTransport) -> None:
-        if self._backlog.full:
-            transport.abort()
-        else:
-            self._backlog.put(transport)
+    async def _open(self, connected: socket.socket) -> None:
+        """Makes a transport of a connection. With TLS that takes as long as the other side needs for its part."""
+        if len(self._opening) > MAX_WAITING:
+            connected.close()
+            return
+        patience = {} if self._ssl is None else {"ssl_handshake_timeout": CONNECT_TIMEOUT}
+        with suppress(OSError):  # of a handshake that fails
+            _, transport = await self._loop.connect_accepted_socket(
+                SocketTransport, connected, ssl=self._ssl, **patience
+            )
+            if not self._backlog.put(transport):
+                transport.abort()
 
 
 async def connect(
@@ -242,21 +284,18 @@ async def connect(
     return transport
 
 
-async def listen(
-    host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext | None = None, **settings: Any
-) -> SocketListener:
+async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext | None = None) -> SocketListener:
     """Takes TCP connections at an address (port 0: any free one), through TLS with an `ssl` context.
 
     A context with `verify_mode = ssl.CERT_REQUIRED` asks clients for certificates (mutual TLS); `peer.id` is then the
-    name in it. Further settings go to `loop.create_server`. Raises `OSError` when the address cannot be had.
+    name in it. Raises `OSError` when the address cannot be had.
     """
-    listener = SocketListener()
-    if ssl is not None:
-        settings = {"ssl_handshake_timeout": CONNECT_TIMEOUT, **settings}
     loop = asyncio.get_running_loop()
-    listener._server = server = await loop.create_server(listener._protocol, host, port, ssl=ssl, **settings)
-    listener.address = address_of("tls" if ssl else "tcp", host, server.sockets[0].getsockname()[1])
-    return listener
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, place = found[0]
+    listening = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=MAX_WAITING)
+    address = address_of("tls" if ssl else "tcp", host, listening.getsockname()[1])
+    return SocketListener(listening, address, ssl)
 
 
 def address_of(scheme: str, host: str, port: int) -> str:

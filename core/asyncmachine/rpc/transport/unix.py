@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 from pathlib import Path
 
 from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine.rpc.transport.backlog import MAX_WAITING
 from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT, SocketListener, SocketTransport, no_connection
 
 
@@ -28,14 +30,16 @@ async def listen(path: str, *, mode: int = 0o600) -> SocketListener:
     """
     place = Path(path)
     await _sweep(place)
-    listener = SocketListener(partial(place.unlink, missing_ok=True))
-    loop = asyncio.get_running_loop()
-    # Nobody can connect before the mode is right: a socket that does not listen yet refuses.
-    listener._server = server = await loop.create_unix_server(listener._protocol, path, start_serving=False)
-    place.chmod(mode)  # noqa: ASYNC240 (as quick as making the socket)
-    await server.start_serving()
-    listener.address = f"unix://{path}"
-    return listener
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(path)
+        # Nobody can connect before the mode is right: a socket that does not listen yet refuses.
+        place.chmod(mode)  # noqa: ASYNC240 (as quick as making the socket)
+        listening.listen(MAX_WAITING)
+    except OSError:
+        listening.close()
+        raise
+    return SocketListener(listening, f"unix://{path}", released=partial(place.unlink, missing_ok=True))
 
 
 async def _sweep(path: Path) -> None:

@@ -137,11 +137,10 @@ class WebSocketListener:
         await self._backlog.end()
 
     async def _arrived(self, connection: ServerConnection) -> None:
-        if self._backlog.full:
-            await connection.close(GOING_AWAY, "too many connections wait")
-        else:
-            self._backlog.put(WebSocketTransport(connection))
+        if self._backlog.put(WebSocketTransport(connection)):
             await connection.wait_closed()
+        else:
+            await connection.close(GOING_AWAY, "too many connections wait")
 
 
 async def listen(
