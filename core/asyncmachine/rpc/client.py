@@ -182,12 +182,14 @@ class Client:
 
     def _send(self, result: Result, send: Callable[[Connection], int], what: str) -> None:
         connection = self._connecting.ready
+        if connection is None:
+            result._fail(NotConnected(f"not connected to the source: {what} was not sent"))
+            return
         try:
-            if connection is None:
-                raise NotConnected(f"not connected to the source: {what} was not sent")
             self._calls[connection.session, send(connection)] = result
         except RpcError as error:
-            result._fail(error)
+            # A traceback would hold this frame, and so the result: a failure that nobody awaits was never told.
+            result._fail(error.with_traceback(None))
         else:
             connection.flush()
 
