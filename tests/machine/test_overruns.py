@@ -149,13 +149,17 @@ def test_a_thread_that_is_gone_has_no_stack(clock: Clock, caplog: pytest.LogCapt
     assert "has been running for 2.0 s" in caplog.text
 
 
-def test_at_the_deadline_an_error_is_raised_inside_of_the_handler() -> None:
-    def a_state(e: am.Event) -> None:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            pass
+def spin() -> None:
+    """Keeps the thread busy until it is interrupted, or for twenty seconds."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        pass
 
-    machine = am.Machine(AB, {"AState": a_state}, handler_deadline=0.05, handler_backoff=0.01, handler_timeout=0.02)
+
+def test_at_the_deadline_an_error_is_raised_inside_of_the_handler() -> None:
+    machine = am.Machine(
+        AB, {"AState": lambda e: spin()}, handler_deadline=0.05, handler_backoff=0.01, handler_timeout=0.02
+    )
     assert machine.add("A").canceled
     assert isinstance(machine.err, am.HandlerDeadline)
     assert str(machine.err) == "AState still ran after 0.05 s and was interrupted"
@@ -166,10 +170,8 @@ def test_a_handler_may_catch_the_error_and_clean_up() -> None:
     cleaned: list[str] = []
 
     def a_state(e: am.Event) -> None:
-        end = time.monotonic() + 20
         try:
-            while time.monotonic() < end:
-                pass
+            spin()
         except am.HandlerDeadline:
             cleaned.append("cleaned")
             raise
@@ -225,7 +227,7 @@ def test_the_thread_lives_as_long_as_there_are_machines(dog: watchdog.Watchdog) 
         dog.watch(watched)
         threads.append(dog._thread)
     first, again = threads
-    assert first is again is not None
+    assert first is not None and first is again
     assert first.daemon and first.is_alive()
     dog._machines.clear()
     dog._wake.set()
