@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import asyncmachine as am
 from asyncmachine import Outcome
-from tests.machine.recording import RawSchema, logging_handlers
+from tests.machine.recording import RawSchema, Recorder, logging_handlers
 from tests.machine.slow_machine import SlowMachine
 from tests.machine.strategies import mutations, schemas
 
@@ -187,9 +187,17 @@ def test_a_called_multi_state_ticks_twice_when_it_is_active() -> None:
 @given(st.data())
 @settings(max_examples=250, deadline=None)
 def test_the_slow_machine_agrees(data: st.DataObject) -> None:
+    """With and without somebody who watches: a machine that nobody watches takes a shorter path."""
     machine = am.Machine(data.draw(schemas()))
     slow = SlowMachine(machine.schema)
     note(f"{machine.schema.to_dict()}")
+    match data.draw(st.sampled_from(["unseen", "traced", "handled", "awaited"])):
+        case "traced":
+            machine.trace(Recorder())
+        case "handled":
+            machine.bind({"AnyState": lambda e: None})
+        case "awaited":
+            machine.when_query(lambda clock: False)
     for kind, called in data.draw(st.lists(mutations(machine.names), min_size=1, max_size=12)):
         result: am.Result = getattr(machine, kind)(called)
         assert result.outcome == slow.run(kind, called), (kind, called)
