@@ -20,6 +20,10 @@ class RemoteResult(Result):
         self._unheard = unheard
         self._loop = loop
 
+    def _fail(self, error: AmError) -> None:
+        # A traceback holds on to the frames it passed, and one of them to this result: it would never be let go.
+        super()._fail(error.with_traceback(None))
+
     def _final(self) -> FinalResult:
         self._heard = True
         return super()._final()
