@@ -2,6 +2,7 @@
 
 from asyncmachine_relay.admission import Authorize, own_machine
 from asyncmachine_relay.app import Relay
+from asyncmachine_relay.config import Config
 from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Match, Serve, Tunnel
@@ -9,11 +10,13 @@ from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError
 from asyncmachine_relay.server import Bound, PortBusy, RelayServer, bind
 from asyncmachine_relay.states import RelayStates, TunnelArgs
 from asyncmachine_relay.static import StaticRoot
+from asyncmachine_relay.targets import Target
 
 __all__ = [
     "EVERY_TUNNEL",
     "Authorize",
     "Bound",
+    "Config",
     "Limits",
     "Match",
     "Op",
@@ -26,6 +29,7 @@ __all__ = [
     "RelayStates",
     "Serve",
     "StaticRoot",
+    "Target",
     "Tunnel",
     "TunnelArgs",
     "TunnelGrants",

@@ -55,15 +55,30 @@ class Limits:
     """How long a closing handshake may take."""
     leave: float = 5.0
     """How long a matcher may go on when its tunnel is gone, before it is cancelled."""
+    connect: float = 5.0
+    """How long a TCP target may take to resolve and to answer."""
+    lifetime: float = 24 * 3600.0
+    """How long a tunnel may live; its peer is told before, and dials again."""
+    connections: int = 32
+    """TCP connections at a time inside of one tunnel."""
+    window: int = 128 << 10
+    """Bytes that each of them may send ahead of its reader."""
+    sockets: int = 2048
+    """TCP connections to the relay's own port, whatever they are used for."""
+    sockets_per_peer: int = 128
+    """Those of one IP address, unless it is a trusted proxy."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
-                raise RelayConfigError(f"limit {field.name}={getattr(self, field.name)!r} must be greater than 0")
+                wrong = f"limit {field.name}={getattr(self, field.name)!r} must be greater than 0"
+                raise RelayConfigError(wrong, field=field.name)
         if self.buffer_low >= self.buffer_high:
-            raise RelayConfigError(f"limit buffer_low={self.buffer_low} must be below buffer_high={self.buffer_high}")
+            wrong = f"limit buffer_low={self.buffer_low} must be below buffer_high={self.buffer_high}"
+            raise RelayConfigError(wrong, field="buffer_low")
         if self.token > 60:
-            raise RelayConfigError(f"limit token={self.token} must be at most 60: a token opens one tunnel, now")
+            wrong = f"limit token={self.token} must be at most 60: a token opens one tunnel, now"
+            raise RelayConfigError(wrong, field="token")
 
 
 class TokenBucket:

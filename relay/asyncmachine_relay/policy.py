@@ -49,6 +49,7 @@ class Reason(Enum):
     TOO_LARGE = (1009, 413)
     TEXT = (1003, 415)
     SHUTDOWN = (1001, 503)
+    EXPIRED = (1001, 410)
     INTERNAL = (1011, 500)
 
     def __init__(self, close_code: int, status: int) -> None:
@@ -71,7 +72,14 @@ class Refused(AmError):
 
 
 class RelayConfigError(AmError):
-    """The relay was given settings that cannot be; the message names the setting and the cure."""
+    """The relay was given settings that cannot be; the message names the setting and the cure.
+
+    `field` is the setting's name in its record, where it is one of a record.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        self.field = field
+        super().__init__(message)
 
 
 def clip(text: str, size: int = MAX_CLOSE_REASON) -> str:

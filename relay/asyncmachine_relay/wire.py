@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 from asyncio.transports import BaseTransport
+from collections.abc import Callable
 from typing import Any, cast
 
 import uvicorn
@@ -19,9 +21,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Close, Frame, Opcode
 
-from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, TEXT_FRAME
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, NORMAL, TEXT_FRAME
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.policy import Reason, Refused
+from asyncmachine_relay.websocket import WIRE
+
+_BINARY = 0x82
+_SHORT, _LONG = struct.Struct("!BBH"), struct.Struct("!BBQ")
 
 logger = logging.getLogger("asyncmachine.relay.wire")
 # Below WARNING the base classes log addresses with their queries, and the library below them logs headers.
@@ -112,7 +118,10 @@ class HttpProtocol(H11Protocol):
 
 
 class TunnelProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket whose every end is one that the peer can read, and that does end."""
+    """A WebSocket whose every end is one that the peer can read, and that does end.
+
+    It is a `websocket.Wire` too: once attached, messages pass without the application's queue and tasks.
+    """
 
     config: WireConfig
 
@@ -122,6 +131,66 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self.conn.logger = logger
         self.conn.debug = False
         self._last_call: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._arrived: Callable[[bytes], None] | None = None
+        self._room: Callable[[], None] | None = None
+
+    # What a `Wire` does
+
+    def attach(self, arrived: Callable[[bytes], None], room: Callable[[], None]) -> None:
+        self._arrived, self._room = arrived, room
+        later = []
+        while not self.queue.empty():
+            message = self.queue.get_nowait()
+            if message["type"] == "websocket.receive":
+                arrived(message["bytes"] or b"")
+            else:
+                later.append(message)
+        for message in later:
+            self.queue.put_nowait(message)
+
+    def write(self, data: bytes) -> bool:
+        if not self.writable.is_set():
+            return False
+        if not self.close_sent and not self.transport.is_closing():
+            size = len(data)
+            if size < 126:
+                head = bytes((_BINARY, size))
+            elif size < 1 << 16:
+                head = _SHORT.pack(_BINARY, 126, size)
+            else:
+                head = _LONG.pack(_BINARY, 127, size)
+            self.transport.writelines((head, data))
+        return True
+
+    def hold(self, *, on: bool) -> None:
+        if on is not self.read_paused and not self.transport.is_closing():
+            self.read_paused = on
+            if on:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        if self._arrived is None:
+            super().send_receive_event_to_app()
+            return
+        parts, self.frames = self.frames, []
+        if not self.close_sent:
+            self._arrived(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._room is not None:
+            self._room()
+
+    # uvicorn's part, mended
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        scope = getattr(self, "scope", None)  # none for a request that was turned away
+        if scope is not None:
+            scope["extensions"][WIRE] = self  # the application has not begun to run
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -156,6 +225,10 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self._end_soon()
 
     def keepalive_timeout(self) -> None:
+        if self.read_paused:
+            # The pong may be among what we do not read; how long that may last is the tunnel's own deadline.
+            self.pong_timer = self.loop.call_later(self.config.limits.pong, self.keepalive_timeout)
+            return
         self.pong_timer = None
         refused = Refused(Reason.DEADLINE, f"no pong for {self.config.limits.pong:g} s; dial again")
         self._fail(refused, refused.reason.close_code)
@@ -177,9 +250,16 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self._end_soon()
 
     async def send(self, message: ASGISendEvent) -> None:
-        if message["type"] == "websocket.close":
+        """A close frame does not wait until the peer has taken what is before it: it lines up behind that."""
+        if message["type"] != "websocket.close":
+            await super().send(message)
+        elif not self.handshake_complete or self.disconnected or self.close_sent:
             self._end_soon()
-        await super().send(message)
+            await super().send(message)
+        else:
+            if not self.transport.is_closing():
+                self._close(message.get("code", NORMAL), message.get("reason") or "")
+            self._end_soon()
 
     def _fail(self, refused: Refused, code: int) -> None:
         """Closes for what the peer sent, and keeps reading until it has read why.
@@ -191,6 +271,8 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             self.conn.fail(code)
             self.conn.data_to_send()
             self._close(code, refused.close_reason, refused)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
         self.read_paused = False
         self.transport.resume_reading()
         self._end_soon()
@@ -201,14 +283,25 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait(cast(Any, message))
         frame = Frame(Opcode.CLOSE, Close(code, reason).serialize())
         self.transport.write(frame.serialize(mask=False))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
         self.close_sent = True
+        self.hold(on=False)  # the peer's own close frame comes last
 
     def _end_soon(self) -> None:
-        """From here on the connection lives for `limits.close` at most, even if the peer takes nothing more."""
+        """From here on the connection lives while the peer takes what was sent, and `limits.close` beyond that."""
         if self._last_call is None:
             self.stop_keepalive()
-            self._last_call = self.loop.call_later(self.config.limits.close, self.transport.abort)
-            # The base class closes the socket as soon as the app returns, unless a timer of its own is set.
-            self.close_timer = self._last_call
+            self._unsent = self.transport.get_write_buffer_size()
+            self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        self._last_call = self.loop.call_later(self.config.limits.close, self._end_or_wait)
+        # The base class closes the socket as soon as the app returns, unless a timer of its own is set.
+        self.close_timer = self._last_call
+
+    def _end_or_wait(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._wait_for_the_end()
+        else:
+            self.transport.abort()

@@ -36,6 +36,12 @@ def test_defaults() -> None:
         "token": 60.0,
         "close": 5.0,
         "leave": 5.0,
+        "connect": 5.0,
+        "lifetime": 86_400.0,
+        "connections": 32,
+        "window": 131_072,
+        "sockets": 2_048,
+        "sockets_per_peer": 128,
     }
 
 

@@ -51,7 +51,7 @@ async def test_a_page_calls_in_and_its_mirror_follows() -> None:
         client = rpc.Client(dialling(run, "dial", "browser1"), schema=Counter, id="page", backoff=FAST)
         client.start()
         await client.when_ready()
-        assert await client.netmach.add(Counter.Clicked) is am.EXECUTED
+        assert (await client.netmach.add(Counter.Clicked)).executed
         assert source.tick(Counter.Clicked) == client.netmach.tick(Counter.Clicked) == 1
         await client.stop()
     await server.stop()
@@ -129,7 +129,7 @@ async def test_grants_of_the_relay_are_the_rights_at_the_source() -> None:
         client = rpc.Client(dialling(run, "dial", "browser1"), schema=Counter, id="page", backoff=FAST)
         client.start()
         await client.when_ready()
-        assert await client.netmach.add(Counter.Start) is am.EXECUTED
+        assert (await client.netmach.add(Counter.Start)).executed
         with pytest.raises(rpc.CallRefused, match="FORBIDDEN"):
             await client.netmach.add(Counter.Clicked)
         assert Counter.Clicked not in source

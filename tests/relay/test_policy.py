@@ -200,6 +200,7 @@ def test_every_reason_knows_how_to_close() -> None:
         "TOO_LARGE": (1009, 413),
         "TEXT": (1003, 415),
         "SHUTDOWN": (1001, 503),
+        "EXPIRED": (1001, 410),
         "INTERNAL": (1011, 500),
     }
 

@@ -1,0 +1,203 @@
+"""Everything that can be configured, as one typed record. It is the same from a file, the environment, and code.
+
+    config = read(Path("relay.toml"))            # see `reading`
+    config = Config(targets=(Target("backend", "127.0.0.1", 14000),))
+
+Without any setting a relay listens on loopback only, lets in its own Origin only, and has no targets.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from asyncmachine_relay.addresses import networks
+from asyncmachine_relay.admission import Authorize
+from asyncmachine_relay.headers import POLICIES
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.policy import RelayConfigError, origin
+from asyncmachine_relay.static import StaticRoot
+from asyncmachine_relay.targets import Target, check_names
+from asyncmachine_relay.tokens import MIN_SECRET
+
+DEFAULT_PORT = 12733
+LONGEST_DRAIN = 9.0
+"""Seconds; an operator's tools kill what has not ended 10 s after SIGTERM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where the relay listens, and whom it believes.
+
+    `origins` are the pages that may open tunnels; none means the relay's own address. `hosts` are further Host headers.
+    `proxies` are addresses or networks whose X-Forwarded-For is believed. `authorize` names the application's function,
+    as "package.module:function". `secret_file` holds the key that signs tokens; without one it is made at each start.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    move: bool = False
+    """Takes another port when this one is busy."""
+    insecure: bool = False
+    """Listens where others can reach it, without TLS."""
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    authorize: str = ""
+    secret_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise RelayConfigError(f"port {self.port} must be 0 (any free one) to 65535", field="port")
+        for text in self.origins:
+            try:
+                origin(text)
+            except RelayConfigError as error:
+                raise RelayConfigError(str(error), field="origins") from None
+        networks(self.proxies, field="proxies")
+        if self.authorize and not all(self.authorize.partition(":")):
+            wrong = f"authorize {self.authorize!r} must be written as package.module:function"
+            raise RelayConfigError(wrong, field="authorize")
+
+    def load_authorize(self) -> Authorize | None:
+        """The application's function, None without one. Raises `RelayConfigError` if it is not there."""
+        if not self.authorize:
+            return None
+        module, _, name = self.authorize.partition(":")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise RelayConfigError(f"authorize {self.authorize!r}: {error}", field="authorize") from error
+        if not callable(found):
+            raise RelayConfigError(f"authorize {self.authorize!r} is no function", field="authorize")
+        return cast(Authorize, found)
+
+    def load_secret(self) -> bytes | None:
+        """The signing key, None without a file. Raises `RelayConfigError`."""
+        return None if self.secret_file is None else secret_of(self.secret_file, "secret_file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """What is served at `/`.
+
+    `roots` are directories, the first that has a file wins; `mounts` maps a prefix to a directory; `csp` a prefix to
+    "strict" or "pyscript". `isolation` sends COOP and COEP.
+    """
+
+    roots: tuple[Path, ...] = ()
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    csp: Mapping[str, str] = field(default_factory=dict)
+    isolation: bool = True
+
+    def __post_init__(self) -> None:
+        for name, given in (("csp", self.csp), ("mounts", self.mounts)):
+            for prefix in given:
+                if not prefix.startswith("/"):
+                    raise RelayConfigError(f"{name} prefix {prefix!r} must start with a slash", field=name)
+        for policy in self.csp.values():
+            if policy not in POLICIES:
+                raise RelayConfigError(f"csp {policy!r} is no policy: {', '.join(POLICIES)}", field="csp")
+        for name, paths in (("roots", self.roots), ("mounts", tuple(self.mounts.values()))):
+            for path in paths:
+                if not path.is_dir():
+                    raise RelayConfigError(f"{path} is no directory; build it first, or leave it out", field=name)
+
+    @property
+    def static(self) -> list[StaticRoot] | None:
+        """For `Relay(static=…)`."""
+        mounted: list[StaticRoot] = list(self.mounts.items())
+        return [*mounted, *self.roots] or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """How it is run.
+
+    `drain` is how many seconds tunnels have to leave at SIGTERM. `token_file` holds the word that lets an operator who
+    is not on this machine see /metrics and send to /dbg.ws. `address_dir` is where listening REPL targets leave their
+    addresses. `log` is "text" or "json".
+    """
+
+    drain: float = 8.0
+    metrics: bool = True
+    token_file: Path | None = None
+    address_dir: Path | None = None
+    log: str = "text"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drain <= LONGEST_DRAIN:
+            raise RelayConfigError(f"drain {self.drain:g} must be 0 to {LONGEST_DRAIN:g} seconds", field="drain")
+        if self.log not in {"text", "json"}:
+            raise RelayConfigError(f'log {self.log!r} must be "text" or "json"', field="log")
+
+    def load_token(self) -> bytes | None:
+        """The operator's word, None without a file. Raises `RelayConfigError`."""
+        return None if self.token_file is None else secret_of(self.token_file, "token_file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debug:
+    """What pages, workers and programs send to /dbg.ws.
+
+    `ingest` turns it on. What arrives is recorded into rotated files `<dir>/<base>-<time>.amdbg` and sent on to
+    `forward`, which are addresses as "ws://localhost:6831/dbg.ws".
+    """
+
+    ingest: bool = False
+    dir: Path = Path()
+    base: str = "am-dbg-dump"
+    interval_tx: int = 10_000
+    interval: float = 24 * 3600.0
+    max_files: int = 100
+    max_bytes: int = 1 << 30
+    forward: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.base or set(self.base) & {"/", "\0"} or self.base.startswith("."):
+            raise RelayConfigError(f"base {self.base!r} must be the beginning of a file name", field="base")
+        for name in ("interval_tx", "interval", "max_files", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise RelayConfigError(f"{name} {getattr(self, name)!r} must be greater than 0", field=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of it. `name` makes the relay's machine `relay-<name>`; without it is `relay`."""
+
+    name: str = ""
+    server: Server = field(default_factory=Server)
+    pages: Pages = field(default_factory=Pages)
+    limits: Limits = field(default_factory=Limits)
+    operation: Operation = field(default_factory=Operation)
+    dbg: Debug = field(default_factory=Debug)
+    targets: tuple[Target, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_names(self.targets)
+
+    @property
+    def id(self) -> str:
+        """Of the relay's machine."""
+        return f"relay-{self.name}" if self.name else "relay"
+
+
+def secret_of(path: Path, field: str) -> bytes:
+    """A secret from a file that only its owner may read; blanks at its ends do not count. Raises `RelayConfigError`."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(4096).strip()
+    except OSError as error:
+        raise RelayConfigError(f"{path}: {error.strerror}; make it with: openssl rand -hex 32", field=field) from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise RelayConfigError(f"{path} can be read by others: chmod 600 {path}", field=field)
+    if len(content) < MIN_SECRET:
+        wrong = f"{path} has {len(content)} bytes: at least {MIN_SECRET}; make it with: openssl rand -hex 32"
+        raise RelayConfigError(wrong, field=field)
+    return content

@@ -1,0 +1,241 @@
+"""Configuration: from a file, the environment, and code; and what is said when it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncmachine_relay import Config, Limits, Op, RelayConfigError, Target
+from asyncmachine_relay.config import Debug, Operation, Server, secret_of
+from asyncmachine_relay.reading import ConfigProblems, parse, read, variables
+
+
+def problems(text: str, env: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigProblems) as error:
+        parse(text, "relay.toml", env)
+    return list(error.value.problems)
+
+
+def test_nothing_at_all_is_loopback_own_origin_and_no_targets() -> None:
+    config = parse("")
+    assert config == Config()
+    assert (config.server.host, config.server.origins, config.server.proxies) == ("127.0.0.1", (), ())
+    assert (config.targets, config.dbg.ingest, config.limits) == ((), False, Limits())
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        """
+        name = "edge"
+        [server]
+        port = 14050
+        origins = ["https://app.example"]
+        proxies = ["127.0.0.1", "10.0.0.0/8"]
+        authorize = "app.door:authorize"
+        secret_file = "secret"
+        [pages]
+        roots = ["site"]
+        mounts = { "/app/" = "site" }
+        csp = { "/app/" = "pyscript" }
+        isolation = false
+        [limits]
+        tunnels = 2000
+        idle = 60
+        [operation]
+        drain = 2.5
+        log = "json"
+        address_dir = "tmp"
+        [dbg]
+        ingest = true
+        forward = ["ws://localhost:6831/dbg.ws"]
+        [[targets]]
+        name = "backend"
+        host = "127.0.0.1"
+        port = 14000
+        [[targets]]
+        name = "repl"
+        host = "127.0.0.1"
+        port = "14100-14199"
+        ops = ["listen"]
+        ids = 'repl-.+'
+        raw = true
+        """
+    )
+    config = read(file, {})
+    assert config.id == "relay-edge"
+    assert (config.server.port, config.server.proxies) == (14050, ("127.0.0.1", "10.0.0.0/8"))
+    assert config.server.secret_file == tmp_path / "secret"
+    assert config.pages.static == [("/app/", tmp_path / "site"), tmp_path / "site"]
+    assert config.limits == Limits(tunnels=2000, idle=60)
+    assert config.operation == Operation(drain=2.5, log="json", address_dir=tmp_path / "tmp")
+    assert config.dbg.forward == ("ws://localhost:6831/dbg.ws",)
+    assert config.targets == (
+        Target("backend", "127.0.0.1", 14000),
+        Target("repl", "127.0.0.1", "14100-14199", ops=(Op.LISTEN,), ids="repl-.+", raw=True),
+    )
+
+
+def test_every_mistake_is_told_with_its_line_and_its_cure() -> None:
+    assert problems(
+        """name = "x"
+[server]
+port = "a"
+prot = 1
+origins = ["https://app.example/path"]
+[limits]
+tunnels = -1
+idle = true
+[operation]
+drain = 99
+log = "xml"
+[[targets]]
+name = "a"
+host = "127.0.0.1"
+port = 14000
+ops = ["dial", "liste"]
+
+[[targets]]
+name = "b"
+port = 70000
+host = "10.0.0.1"
+[[targets]]
+name = "c"
+port = 1
+"""
+    ) == [
+        "relay.toml:3: server.port: expected int, got str; write a number, as port = 12733",
+        "relay.toml:4: server.prot: unknown; did you mean port?",
+        "relay.toml:8: limits.idle: expected float, got bool; write a number, as idle = 120.0",
+        "relay.toml:10: operation.drain: drain 99 must be 0 to 9 seconds",
+        "relay.toml:16: targets[0].ops: Invalid enum value 'liste'; write a list, as ops = [\"…\"]",
+        "relay.toml:20: targets[1].port: target 'b': port 70000 must be a number up to 65535, or a range as "
+        + '"14100-14199"',
+        "relay.toml:22: targets[2]: host is missing",
+    ]
+    assert problems("[server]\norigins = [\n  'https://a.example/path',\n]\n") == [
+        "relay.toml:2: server.origins: origin 'https://a.example/path' is no origin: write scheme, host and port, "
+        + "as http://127.0.0.1:8080"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = 1\n[server\n", "relay.toml:2: "),
+        ("[server]\nport = 1\nport = 2\n", "relay.toml:3: "),
+        ("server = 1", "relay.toml:1: server: must be a table: write [server]"),
+        ("[targets]\nx = 1", "relay.toml:1: targets: must be a list of tables: write [[targets]]"),
+        ("targets = [1]", "relay.toml:1: targets[0]: must be a table"),
+        ("[limit]\n", "relay.toml:1: limit: unknown; did you mean limits?"),
+        ("zzz = 1", "relay.toml:1: zzz: unknown; there is dbg, limits, name, operation, pages, server, targets"),
+        ("[pages]\nroots = ['/no/such/place']", "relay.toml:2: pages.roots: /no/such/place is no directory"),
+        ("[pages]\nroots = [1]", "relay.toml:2: pages.roots: expected str, got int; write a list"),
+        ("[pages]\ncsp = { app = 'strict' }", "csp prefix 'app' must start with a slash"),
+        ("[pages]\ncsp = { '/app' = 'open' }", "csp 'open' is no policy: strict, pyscript"),
+        ("[pages]\ncsp = 1", 'write a table, as csp = { "/" = "…" }'),
+        ("[server]\nauthorize = 'app'", "must be written as package.module:function"),
+        ("[server]\nproxies = ['all']", "'all' is no network"),
+        ("[server]\nport = 70000", "port 70000 must be 0 (any free one) to 65535"),
+        ("[server]\nmove = 'yes'", "write true or false"),
+        ("[operation]\nlog = 'xml'", 'log \'xml\' must be "text" or "json"'),
+        ("[dbg]\nbase = '../x'", "must be the beginning of a file name"),
+        ("[dbg]\nmax_files = 0", "max_files 0 must be greater than 0"),
+        ("[limits]\nbuffer_low = 2097152", "relay.toml:2: limits.buffer_low: "),
+        (2 * "[[targets]]\nname='x'\nhost='127.0.0.1'\nport=1\n", "'x' is there twice"),
+    ],
+)
+def test_a_mistake_has_a_line_and_a_cure(text: str, says: str) -> None:
+    found = problems(text)
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_the_environment_counts_more_than_the_file() -> None:
+    env = {
+        "AM_RELAY_SERVER_PORT": "99",
+        "AM_RELAY_SERVER_ORIGINS": "https://a.example, https://b.example",
+        "AM_RELAY_SERVER_MOVE": "true",
+        "AM_RELAY_LIMITS_IDLE": "7.5",
+        "AM_RELAY_OPERATION_ADDRESS_DIR": "tmp",
+        "OTHER": "x",
+    }
+    config = parse("[server]\nport = 1\n", "relay.toml", env, base=Path("/etc"))
+    assert config.server == Server(port=99, move=True, origins=("https://a.example", "https://b.example"))
+    assert (config.limits.idle, config.operation.address_dir) == (7.5, Path("/etc/tmp"))
+
+
+def test_a_wrong_variable_is_named() -> None:
+    assert problems("", {"AM_RELAY_SERVER_PORT": "x", "AM_RELAY_SERVER_PROT": "1", "AM_RELAY_LIMITS_IDLE": "-1"}) == [
+        "AM_RELAY_SERVER_PROT: unknown; did you mean AM_RELAY_SERVER_PORT?",
+        "AM_RELAY_SERVER_PORT: expected int, got str; write a number, as port = 12733",
+        "AM_RELAY_LIMITS_IDLE: limit idle=-1.0 must be greater than 0",
+    ]
+
+
+def test_every_setting_but_tables_has_a_variable() -> None:
+    names = [name for name, _ in variables()]
+    assert len(names) == len(set(names))
+    assert {"AM_RELAY_NAME", "AM_RELAY_DBG_FORWARD", "AM_RELAY_LIMITS_SOCKETS"} <= set(names)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("name = 'x'")
+    assert read(None, {"AM_RELAY_CONFIG": str(file)}).id == "relay-x"
+    assert read(None, {}) == Config()
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblems, match="No such file"):
+        read(tmp_path / "absent", {})
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigProblems, match="is no UTF-8 text"):
+        read(tmp_path / "binary", {})
+
+
+@given(st.text())
+def test_any_text_is_a_config_or_a_list_of_problems(text: str) -> None:
+    try:
+        parse(text)
+    except ConfigProblems:
+        return  # whatever else is raised fails the test
+
+
+def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("0123456789abcdef\n")
+    file.chmod(0o640)
+    with pytest.raises(RelayConfigError, match="can be read by others: chmod 600"):
+        secret_of(file, "secret_file")
+    file.chmod(0o600)
+    assert Server(secret_file=file).load_secret() == b"0123456789abcdef"
+    assert Operation(token_file=file).load_token() == b"0123456789abcdef"
+    file.write_text("short")
+    with pytest.raises(RelayConfigError, match="has 5 bytes: at least 16"):
+        secret_of(file, "secret_file")
+    with pytest.raises(RelayConfigError, match="No such file or directory; make it with: openssl"):
+        secret_of(tmp_path / "absent", "secret_file")
+    assert (Server().load_secret(), Operation().load_token()) == (None, None)
+
+
+def test_the_application_is_found_by_name() -> None:
+    assert Server(authorize="asyncmachine_relay.admission:own_machine").load_authorize() is not None
+    assert Server().load_authorize() is None
+    for wrong in (
+        "no_such_module:f",
+        "asyncmachine_relay.admission:nothing",
+        "asyncmachine_relay.admission:SUBPROTOCOL",
+    ):
+        with pytest.raises(RelayConfigError, match="authorize"):
+            Server(authorize=wrong).load_authorize()
+
+
+def test_debug_settings_are_bounded() -> None:
+    for name in ("interval_tx", "interval", "max_files", "max_bytes"):
+        with pytest.raises(RelayConfigError, match=f"{name} 0 must be greater than 0"):
+            Debug(**{name: 0})  # type: ignore[arg-type]
