@@ -61,6 +61,7 @@ class Network:
             await server.serve(transport)
         finally:
             feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
             await server.stop()
             server.machine.dispose()
 

@@ -19,7 +19,7 @@ from examples.wasm_workflow import story
 from examples.wasm_workflow.dag import CORRUPTED, DIGEST_SIZE, NODES
 from examples.wasm_workflow.figures import Gauges
 from examples.wasm_workflow.orders import RESULT, Boot, Child, Cut, NodeWork, Order, Retry, from_meta
-from examples.wasm_workflow.run import MAX_RETRIES, Run
+from examples.wasm_workflow.run import MAX_RETRIES, Attempt, Run
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.states import LEAVES, PARENTS, Orchestrator, Parent, Worker, of
 from examples.wasm_workflow.story import Event
@@ -110,7 +110,7 @@ class OrchestratorHandlers:
         if isinstance(carried := answer.meta.get("bytes"), int):
             self.gauges.bytes[node] = carried
         if not self.run.expects(node, attempt):
-            self.tell(story.Stale(self.run.round, node, attempt.round, attempt.number))
+            self.drop(node, attempt)
         elif answer.data:
             self.deliver(node, answer.data, e)
         else:
@@ -126,6 +126,11 @@ class OrchestratorHandlers:
             result = CORRUPTED
         self.run = self.run.deliver(node, result)
         e.add(of(node, "Delivered"))
+
+    def drop(self, node: str, attempt: Attempt) -> None:
+        """An answer that nobody waits for. Those to a process before this one need not be told."""
+        if self.run.round:
+            self.tell(story.Stale(self.run.round, node, attempt.round, attempt.number))
 
     def again(self, node: str, what: str, event: Event, e: am.Event, *, retry: bool = False) -> None:
         """Ends an attempt that came to nothing: the node gets another one, or the round ends."""

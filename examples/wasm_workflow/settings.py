@@ -26,6 +26,9 @@ MAX_RESTARTS = 50
 """Rounds with wrong digests in a run before the workflow gives up."""
 
 
+ON, OFF = {"1", "true", "yes"}, {"0", "false", "no"}
+
+
 class SettingsError(AmError):
     """A setting that can never work, with the reason."""
 
@@ -102,11 +105,11 @@ class Reader:
             raise SettingsError(f"{name.upper()}={text}: must be a whole number") from None
 
     def flag(self, name: str) -> bool:
-        """The setting as a switch: 1 is on, 0 is off."""
-        text = self.text(name)
-        if text not in (None, "0", "1"):
+        """The setting as a switch. Raises `SettingsError` for what is neither on nor off."""
+        text = (self.text(name) or "0").lower()
+        if text not in ON | OFF:
             raise SettingsError(f"{name.upper()}={text}: must be 0 or 1")
-        return text == "1"
+        return text in ON
 
 
 class Parser(argparse.ArgumentParser):

@@ -26,6 +26,11 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert not read("--headless", "0", HEADLESS="1").headless
 
 
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("yes", True), ("True", True), ("0", False), ("no", False)])
+def test_switches_may_be_words(text: str, on: bool) -> None:
+    assert read(HEADLESS=text).headless is on
+
+
 def test_a_variable_that_is_set_to_nothing_is_not_set() -> None:
     assert read(SEED="", SUCCESS_RATE="", HEADLESS="") == read()
 
