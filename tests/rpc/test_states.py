@@ -8,7 +8,7 @@ import pytest
 
 from asyncmachine import Machine, SchemaError
 from asyncmachine.rpc import Consumer, Server, StateSource
-from asyncmachine.rpc.states import ClientStates, ServerStates
+from asyncmachine.rpc.states import ClientStates, MuxStates, ServerStates
 
 HANDSHAKE = ["Handshaking", "HandshakeDone"]
 RPC = ["RpcStarting", "RpcAccepting", "RpcReady"]
@@ -62,8 +62,21 @@ CLIENT: dict[str, dict[str, Any]] = {
     "MetricSync": {"multi": True},
 }
 
+MUX: dict[str, dict[str, Any]] = {
+    "Exception": {"multi": True, "remove": ["Ready"]},
+    "ErrNetwork": {"multi": True, "require": ["Exception"], "add": ["Exception"]},
+    "ErrHandlerTimeout": {"multi": True, "require": ["Exception"], "add": ["Exception"]},
+    "Start": {},
+    "Ready": {"require": ["Start"]},
+    "Healthcheck": {"multi": True},
+    "Heartbeat": {},
+    "ClientConnected": {"multi": True, "require": ["Start"]},
+    "HasClients": {"require": ["Start"]},
+    "NewServerErr": {},
+}
 
-@pytest.mark.parametrize(("states", "expected"), [(ServerStates, SERVER), (ClientStates, CLIENT)])
+
+@pytest.mark.parametrize(("states", "expected"), [(ServerStates, SERVER), (ClientStates, CLIENT), (MuxStates, MUX)])
 def test_schema(states: Any, expected: dict[str, dict[str, Any]]) -> None:
     assert states.schema.to_dict() == expected
 

@@ -10,9 +10,14 @@
     await client.when_ready()
     await client.netmach.add("Downloading")              # runs at the source, and shows here
 
+    mux = rpc.Mux(source, "tcp://127.0.0.1:0")           # to many, at an address
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(rpc.dial(mux.address), Download)
+
 Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
-travels), `connection` (a session on a transport), then the shells: `server` with `served`, `client` with `connecting`
-and `consuming`, and `netmach`, the mirror. Transports are in `transport`.
+travels), `connection` (a session on a transport), then the shells: `server` with `served`, `mux` for many clients,
+`client` with `connecting` and `consuming`, and `netmach`, the mirror. Transports are in `transport`.
 """
 
 from asyncmachine.rpc import states
@@ -38,6 +43,7 @@ from asyncmachine.rpc.errors import (
     Unsendable,
 )
 from asyncmachine.rpc.grants import Grants
+from asyncmachine.rpc.mux import Mux
 from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
@@ -61,6 +67,7 @@ __all__ = [
     "Listen",
     "Listener",
     "Misuse",
+    "Mux",
     "NetworkMachine",
     "NotConnected",
     "Overloaded",

@@ -82,6 +82,19 @@ class ClientStates(Shared, Connected):
     MetricSync = state(multi=True)
 
 
+class MuxStates(Basic):
+    """Many servers at one address: it listens (`Ready`), and has `HasClients` while a client of one of them is let in.
+
+    `ClientConnected` is an event. `NewServerErr` tells that no server could be made for a connection; the others go on.
+    """
+
+    Exception = state(multi=True, remove="Ready")
+    Ready = state(require="Start")
+    ClientConnected = state(multi=True, require="Start")
+    HasClients = state(require="Start")
+    NewServerErr = state()
+
+
 @dataclass(frozen=True)
 class ServerPayload(Args, state="ServerPayload", prefix="rpc"):
     """What a consumer gets.
@@ -104,3 +117,10 @@ class ClientInfo(Args, state="ClientConnected", prefix="rpc"):
 
     id: str
     address: str = ""
+
+
+@dataclass(frozen=True)
+class Listening(Args, state="Ready", prefix="rpc"):
+    """Comes with `Ready` of a mux, and with `RpcAccepting` of a server that listens: where it can be dialled."""
+
+    address: str

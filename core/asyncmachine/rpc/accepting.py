@@ -1,0 +1,60 @@
+"""Connections that come to an address: it listens, hands each one on, and listens again when the listener ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.transport import Listen, Listener, Transport, TransportClosed, failed_dial
+
+
+async def keep_accepting(
+    listen: Listen,
+    arrived: Callable[[Transport], object],
+    *,
+    opened: Callable[[str], object],
+    failed: Callable[[TransportClosed], object],
+    backoff: Backoff,
+) -> None:
+    """Runs until it is cancelled, or the back-off gives up.
+
+    `opened(address)` is told of each listener, `failed(error)` of its end, of one that cannot be opened, and at last
+    that it is given up. `arrived(transport)` returns at once, and owns the transport from then on. A listener at which
+    a connection has arrived resets the back-off; one that ends at once, again and again, does not make it spin.
+    """
+    loop = asyncio.get_running_loop()
+    attempt, lost_at = 0, loop.time()
+    while True:
+        try:
+            listener = await listen()
+        except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no listener)
+            failed(failed_dial(error))
+        else:
+            opened(listener.address)
+            if await _accept_all(listener, arrived, failed):
+                attempt, lost_at = 0, loop.time()
+        delay = backoff.delay(attempt, loop.time() - lost_at)
+        if delay is None:
+            failed(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
+            return
+        attempt += 1
+        await asyncio.sleep(delay)
+
+
+async def _accept_all(
+    listener: Listener,
+    arrived: Callable[[Transport], object],
+    failed: Callable[[TransportClosed], object],
+) -> bool:
+    """Hands on what comes, until the listener ends. True if anything came."""
+    any_came = False
+    try:
+        while True:
+            arrived(await listener.accept())
+            any_came = True
+    except TransportClosed as error:
+        failed(error)
+        return any_came
+    finally:
+        await listener.close()

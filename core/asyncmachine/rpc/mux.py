@@ -1,0 +1,180 @@
+"""Many clients at one address: each connection gets a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from asyncmachine.machine.args import ErrorArgs
+from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.event import Event
+from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.view import View
+from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc.accepting import keep_accepting
+from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.errors import Code, Rejected, close_code
+from asyncmachine.rpc.served import check_source
+from asyncmachine.rpc.server import Server
+from asyncmachine.rpc.states import ClientInfo, Listening, MuxStates
+from asyncmachine.rpc.states import MuxStates as M
+from asyncmachine.rpc.transport import Listen, Peer, Transport
+from asyncmachine.rpc.transport.addresses import listen as listen_at
+
+MAX_CONNECTIONS: Final = 512
+"""Connections at the same time, those included that have not said hello yet."""
+
+NewServer = Callable[[str, Peer], Server]
+"""Makes the server for a connection. It gets the name the server should have, and who is there."""
+
+
+class Mux:
+    """Listens at `listen` (a text such as ``tcp://127.0.0.1:0``, or a function that opens a listener).
+
+    `serve` is the machine that all clients see, exposed with the further options of `Server`, or a function that makes
+    a server for each connection. What happens shows in `machine`.
+    """
+
+    def __init__(
+        self,
+        serve: View[Any] | NewServer,
+        listen: Listen | str,
+        name: str = "",
+        parent: View[Any] | None = None,
+        *,
+        limit: int = MAX_CONNECTIONS,
+        backoff: Backoff | None = None,
+        **server: Any,
+    ) -> None:
+        if isinstance(serve, View):
+            if problem := check_source(serve):
+                raise SchemaError(problem)
+            self._new_server: NewServer = lambda name, _: Server(serve, name, **server)
+        elif server:
+            raise TypeError(f"{', '.join(server)}: give these to the servers that your function makes")
+        else:
+            self._new_server = serve
+        self.limit = limit
+        self.address = ""
+        self._name = name or "mux"
+        self._listen = listen_at(listen) if isinstance(listen, str) else listen
+        self._backoff = backoff or default_backoff()
+        self._made = 0
+        self._servers: dict[str, Server] = {}
+        self._admitted: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.machine = Machine(MuxStates, _Handlers(self), id=f"rm-{self._name}", tags=("rpc-mux",), parent=parent)
+
+    @property
+    def servers(self) -> Mapping[str, Server]:
+        """The servers of the connections there are, by name."""
+        return MappingProxyType(self._servers)
+
+    def start(self) -> None:
+        """Begins to listen. Needs a running loop."""
+        asyncio.get_running_loop()
+        self.machine.add(M.Start)
+
+    def when_ready(self) -> Wait:
+        """Met when it listens; `address` then tells where."""
+        return self.machine.when(M.Ready)
+
+    async def stop(self) -> None:
+        """Says goodbye to all clients, and returns when the last connection has ended. It can be started again."""
+        self.machine.remove(M.Start)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Inside
+
+    async def _keep_accepting(self) -> None:
+        await keep_accepting(
+            self._listen, self._arrived, opened=self._opened, failed=self.machine.add_err, backoff=self._backoff
+        )
+        self.machine.remove(M.Start)  # it has given up
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _hang_up(self) -> None:
+        for server in self._servers.values():
+            server.stop()
+
+    def _opened(self, address: str) -> None:
+        self.address = address
+        self.machine.remove(M.Exception)
+        self.machine.add(M.Ready, Listening(address))
+
+    def _arrived(self, transport: Transport) -> None:
+        self._made += 1
+        name = f"{self._name}-{self._made}"
+        self._run(self._serve(name, transport), name)
+
+    async def _serve(self, name: str, transport: Transport) -> None:
+        """The life of one connection and its server."""
+        try:
+            server = self._server_for(name, transport.peer)
+        except Rejected as no:
+            await transport.close(close_code(no.code), str(no))
+            return
+        self._servers[name] = server
+        admitted = {"ClientConnectedState": partial(self._came, name), "ClientConnectedEnd": partial(self._left, name)}
+        server.machine.bind(admitted)
+        try:
+            await server.serve(transport)
+        finally:
+            del self._servers[name]
+            server.machine.dispose()
+            self._left(name)
+
+    def _server_for(self, name: str, peer: Peer) -> Server:
+        """A new server. Raises `Rejected` if the connection has to be turned away."""
+        if M.Start not in self.machine:
+            raise Rejected(Code.SHUTDOWN, "the server is stopping")
+        if len(self._servers) >= self.limit:
+            raise Rejected(Code.RATE, f"no more than {self.limit} connections at once")
+        try:
+            server = self._new_server(name, peer)
+        except Exception as error:
+            self.machine.add(M.NewServerErr, ErrorArgs(error))
+            raise Rejected(Code.INTERNAL, "no server could be made for this connection") from error
+        self.machine.remove(M.NewServerErr)
+        return server
+
+    def _came(self, name: str, e: Event) -> None:
+        self._admitted.add(name)
+        self.machine.add((M.ClientConnected, M.HasClients), e.args(ClientInfo))
+
+    def _left(self, name: str, e: Event | None = None) -> None:
+        self._admitted.discard(name)
+        if not self._admitted:
+            self.machine.remove(M.HasClients)
+
+
+class _Handlers:
+    """What the states of a mux do."""
+
+    def __init__(self, mux: Mux) -> None:
+        self._mux = mux
+
+    def StartState(self, e: Event) -> None:
+        mux = self._mux
+        e.scope.adopt(mux._run(mux._keep_accepting(), f"{e.machine.id}.listen"))
+
+    def StartEnd(self, e: Event) -> None:
+        self._mux._hang_up()
+
+    def ClientConnectedState(self, e: Event) -> None:
+        e.remove(M.ClientConnected)
+
+    def HasClientsEnter(self, e: Event) -> bool:
+        return bool(self._mux._admitted)
+
+    def HasClientsExit(self, e: Event) -> bool:
+        return not self._mux._admitted or M.Start not in e.tx.target
