@@ -283,6 +283,17 @@ def test_a_veto_takes_one_auto_state_out(vetoes: list[str], left: str, canceled:
     assert recorder.ended[-1].accepted is not canceled
 
 
+def test_a_vetoed_auto_state_is_not_asked_about_again() -> None:
+    asked: list[str] = []
+
+    def asks(name: str, verdict: bool) -> Callable[[am.Event], bool]:
+        return lambda e: asked.append(name) or verdict  # type: ignore[func-returns-value]
+
+    machine = am.Machine(AUTO, {"AEnter": asks("AEnter", False), "GoA": asks("GoA", True), "GoB": asks("GoB", True)})
+    machine.add("Go")
+    assert asked == ["AEnter", "GoB"] and machine.is_("Go", "B")
+
+
 def test_a_veto_of_an_implied_state_cancels_the_auto_transition() -> None:
     machine = am.Machine({"Go": {}, "A": {"auto": True, "add": "C"}, "C": {}}, {"CEnter": lambda e: False})
     machine.add("Go")

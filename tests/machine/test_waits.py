@@ -603,3 +603,18 @@ def test_a_scope_does_not_keep_waits_that_were_met() -> None:
         machine.remove("A")
         assert waiting.done()
     assert not scope._callbacks
+
+
+async def test_a_cancelled_awaiter_leaves_nothing_behind() -> None:
+    wait = am.Machine(ABC).when("A")
+
+    async def awaits() -> None:
+        await wait
+
+    for _ in range(100):
+        task = asyncio.create_task(awaits())
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert not wait._callbacks

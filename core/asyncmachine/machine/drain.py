@@ -176,7 +176,7 @@ class Drain(View[N]):
                 if told:
                     self._tell_plain(told, auto)
         self._finished = self._queue_tick
-        return Outcome.EXECUTED if plan.accepted and plan.met else Outcome.CANCELED
+        return Outcome.EXECUTED if plan.accepted else Outcome.CANCELED
 
     def _tell_plain(self, hooks: tuple[Hook, ...], plan: Plan) -> None:
         """`_guarded`, written out."""

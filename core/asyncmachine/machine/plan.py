@@ -42,7 +42,6 @@ class Plan:
         "is_auto",
         "kind",
         "leads_to",
-        "met",
         "quiet",
         "rises",
         "settled",
@@ -79,8 +78,6 @@ class Plan:
         self.rises = rules.bits(there ^ start.mask)
         self.again = rules.bits(again)
         self.touched = self.rises + self.again
-        # A removal is executed when none of the called states stays; Add may bring one back.
-        self.met = kind != REMOVE or not there & self.called_mask
         self.quiet = kind == ADD and bool(self.called_mask & rules.quiet) and len(called) == 1
         self.leads_to = configuration(rules, self.target)
         self.settled = self

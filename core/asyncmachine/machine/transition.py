@@ -207,7 +207,7 @@ def run(tx: Transition) -> Outcome:
             machine._guarded(hook, tx)
         if touched and machine._subs is not None:
             machine._subs.changed(machine._ticks, touched)
-    return Outcome.EXECUTED if tx.accepted and tx.plan.met else Outcome.CANCELED
+    return Outcome.EXECUTED if tx.accepted else Outcome.CANCELED
 
 
 def negotiate(tx: Transition, turns: tuple[Turn, ...]) -> None:
