@@ -1,4 +1,4 @@
-"""The behaviour suite on the transports of this process; see `behaviour` for what is asked."""
+"""The behaviour suites on the transports of this process; see `behaviour` for what is asked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.rpc import machine_suite
 from tests.rpc.behaviour import ALL, IN_BROWSER, Behaviour
 from tests.rpc.nets import NETS, WHOLE
+
+SUITES = (machine_suite,)
+"""Modules whose behaviours are in `ALL` because they were imported."""
 
 
 def cases() -> Iterator[object]:
