@@ -618,6 +618,7 @@ async def after_a_drop_the_mirror_keeps_its_values_and_catches_up(net: Net) -> N
         pair.assert_equal()
         assert pair.client.machine.tick(C.HandshakeDone) == sessions + 2
         assert pair.client.machine.not_(C.RetryingConn, C.Disconnected)
+        assert pair.client.last_end is not None
         assert (await pair.mirror.add("A")).executed
 
 

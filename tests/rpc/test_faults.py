@@ -338,6 +338,10 @@ def test_a_client_that_comes_back_replaces_its_own_half_open_connection() -> Non
             await again
             assert loop.time() - began < 5
             assert (await pair.mirror.add("A")).executed
+            pair.source.add("B")
+            await pair.mirror.when("A", "B")
+            pair.assert_equal()
+            assert len(pair.source.tracers) == 1
             assert pair.server.client_id == "rc-test"
 
     run(body())

@@ -163,6 +163,19 @@ async def test_a_version_that_is_not_spoken(versions: tuple[int, int]) -> None:
         assert (await client.closed()).code == 4406
 
 
+async def test_every_server_of_one_source_tells_the_same_epoch() -> None:
+    source: am.Machine[Any] = am.Machine(Basic)
+    epochs: set[int] = set()
+    for machine in (source, source, am.Machine(Basic)):
+        near, far = pair()
+        server = rpc.Server(machine)
+        serving = asyncio.create_task(server.serve(near))
+        epochs.add((await Raw(far).handshake()).epoch)
+        await server.stop()
+        await serving
+    assert len(epochs) == 2
+
+
 async def test_a_decision_that_fails_is_an_error_of_the_server() -> None:
     def allow(id: str, token: str, peer: rpc.Peer) -> rpc.Grants | None:
         raise LookupError("no database")

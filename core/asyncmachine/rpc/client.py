@@ -34,7 +34,7 @@ from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
-from asyncmachine.rpc.transport import Dial, Transport
+from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
 from asyncmachine.rpc.values import pack_args
 
 DIAL_TIMEOUT: Final = 3.0
@@ -148,6 +148,11 @@ class Client:
     def statistics(self) -> Counters:
         """Counts of the current or last session; zeros before the first."""
         return self._connecting.counters
+
+    @property
+    def last_end(self) -> TransportClosed | None:
+        """How the last connection ended: code and reason of whoever closed it. None before the first end."""
+        return self._connecting.end
 
     # The mirror's calls
 

@@ -25,7 +25,7 @@ from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.messages import Hello
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import Timing
-from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, failed_dial
+from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed, failed_dial
 
 GOODBYE_TIMEOUT = 5.0
 """Seconds that Disconnecting may take."""
@@ -49,6 +49,7 @@ class Connecting:
         self.task: asyncio.Task[None] | None = None
         self.pause = 0.0
         self.counters = Counters()
+        self.end: TransportClosed | None = None
         self._dial = dial
         self._hello = hello
         self._react = react
@@ -152,7 +153,7 @@ class Connecting:
         e.remove("ServerPayload")
 
     async def _carry(self, connection: Connection, e: Event) -> None:
-        await connection.run()
+        self.end = await connection.run()
         if self.connection is connection:
             self.connection = None
             e.machine.add("Disconnected")

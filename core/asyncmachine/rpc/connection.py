@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from asyncmachine.machine.errors import AmError
-from asyncmachine.rpc.errors import Code, PeerFault, close_code
+from asyncmachine.rpc.errors import Code, PeerFault, RpcError, close_code
 from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
@@ -110,7 +110,9 @@ class Connection:
         if isinstance(error, PeerFault):
             self.close(error.close, f"{error.code}: {error}")
         else:
-            self.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
+            # Errors of the application may say what is none of the peer's business.
+            text = error if isinstance(error, RpcError) else "this side failed"
+            self.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {text}")
         self._react(self, SessionFailed(error))
 
     async def _write(self) -> None:

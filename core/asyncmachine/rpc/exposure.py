@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from secrets import randbits
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asyncmachine.machine.schema import RELATIONS, Schema
 from asyncmachine.machine.view import View
@@ -12,6 +14,14 @@ from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.messages import GrantList
 
 _EVERYTHING = GrantList(["*"], ["*"], ["*"])
+
+
+_epochs: WeakKeyDictionary[View[Any], int] = WeakKeyDictionary()
+
+
+def epoch_of(source: View[Any]) -> int:
+    """A number that every server of this machine gives, and that no other machine has: not one made anew either."""
+    return _epochs.setdefault(source, randbits(32))
 
 
 class Exposure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from typing import Any
 
 from asyncmachine.machine.args import ErrorArgs
@@ -50,7 +51,7 @@ class ServedClient:
         self._debounce = Debounce(push_interval)
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._watcher = Watcher(source, f"rpc-{id}-{connection.session.id.hex()}", self._source_changed)
+        self._watcher = Watcher(source, f"rpc-{id}-{token_hex(4)}", self._source_changed)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from secrets import randbits, token_bytes
+from secrets import token_bytes
 from typing import Any
 
 from asyncmachine.machine.drain import Source, source_of
@@ -23,7 +23,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
-from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.legality import Role
 from asyncmachine.rpc.listening import keep_listening
@@ -64,7 +64,6 @@ class Server:
         self._allow = allow
         self._timing = timing or default_timing()
         self._backoff = backoff or default_backoff()
-        self._epoch = randbits(32)
         self._client: ServedClient | None = None
         self._connections: set[Connection] = set()
         self._dial: Dial | None = None
@@ -188,7 +187,7 @@ class Server:
     def _welcome(self, connection: Connection, hello: m.Hello, exposure: Exposure) -> None:
         client = ServedClient(self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err)
         try:
-            client.welcome(hello, token_bytes(8), self._epoch)
+            client.welcome(hello, token_bytes(8), epoch_of(self.source))
         except Unsendable as error:
             self.machine.add_err(error)
             raise Rejected(Code.INTERNAL, str(error)) from error
