@@ -7,54 +7,44 @@ given as "ratio >= 4" for "at most 0.25 T". Everything runs as shipped: locks, w
 from __future__ import annotations
 
 import gc
+import json
 import random
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from time import perf_counter
+from pathlib import Path
 from typing import Any
 
 import asyncmachine as am
 from asyncmachine.machine import plan
 from asyncmachine.rpc.states import ServerStates
+from bench.machine_rows import FOUR, TWENTY, Counting, best, clock, figures, large, pair, server
 from bench.report import Row, main, row
+from scripts.vendor import vendor_folder
 
-FOUR: dict[str, dict[str, Any]] = {"A": {}, "B": {}, "C": {}, "D": {}}
-TWENTY: dict[str, dict[str, Any]] = {f"S{i}": {} for i in range(20)}
-REPEATS = 7
+ROOT = Path(__file__).resolve().parent.parent
 
+NATIVE = (
+    ("a", "a. add + remove, 4 states, no handlers", "ratio >= 4"),
+    ("b", "b. same, State and End handlers", "ratio >= 2.857"),
+    ("c", "c. ServerStates, ±Start", "ratio >= 2.5"),
+    ("c2", "c2. ServerStates, 5 mutations incl. auto Ready", "ratio >= 0.833"),
+    ("d0", "d. 100 states × 3 relations, pair", "ratio >= 3.333"),
+    ("d20", "d. same, 20 others active", "ratio >= 3.333"),
+)
 
-def best(step: Callable[[], object], seconds: float = 0.05) -> float:
-    """Microseconds for one call: the best of several rounds, each about `seconds` long, after a warm-up."""
-    step()
-    calls = 1
-    while (took := timed(step, calls)) < seconds / 4:
-        calls *= 2
-    calls = max(1, int(calls * seconds / took))
-    return min(timed(step, calls) for _ in range(REPEATS)) / calls * 1e6
-
-
-def timed(step: Callable[[], object], calls: int) -> float:
-    """Seconds for that many calls, without the garbage collector."""
-    gc.collect()
-    gc.disable()
-    try:
-        begun = perf_counter()
-        for _ in range(calls):
-            step()
-        return perf_counter() - begun
-    finally:
-        gc.enable()
-
-
-class Counting:
-    """A callback for every machine compared."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def called(self, *_: object) -> None:
-        self.calls += 1
+IN_NODE = """
+const vendor = process.argv[1];
+const { loadPyodide } = await import(vendor + "/pyodide/pyodide.mjs");
+const { readFileSync } = await import("node:fs");
+const where = { lockFileURL: vendor + "/wheels/pyodide-lock.json", packageBaseUrl: vendor + "/wheels/" };
+const python = await loadPyodide({ ...where, packages: ["asyncmachine"], stdout: () => {} });
+python.FS.writeFile("/home/pyodide/machine_rows.py", readFileSync(0, "utf8"));
+const found = python.runPython(
+  "import json, machine_rows; machine_rows.figures(); json.dumps(machine_rows.figures())");
+console.log(found);
+"""
 
 
 def transitions_pair() -> Callable[[], object]:
@@ -131,60 +121,6 @@ def automat_pair() -> Callable[[], object]:
     return step
 
 
-def pair(machine: am.Machine[Any], state: str) -> Callable[[], object]:
-    """Add and remove one state."""
-
-    def step() -> None:
-        machine.add(state)
-        machine.remove(state)
-
-    return step
-
-
-def server(tracer: am.Tracer | None = None) -> am.Machine[ServerStates]:
-    """A machine of aRPC's server, the typical schema of a component."""
-    return am.Machine(ServerStates, tracers=[tracer] if tracer else [])
-
-
-def server_life(machine: am.Machine[ServerStates]) -> Callable[[], object]:
-    """Five mutations from stopped over Ready, an Auto state, to stopped."""
-    states = ServerStates
-
-    def step() -> None:
-        machine.add(states.Start)
-        machine.add(states.RpcReady)
-        machine.add(states.ClientConnected)
-        machine.add(states.HandshakeDone)
-        machine.remove(states.Start)
-
-    step()
-    machine.add((states.Start, states.RpcReady))
-    machine.add((states.ClientConnected, states.HandshakeDone))
-    assert "Ready" in machine
-    machine.remove(states.Start)
-    return step
-
-
-def large(seed: int = 1) -> dict[str, dict[str, Any]]:
-    """100 states with three relations each, none of which keeps the first 21 from being active together."""
-    chance = random.Random(seed)
-    names = [f"S{i}" for i in range(100)]
-    free = set(names[:21])
-    schema: dict[str, dict[str, Any]] = {}
-    for name in names:
-        others = [n for n in names if n != name and not (name in free and n in free)]
-        kinds = chance.sample(["add", "remove", "after", "require"], 3) if name not in free else ["after"] * 3
-        found: dict[str, Any] = {}
-        for kind in kinds:
-            target = chance.choice(others)
-            if not (kind == "remove" and target in free) and target not in found.get("require", []):
-                found.setdefault(kind, []).append(target)
-        if set(found.get("require", ())) & set(found.get("remove", ())):
-            del found["remove"]
-        schema[name] = found
-    return schema
-
-
 class Walk:
     """A random walk: one or two states are added or removed, whatever comes of it."""
 
@@ -197,13 +133,13 @@ class Walk:
         """Microseconds a step."""
         chance, names, machine = self._chance, self._names, self.machine
         moves = [(chance.random() < 0.5, tuple(chance.sample(names, chance.choice((1, 2))))) for _ in range(count)]
-        begun = perf_counter()
+        begun = clock()
         for adds, called in moves:
             if adds:
                 machine.add(called)
             else:
                 machine.remove(called)
-        return (perf_counter() - begun) / count * 1e6
+        return (clock() - begun) / count * 1e6
 
 
 class Keeping(am.Tracer):
@@ -234,57 +170,33 @@ def rows() -> Iterator[Row]:
     t = best(transitions_pair())
     peer = {"T": t}
 
-    class Both(Counting):
-        AState = AEnd = Counting.called
-
     class One(Counting):
         AState = Counting.called
 
-    four = am.Machine(FOUR)
-    yield row(
-        "toggle pair, one callback",
-        "µs",
-        best(pair(am.Machine(FOUR, One()), "A")),
-        peers={
-            "transitions": t,
-            "python-statemachine": best(statemachine_pair()),
-            "automat": best(automat_pair()),
-        },
-    )
-    plain = best(pair(four, "A"))
-    yield row("a. add + remove, 4 states, no handlers", "µs", plain, peers=peer, aim="ratio >= 4")
-    yield row(
-        "b. same, State and End handlers",
-        "µs",
-        best(pair(am.Machine(FOUR, Both()), "A")),
-        peers=peer,
-        aim="ratio >= 2.857",
-    )
-    started = best(pair(server(), "Start"))
-    yield row("c. ServerStates, ±Start", "µs", started, peers=peer, aim="ratio >= 2.5")
-    yield row(
-        "c2. ServerStates, 5 mutations incl. auto Ready",
-        "µs",
-        best(server_life(server())),
-        peers=peer,
-        aim="ratio >= 0.833",
-    )
-    yield row(
-        "d. 100 states × 3 relations, pair",
-        "µs",
-        best(pair(am.Machine(large()), "S0")),
-        peers=peer,
-        aim="ratio >= 3.333",
-    )
-    crowded = am.Machine(large())
-    crowded.add([f"S{i}" for i in range(1, 21)])
-    assert len(crowded.active_states()) >= 20
-    yield row("d. same, 20 others active", "µs", best(pair(crowded, "S0")), peers=peer, aim="ratio >= 3.333")
+    peers = {"transitions": t, "python-statemachine": best(statemachine_pair()), "automat": best(automat_pair())}
+    yield row("toggle pair, one callback", "µs", best(pair(am.Machine(FOUR, One()), "A")), peers=peers)
+    ours = figures()
+    for name, title, aim in NATIVE:
+        yield row(title, "µs", ours[name], peers=peer, aim=aim)
+    yield from walked(peer)
+    yield from small(peer, ours["a"])
+    keeping = best(pair(server(Keeping()), "Start"))
+    yield row("tracer that keeps transitions, row c", "µs", keeping, peers={"row c": ours["c"]}, aim="ratio >= 0.4")
+    yield from in_pyodide(ours)
+
+
+def walked(peer: dict[str, float]) -> Iterator[Row]:
+    """A random walk, and what it leaves in memory."""
     walk = Walk()
     yield row("w. random walk over 100 states, a step", "µs", walk.steps(100_000), peers=peer, aim="ratio >= 0.333")
     rules = walk.machine._rules
     yield row("w. plans kept after it", "plans", rules.plan_count)
     yield row("w. configurations kept after it", "configurations", len(rules.configurations))
+
+
+def small(peer: dict[str, float], plain: float) -> Iterator[Row]:
+    """Waits, scopes, checks, new and idle machines. `plain` is row a."""
+    four = am.Machine(FOUR)
 
     def waited() -> None:
         four.when("A")
@@ -303,8 +215,23 @@ def rows() -> Iterator[Row]:
     yield row("i. new machine of 20 states", "µs", best(lambda: am.Machine(schema)), peers=peer, aim="ratio >= 2")
     yield row("h. idle machine of 20 states", "KB", memory(lambda: am.Machine(schema)), aim="ours <= 4")
     yield row("cold: first resolution, ServerStates", "µs", cold(), peers=peer, aim="ratio >= 0.333")
-    kept = best(pair(server(Keeping()), "Start"))
-    yield row("tracer that keeps all, row c", "µs", kept, peers={"row c": started}, aim="ratio >= 0.4")
+
+
+def in_pyodide(native: dict[str, float]) -> Iterator[Row]:
+    """Rows a to d in Pyodide under Node; `ratio` is native against Pyodide."""
+    vendor = vendor_folder(ROOT)
+    source = (ROOT / "bench" / "machine_rows.py").read_text(encoding="utf-8")
+    done = subprocess.run(
+        ["node", "--input-type=module", "--eval", IN_NODE, str(vendor)],
+        input=source,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    for name, title, _ in NATIVE:
+        yield row(f"Pyodide, {title}", "µs", found[name], peers={"native": native[name]}, aim="ratio >= 0.4545")
 
 
 def cold() -> float:
