@@ -69,7 +69,7 @@ class Drain(View[N]):
     )
 
     def __init__(self, id: str, rules: Rules, *, tags: Iterable[str], parent_id: str, queue_limit: int) -> None:
-        super().__init__(id, rules.schema, tags=tags, parent_id=parent_id)
+        super().__init__(id, rules.schema, tags=tags, parent_id=parent_id, index=rules.index)
         self._rules = rules
         self._config = configuration(rules, ())
         self._queue: deque[Mutation | Evaluation[Any]] = deque()
@@ -125,9 +125,10 @@ class Drain(View[N]):
             elif unseen and found is None and e is None and self._hooks.transition_plain:
                 outcome = self._run_quietly(plan, self._hooks.transition_plain)
             else:
-                tx = Transition(self, plan, found or {}, source_of(e), tick)
-                for hook in self._hooks.mutation_queued:
-                    self._guarded(hook, self, tx.mutation)
+                tx = Transition(self, plan, found or {}, None if e is None else source_of(e), tick)
+                if self._tracers:
+                    for hook in self._hooks.mutation_queued:
+                        self._guarded(hook, self, tx.mutation)
                 outcome = self._carry_out(tx)
             if self._queue:
                 self._drain()
@@ -426,7 +427,7 @@ class Drain(View[N]):
         exception = self._index.get(EXCEPTION)
         if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
             return
-        logger.warning("%s: %r was rejected, adding %s alone", self._id, mutation, EXCEPTION)
+        logger.warning("%s: %r was rejected, adding %s alone", self.id, mutation, EXCEPTION)
         if self._observer is not None:
             self._observer.error(f"{mutation!r} was rejected, adding {EXCEPTION} alone")
         self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
@@ -460,7 +461,7 @@ class Drain(View[N]):
             self._mutate(ADD, EXCEPTION, {ErrorArgs.key: ErrorArgs(err=error)}, None, {})
 
     def _log_error(self, what: str, error: BaseException) -> None:
-        logger.error("%s: %s: %r", self._id, what, error)
+        logger.error("%s: %s: %r", self.id, what, error)
         if self._observer is not None:
             self._observer.error(f"{what}: {error!r}")
 

@@ -20,16 +20,20 @@ A = TypeVar("A", bound=Args)
 class Event:
     """One call of one handler. `name` is the full handler name, `state` the state that the handler is about."""
 
-    __slots__ = ("machine", "name", "state", "tx")
+    __slots__ = ("name", "state", "tx")
 
     def __init__(self, name: str, state: str, tx: Transition) -> None:
         self.name = name
         self.state = state
         self.tx = tx
-        self.machine: Any = tx.machine
 
     def __repr__(self) -> str:
         return f"<Event {self.name} of {self.machine.id}, {self.tx.mutation!r}>"
+
+    @property
+    def machine(self) -> Any:
+        """The machine that the handler is bound to."""
+        return self.tx.machine
 
     @property
     def mutation(self) -> Mutation:

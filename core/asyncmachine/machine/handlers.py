@@ -196,7 +196,7 @@ def clean_id(id: str) -> str:
 class HandlerTable:
     """The bindings of one machine, arranged by slot."""
 
-    __slots__ = ("_bindings", "_calls", "_index", "_last", "_names", "_slots")
+    __slots__ = ("_bindings", "_index", "_last", "_names", "_slots", "known")
 
     def __init__(self, names: tuple[str, ...], index: Mapping[str, int]) -> None:
         self._names = names
@@ -204,7 +204,7 @@ class HandlerTable:
         self._bindings: list[Binding] = []
         self._last = 0
         self._slots: dict[Slot, tuple[Call, ...]] = {}
-        self._calls: dict[Plan, Calls] = {}
+        self.known: dict[Plan, Calls] = {}
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -250,7 +250,7 @@ class HandlerTable:
     def calls(self, plan: Plan) -> Calls:
         """The handlers that a plan calls."""
         # Another thread that binds meanwhile puts a new dict in the place of this one.
-        known = self._calls
+        known = self.known
         found = known.get(plan)
         if found is None:
             if len(known) >= CALLS_LIMIT:
@@ -282,7 +282,7 @@ class HandlerTable:
             for slot, call in binding.slots.items():
                 slots[slot] = (*slots.get(slot, ()), call)
         self._slots = slots
-        self._calls = {}
+        self.known = {}
 
 
 def _candidates(handlers: object) -> Iterator[tuple[str, Handler, tuple[Handled, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from asyncmachine.machine.levels import OPS, LogEntry, LogLevel
@@ -56,6 +56,9 @@ class LogPipes:
     def entries(self) -> tuple[LogEntry, ...]:
         """The pipes there are, as log entries."""
         return tuple(LogEntry(OPS, str(pipe)) for pipe in self._pipes)
+
+    def __iter__(self) -> Iterator[LoggedPipe]:
+        return iter(tuple(self._pipes))
 
     def __len__(self) -> int:
         return len(self._pipes)

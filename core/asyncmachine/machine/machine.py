@@ -152,10 +152,10 @@ class Machine(Drain[N]):
             self.bind(handlers)
 
     def __repr__(self) -> str:
-        return f"<Machine {self._id} {self}>"
+        return f"<Machine {self.id} {self}>"
 
     def __reduce__(self) -> str:
-        raise TypeError(f"machine {self._id!r} cannot be pickled: send its export() and restore() it elsewhere")
+        raise TypeError(f"machine {self.id!r} cannot be pickled: send its export() and restore() it elsewhere")
 
     # Mutations
 
@@ -338,7 +338,7 @@ class Machine(Drain[N]):
         """The machine's time as plain data; `restore` takes it."""
         if self._observer is not None:
             self._observer.exported()
-        return Export(self._id, self._names, self.time(), self._queue_tick, self._machine_tick)
+        return Export(self.id, self._names, self.time(), self._queue_tick, self._machine_tick)
 
     def restore(self, data: Export) -> None:
         """Takes over an exported time. Meant for a fresh machine: no handlers are called, the queue tick stays.
@@ -346,10 +346,10 @@ class Machine(Drain[N]):
         Raises `SchemaError` if id or states differ, or during a transition; nothing has changed then. Afterwards
         `MachineRestored` is added, if the schema has it.
         """
-        if data.id != self._id:
-            raise SchemaError(f"the export is of machine {data.id!r}, this one is {self._id!r}")
+        if data.id != self.id:
+            raise SchemaError(f"the export is of machine {data.id!r}, this one is {self.id!r}")
         if set(data.state_names) != set(self._names) or len(data.time) != len(self._names):
-            raise SchemaError(f"the export has other states than {self._id!r}; make the machine from the same schema")
+            raise SchemaError(f"the export has other states than {self.id!r}; make the machine from the same schema")
         ticks = dict(zip(data.state_names, data.time, strict=True))
         with self._guard:
             if not self._claim():

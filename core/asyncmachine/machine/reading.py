@@ -30,11 +30,19 @@ class Reading(Generic[N]):
         "_ticks",
     )
 
-    def __init__(self, id: str, schema: Schema, *, tags: Iterable[str] = (), parent_id: str = "") -> None:
-        self._id = id or token_hex(8)
+    def __init__(
+        self,
+        id: str,
+        schema: Schema,
+        *,
+        tags: Iterable[str] = (),
+        parent_id: str = "",
+        index: Mapping[str, int] | None = None,
+    ) -> None:
+        self._id = id
         self._schema = schema
         self._names = schema.names
-        self._index: dict[str, int] = {name: i for i, name in enumerate(schema.names)}
+        self._index: Mapping[str, int] = index or {name: i for i, name in enumerate(schema.names)}
         self._ticks: list[int] = [0] * len(schema.names)
         self._tags = tuple(dict.fromkeys(tags))
         self._parent_id = parent_id
@@ -48,6 +56,8 @@ class Reading(Generic[N]):
     @property
     def id(self) -> str:
         """The machine's name, 16 random hex digits unless given."""
+        if not self._id:
+            self._id = token_hex(8)
         return self._id
 
     @property
@@ -225,4 +235,4 @@ class Reading(Generic[N]):
         except KeyError:
             if self._disposed:
                 return ()
-            raise StateMissing([name for name in names if name not in index], self._id, index) from None
+            raise StateMissing([name for name in names if name not in index], self.id, index) from None

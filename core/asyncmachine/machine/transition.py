@@ -171,7 +171,7 @@ def run(tx: Transition) -> Outcome:
     hooks = machine._hooks if machine._tracers else None
     table = machine._table
     machine._tx = tx
-    calls = NO_CALLS if table is None else table.calls(plan)
+    calls = NO_CALLS if table is None else table.known.get(plan) or table.calls(plan)
     touched: tuple[int, ...] = ()
     if hooks is not None:
         for hook in hooks.transition_init:
@@ -262,7 +262,11 @@ def asks(tx: Transition, turn: Turn) -> bool:
 def apply(tx: Transition) -> tuple[int, ...]:
     """Changes the ticks. Returns the states whose tick has changed."""
     machine, plan = tx.machine, tx.plan
-    advance(machine._ticks, plan)
+    ticks = machine._ticks
+    for i in plan.rises:
+        ticks[i] += 1
+    for i in plan.again:
+        ticks[i] += 2
     machine._config = plan.leads_to
     if machine._observer is not None:
         machine._observer.applied(tx)

@@ -60,8 +60,16 @@ class View(Reading[N]):
         "_tracers",
     )
 
-    def __init__(self, id: str, schema: Schema, *, tags: Iterable[str] = (), parent_id: str = "") -> None:
-        super().__init__(id, schema, tags=tags, parent_id=parent_id)
+    def __init__(
+        self,
+        id: str,
+        schema: Schema,
+        *,
+        tags: Iterable[str] = (),
+        parent_id: str = "",
+        index: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(id, schema, tags=tags, parent_id=parent_id, index=index)
         self._table: HandlerTable | None = None
         self._tracers: tuple[Tracer, ...] = ()
         self._hooks: Hooks = NO_HOOKS
@@ -295,7 +303,7 @@ class View(Reading[N]):
     def on_dispose(self, callback: Callable[[str], object]) -> None:
         """Calls `callback(machine_id)` when the machine is disposed, at once if it has been."""
         if self._disposed:
-            callback(self._id)
+            callback(self.id)
         else:
             self._on_dispose.append(callback)
 
@@ -303,13 +311,13 @@ class View(Reading[N]):
         """Ends waits and scopes and runs the callbacks; afterwards all queries are empty."""
         self._disposed = True
         for tracer in self._tracers:
-            self._guarded(tracer.machine_dispose, self._id)
+            self._guarded(tracer.machine_dispose, self.id)
         for scope in tuple(self._scopes.values()):
             scope.end()
         if self._subs is not None:
             self._subs.close(self._gone)
         for callback in self._on_dispose:
-            self._guarded(callback, self._id)
+            self._guarded(callback, self.id)
         self._on_dispose.clear()
         self._index = {}
         self._table = None
@@ -317,7 +325,7 @@ class View(Reading[N]):
             self._root.end()
 
     def _gone(self) -> Disposed:
-        return Disposed(f"machine {self._id!r} has been disposed")
+        return Disposed(f"machine {self.id!r} has been disposed")
 
     # For subclasses
 

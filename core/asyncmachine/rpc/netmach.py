@@ -142,8 +142,7 @@ class NetworkMachine(View[N]):
         """Fits the session's list of names to the names here. States new here are appended; positions never move."""
         fresh = [name for name in names if name not in self._index]
         if fresh:
-            for name in fresh:
-                self._index[name] = len(self._index)
+            self._index = {name: i for i, name in enumerate((*self._index, *fresh))}
             self._ticks += [0] * len(fresh)
             self._names = (*self._names, *fresh)
             self._schema = self._schema.merge({name: states.get(name) or State() for name in fresh})
