@@ -161,6 +161,12 @@ def test_after_orders_neighbours_only() -> None:
     assert machine.active_states() == ("A", "C", "D", "B", "E")
 
 
+def test_after_goes_on_from_neighbour_to_neighbour() -> None:
+    machine = am.Machine({"A": {"after": "D"}, "B": {"after": "D"}, "C": {"after": "D"}, "D": {}})
+    machine.add(["A", "B", "C", "D"])
+    assert machine.active_states() == ("D", "A", "B", "C")
+
+
 def test_active_states_stand_in_the_order_of_the_last_target() -> None:
     machine = am.Machine({"A": {}, "B": {}, "C": {}})
     machine.add("A")

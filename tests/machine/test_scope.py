@@ -138,6 +138,14 @@ def test_a_scope_made_while_another_thread_changes_the_state_has_ended(monkeypat
     assert machine.scope("A").tick == 1 and not machine.scope("A").expired
 
 
+def test_a_scope_made_after_the_tick_and_before_the_end_of_the_old_one_stays() -> None:
+    machine = am.Machine(AB)
+    machine.add("A")
+    scope = machine.scope("A")
+    machine._end_scopes([machine.index("A")])
+    assert not scope.expired and machine.scope("A") is scope
+
+
 # Of an event
 
 

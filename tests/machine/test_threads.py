@@ -74,6 +74,28 @@ def test_what_is_queued_in_the_last_moment_of_a_drain_is_not_left_behind() -> No
     assert machine.is_("A", "C") and machine.queue_len == 0
 
 
+def test_what_arrives_between_the_last_look_and_the_end_is_run() -> None:
+    class Slow(am.Machine[str]):
+        """Gives another thread time to mutate when the queue has been seen to be empty."""
+
+        late: am.Result | None = None
+
+        def _end_drain(self, *, interrupted: bool = False) -> None:
+            if self.late is None:
+                other = threading.Thread(target=self._add_late)
+                other.start()
+                other.join(10)
+            super()._end_drain(interrupted=interrupted)
+
+        def _add_late(self) -> None:
+            self.late = self.add("C")
+
+    machine = Slow(AB)
+    machine.add("A")
+    assert machine.late is not None and machine.late.executed
+    assert machine.is_("A", "C") and machine.queue_len == 0
+
+
 def test_all_threads_can_wait_for_one_state() -> None:
     machine = am.Machine(AB)
     ready = threading.Barrier(9)

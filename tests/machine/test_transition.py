@@ -287,7 +287,11 @@ def test_a_vetoed_auto_state_is_not_asked_about_again() -> None:
     asked: list[str] = []
 
     def asks(name: str, verdict: bool) -> Callable[[am.Event], bool]:
-        return lambda e: asked.append(name) or verdict  # type: ignore[func-returns-value]
+        def ask(e: am.Event) -> bool:
+            asked.append(name)
+            return verdict
+
+        return ask
 
     machine = am.Machine(AUTO, {"AEnter": asks("AEnter", False), "GoA": asks("GoA", True), "GoB": asks("GoB", True)})
     machine.add("Go")
@@ -305,6 +309,14 @@ def test_a_veto_of_a_leaving_state_cancels_the_auto_transition() -> None:
     machine = am.Machine(schema, {"OldExit": lambda e: not e.tx.is_auto})
     machine.add("Old")
     assert machine.active_states() == ("Old",)
+
+
+def test_a_veto_of_a_leaving_auto_state_cancels_too() -> None:
+    schema: RawSchema = {"Go": {}, "Old": {"auto": True}, "New": {"auto": True, "require": "Go", "remove": "Old"}}
+    machine = am.Machine(schema, {"OldExit": lambda e: False})
+    machine.add("Exception")
+    machine.add("Go")
+    assert machine.is_("Old") and machine.not_("New")
 
 
 def test_final_handlers_run_for_the_auto_states_that_are_left() -> None:

@@ -576,7 +576,7 @@ async def test_cancelling_a_wait_for_several_surfaces_and_leaves_the_waits() -> 
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert not a.done()
+    assert not a.done() and not a._callbacks
     machine.add("A")
     await a
 
