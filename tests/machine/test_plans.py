@@ -113,7 +113,7 @@ def test_a_veto_of_an_auto_state_does_not_pile_up_plans() -> None:
 def held(machine: am.Machine[str]) -> int:
     """Call lists that the machine's handlers keep, one a plan."""
     assert machine._table is not None
-    return len(machine._table._calls)
+    return len(machine._table.known)
 
 
 def test_handlers_bound_later_are_called_for_plans_seen_before() -> None:

@@ -135,7 +135,18 @@ class Drain(View[N]):
         except BaseException:
             self._end_drain(interrupted=True)
             raise
-        self._end_drain()
+        # What `_end_drain` does when nothing has come up, written out.
+        guard.acquire()
+        if self._queue or self._refuses or self._parked or self._observer_told:
+            guard.release()
+            self._end_drain()
+        else:
+            self._tx = None
+            self._drainer = 0
+            self._draining = False
+            guard.release()
+            if self._subs is not None or self._tracers:
+                self._tell_rest()
         return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
 
     def _is_refusing(self) -> bool:
@@ -414,13 +425,17 @@ class Drain(View[N]):
                 raise
         if unfinished:
             return
+        self._tell_rest()
+        if disposes:
+            self._dispose_now()
+        self._observer_told = False
+
+    def _tell_rest(self) -> None:
+        """The queue is empty: those who wait for it are told."""
         if self._subs is not None:
             self._subs.queue_ended()
         for hook in self._hooks.queue_end:
             self._guarded(hook, self)
-        if disposes:
-            self._dispose_now()
-        self._observer_told = False
 
     def _add_plain_error(self, mutation: Mutation) -> None:
         """An error whose detailed state was rejected by relations is added without it."""
