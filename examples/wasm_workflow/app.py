@@ -48,7 +48,7 @@ class App:
             [PAGE, self._sources.name, static_folder()],
             listen=[Match(r"browser[12]", target=TARGET, serve=self._worker)],
             dial=[Match(r"browser1", target=TARGET, serve=self._page)],
-            csp={"/": "pyscript"},
+            csp={"/": "pyscript", "/worker.mjs": "strict"},
         )
         self._server = RelayServer(self.relay, bound)
 

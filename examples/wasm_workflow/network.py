@@ -21,6 +21,7 @@ PUSH_INTERVAL = 0.03
 """Seconds between two updates of a page, which is as often as an eye can see."""
 
 FIGURES_INTERVAL = 0.1
+"""Seconds between two looks at the figures."""
 
 SCHEMAS: Mapping[str, Any] = {"browser1": Page, "browser2": DISPATCHER}
 """The workers with a tunnel."""
