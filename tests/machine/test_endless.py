@@ -38,6 +38,19 @@ def test_a_cycle_of_one_names_itself() -> None:
     assert str(machine.err) == "handlers repeat a cycle without end: [add] M"
 
 
+def test_all_that_the_chain_has_queued_is_dropped() -> None:
+    results: list[am.Result] = []
+
+    def both(e: am.Event) -> None:
+        results.extend([e.add("M"), e.add("M", x=1)])
+
+    machine = am.Machine(PING_PONG, {"MState": both})
+    machine.add("M")
+    assert isinstance(machine.err, am.EndlessChain)
+    assert all(result.done() for result in results) and results[-1].canceled
+    assert machine.queue_len == 0
+
+
 def test_mutations_from_outside_stay_in_the_queue() -> None:
     rounds = 0
     outside: list[am.Result] = []

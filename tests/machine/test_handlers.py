@@ -134,7 +134,7 @@ def test_a_handler_takes_one_argument(function: Callable[..., object]) -> None:
         am.Machine(AB, {"AState": function})
 
 
-@pytest.mark.parametrize("function", [lambda e, more=1: None, lambda *args: None, print, [].append])
+@pytest.mark.parametrize("function", [lambda e, more=1: None, lambda *args: None, print, [].append, dir])
 def test_further_optional_arguments_do_no_harm(function: Callable[..., object]) -> None:
     assert am.Machine(AB, {"AState": function}).add("A").executed
 

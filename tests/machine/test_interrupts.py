@@ -134,3 +134,22 @@ def test_a_machine_disposed_before_the_interrupt_is_disposed() -> None:
     with pytest.raises(KeyboardInterrupt):
         machine.add("A")
     assert machine.is_disposed
+
+
+def test_an_interrupt_in_what_arrives_at_the_very_end_goes_up_too() -> None:
+    class Late(am.Machine[str]):
+        """Another thread mutates when the queue has been seen to be empty."""
+
+        def _end_drain(self, *, interrupted: bool = False) -> None:
+            if not interrupted:
+                other = threading.Thread(target=self.add, args=(["B", "C"],))
+                other.start()
+                other.join(10)
+            super()._end_drain(interrupted=interrupted)
+
+    machine = Late(STATES, {"BState": interrupt})
+    with pytest.raises(KeyboardInterrupt):
+        # A mistake, so that the drain ends with nothing run.
+        machine.add("Zed")
+    machine.detach(machine.handlers()[0])
+    assert am.Machine.add(machine, "A").executed

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import asyncmachine as am
+from asyncmachine.machine import handlers
 from asyncmachine.machine import plan as plans
 from asyncmachine.machine.plan import forget
 from asyncmachine.machine.rules import Rules
@@ -108,6 +109,14 @@ def test_a_veto_of_an_auto_state_does_not_pile_up_plans() -> None:
     for _ in range(50):
         machine.add("A")
     assert held(machine) <= known + 2
+
+
+def test_the_number_of_call_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "CALLS_LIMIT", 10)
+    machine = am.Machine({f"S{n}": {} for n in range(8)}, {"AnyState": lambda e: None})
+    for n in range(100):
+        machine.toggle([f"S{n % 8}", f"S{n * n % 8}"])
+        assert held(machine) <= 10
 
 
 def held(machine: am.Machine[str]) -> int:

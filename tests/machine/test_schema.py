@@ -116,6 +116,10 @@ def test_a_schema_is_read_from_plain_data() -> None:
     assert len(schema) == 2 and "Foo" in schema and "Zed" not in schema
 
 
+def test_a_schema_shows_its_names() -> None:
+    assert repr(Download.schema) == "Schema(Exception, Start, Ready, Downloading, Downloaded)"
+
+
 def test_one_name_will_do_for_a_list() -> None:
     assert Schema({"Foo": {"require": "Bar"}})["Foo"].require == ("Bar",)
 

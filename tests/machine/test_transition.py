@@ -518,11 +518,19 @@ def test_a_dry_run_asks_and_changes_nothing() -> None:
 
 
 def test_a_handler_can_tell_a_dry_run() -> None:
-    seen: list[bool] = []
-    machine = am.Machine(ABC, {"AEnter": lambda e: seen.append(e.is_check)})
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+    machine = am.Machine(ABC, {"AEnter": lambda e: seen.append((e.is_check, e.tx.after))})
     machine.can_add("A")
     machine.add("A")
-    assert seen == [True, False]
+    assert seen == [(True, (0, 0, 0, 0)), (False, (1, 0, 0, 0))]
+
+
+def test_the_ticks_ahead_count_multi_states_twice() -> None:
+    seen: list[tuple[int, ...]] = []
+    machine = am.Machine({"A": {"multi": True}}, {"AEnter": lambda e: seen.append(e.tx.after)})
+    machine.add("A")
+    machine.add("A")
+    assert seen == [(1, 0), (3, 0)]
 
 
 @pytest.mark.parametrize(
