@@ -13,6 +13,7 @@ from asyncmachine.rpc.errors import Code, PeerFault, RpcError, close_code
 from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
+from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.transport import NORMAL, Transport, TransportClosed
 
 GOODBYE_TIMEOUT: Final = 3.0
@@ -163,7 +164,7 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_at(due, self._tick)
+        self._timer = call_at(self._loop, due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

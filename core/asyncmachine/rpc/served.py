@@ -22,6 +22,7 @@ from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
 from asyncmachine.rpc.events import MutationRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watcher import Watcher
@@ -204,7 +205,7 @@ class ServedClient:
 
     def _wake_at(self, due: float | None) -> None:
         if due is not None and self._timer is None:
-            self._timer = self._loop.call_at(due, self._awake)
+            self._timer = call_at(self._loop, due, self._awake)
 
     def _awake(self) -> None:
         # A loop may be a little early; then there is no timer any more, and another one is made.

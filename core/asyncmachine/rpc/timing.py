@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -32,3 +34,8 @@ BROWSER: Final = Timing(silence=45.0, dead=75.0)
 def default_timing() -> Timing:
     """What fits the interpreter this runs in."""
     return BROWSER if sys.platform == "emscripten" else NATIVE
+
+
+def call_at(loop: asyncio.AbstractEventLoop, due: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+    """As `loop.call_at`; that of Pyodide raises when the time has come already."""
+    return loop.call_later(max(0.0, due - loop.time()), callback)
