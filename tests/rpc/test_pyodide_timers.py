@@ -11,7 +11,6 @@ from tests.own_loop import checked
 from tests.rpc.behaviour import paired
 from tests.rpc.nets import MemoryNet
 
-
 Ts = TypeVarTuple("Ts")
 
 
@@ -27,14 +26,14 @@ class StrictLoop(asyncio.SelectorEventLoop):
         return super().time() + self.looks * 0.001
 
     def call_at(
-        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         if when < self.time():
             raise ValueError("Can't schedule in the past")
         return super().call_at(when, callback, *args, context=context)
 
     def call_later(
-        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         if delay < 0:
             raise ValueError("Can't schedule in the past")
