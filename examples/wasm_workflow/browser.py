@@ -30,7 +30,8 @@ def page() -> None:
     for tunnel in (listening, dialling):
         watch_refusals(tunnel, node.machine, view)
     view.on_retry(listening, dialling)
-    lifecycle().on_wake(client.retry_now)
+    for redials in (client.retry_now, node.server.retry_now):
+        lifecycle().on_wake(redials)
     node.server.listen(listening)
     client.start()
 
@@ -57,6 +58,7 @@ async def run_dispatcher(context: Context) -> None:
     """browser2. It ends with its page."""
     leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf") for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
+    lifecycle().on_wake(node.server.retry_now)
     node.server.listen(relay.listen(context.id, TARGET))
     await asyncio.gather(*(handlers.follow_leaf(node.machine, leaf) for leaf in leaves.values()))
 

@@ -16,13 +16,14 @@ from collections.abc import Callable
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.wait import Wait, wait_any
+from asyncmachine.machine.wait import wait_any
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.events import Event as SessionEvent
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.messages import Hello
+from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import Timing
 from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed, failed_dial
@@ -60,7 +61,7 @@ class Connecting:
         self._transport: Transport | None = None
         self._attempt = 0
         self._lost_at = 0.0
-        self._nudge = Wait()
+        self._pause = Pause()
 
     @property
     def ready(self) -> Connection | None:
@@ -70,11 +71,11 @@ class Connecting:
 
     def nudge(self) -> None:
         """Ends the pause between two attempts."""
-        self._nudge._end()
+        self._pause.nudge()
 
     def StartState(self, e: Event) -> None:
         self._attempt, self.pause = 0, 0.0
-        self._nudge = Wait()
+        self._pause.reset()
 
     async def ConnectingState(self, e: Event) -> None:
         try:
@@ -107,7 +108,7 @@ class Connecting:
 
     def HandshakeDoneState(self, e: Event) -> None:
         self._attempt, self.pause = 0, 0.0
-        self._nudge = Wait()
+        self._pause.reset()
 
     async def DisconnectingState(self, e: Event) -> None:
         if self.task is not None:
@@ -133,7 +134,7 @@ class Connecting:
                 e.add("ConnRetryFailed")
                 return
             self._attempt += 1
-            await self._wait(max(delay, self.pause))
+            await self._pause.wait(max(delay, self.pause))
             e.add("Connecting")
             await wait_any(e.machine.when_not("Connecting"), e.machine.when_not("Start"))
 
@@ -157,11 +158,3 @@ class Connecting:
         if self.connection is connection:
             self.connection = None
             e.machine.add("Disconnected")
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._nudge
-            self._nudge = Wait()
-        except TimeoutError:
-            pass

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed, failed_dial
 
 
 async def keep_listening(
-    machine: Machine[S], dial: Dial, serve: Callable[[Transport], Awaitable[object]], backoff: Backoff
+    machine: Machine[S], dial: Dial, serve: Callable[[Transport], Awaitable[object]], backoff: Backoff, pause: Pause
 ) -> None:
-    """Runs until it is cancelled, or the back-off gives up, which removes `Start`.
+    """Runs until it is cancelled, or the back-off gives up, which removes `Start`. A nudge of `pause` dials at once.
 
     A dial may take as long as it likes: some wait until they are called. A session that was ready resets the back-off.
     """
@@ -32,10 +33,11 @@ async def keep_listening(
             machine.add(S.RpcStarting)
         if machine.tick(S.HandshakeDone) != sessions:
             attempt, lost_at = 0, loop.time()
+            pause.reset()
         delay = backoff.delay(attempt, loop.time() - lost_at)
         if delay is None:
             machine.add_err(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
             machine.remove(S.Start)
             return
         attempt += 1
-        await asyncio.sleep(delay)
+        await pause.wait(delay)

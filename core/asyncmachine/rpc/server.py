@@ -27,6 +27,7 @@ from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.legality import Role
 from asyncmachine.rpc.listening import keep_listening
+from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.served import ServedClient, check_source
 from asyncmachine.rpc.session import Session
@@ -64,6 +65,7 @@ class Server:
         self._allow = allow
         self._timing = timing or default_timing()
         self._backoff = backoff or default_backoff()
+        self._pause = Pause()
         self._client: ServedClient | None = None
         self._connections: set[Connection] = set()
         self._dial: Dial | None = None
@@ -98,6 +100,10 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._dial = dial
         self.machine.add((S.Start, S.WebSocketTunnel))
+
+    def retry_now(self) -> None:
+        """Ends the pause before a listening server dials again: the network is back, or the page is visible again."""
+        self._pause.nudge()
 
     def stop(self, reason: str = "", *, reconnect: bool = True) -> Wait:
         """Says goodbye and closes all connections; await the returned wait for the end of the last one.
@@ -249,7 +255,7 @@ class _Handlers:
         dial = self._server._dial
         if dial is not None:
             server = self._server
-            listening = keep_listening(server.machine, dial, server.serve, server._backoff)
+            listening = keep_listening(server.machine, dial, server.serve, server._backoff, server._pause)
             e.scope.create_task(listening, name=f"{e.machine.id}.listen")
 
     def StartEnd(self, e: MachineEvent) -> None:
