@@ -18,10 +18,11 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.websockets import WebSocket
 
+from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
 from asyncmachine_relay.guard import Caller
 from asyncmachine_relay.limits import Limits, PeerRate
-from asyncmachine_relay.matchers import Match, first
+from asyncmachine_relay.matchers import Matcher, first
 from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError, check_id, check_target
 from asyncmachine_relay.tokens import Claims, Tokens
 
@@ -57,17 +58,17 @@ class TokenReply(msgspec.Struct, frozen=True):
 class Admitted(NamedTuple):
     """A tunnel that may be opened."""
 
-    match: Match
+    matcher: Matcher
     claims: Claims
 
 
 class Admission:
-    """Decides; opens nothing."""
+    """Decides; opens nothing. `matches` may be replaced at any time; tunnels that are open stay."""
 
     def __init__(
-        self, matches: Mapping[Op, Sequence[Match]], authorize: Authorize, tokens: Tokens, limits: Limits
+        self, matches: Mapping[Op, Sequence[Matcher]], authorize: Authorize, tokens: Tokens, limits: Limits
     ) -> None:
-        self._matches = matches
+        self.matches = matches
         self._authorize = authorize
         self._tokens = tokens
         self._limits = limits
@@ -105,14 +106,14 @@ class Admission:
         claims = self._tokens.redeem(tokens[0], op, name, target)
         return Admitted(self._match(op, name, target), claims)
 
-    def _match(self, op: Op, id: str, target: str) -> Match:
-        match = first(self._matches[op], id, target)
+    def _match(self, op: Op, id: str, target: str) -> Matcher:
+        match = first(self.matches[op], id, target)
         if match is None:
             raise Refused(Reason.TARGET, f"nothing here answers {op} for this id and target")
         return match
 
     def _count(self, rate: PeerRate, caller: Caller) -> None:
-        if not rate.take(caller.address, asyncio.get_running_loop().time()):
+        if not rate.take(share_of(caller.address), asyncio.get_running_loop().time()):
             raise Refused(Reason.LIMIT, f"more than {self._limits.opens_per_second:g} a second; wait before the next")
 
     async def _wish(self, request: Request) -> TokenRequest:

@@ -1,11 +1,14 @@
-"""The relay: a Starlette app that serves a page, and tunnels from that page into this process.
+"""The relay: a Starlette app that serves a page, and tunnels from that page into this process or to TCP targets.
 
     relay = Relay(static=Path("web/static"), listen=[Match(r"browser[1-4]", target="orchestrator", serve=fn)])
+    relay = Relay.of(read(Path("relay.toml")))
 
     /healthz                         is it alive
+    /readyz                          does it take new tunnels
+    /metrics                         counts, for operators
     POST /token                      a token for one tunnel (`admission`)
-    WebSocket /listen/<id>/<target>  the page waits to be called; the matcher is an aRPC client
-    WebSocket /dial/<id>/<target>    the page calls; the matcher is an aRPC server
+    WebSocket /listen/<id>/<target>  the page waits to be called; the matcher is an aRPC client, or a TCP port
+    WebSocket /dial/<id>/<target>    the page calls; the matcher is an aRPC server, or a TCP address
     /…                               static files (`static`)
 
 Every request passes the `guard` first. A tunnel then goes through `admission`, `tunnels`, and its matcher, which gets
@@ -14,11 +17,14 @@ it as a `Transport`. Run it with `RelayServer`, or hand `relay.app` to an ASGI s
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 from starlette.applications import Starlette
@@ -26,19 +32,28 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import asyncmachine as am
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.transport import Peer
+from asyncmachine_relay.address_files import AddressFiles
+from asyncmachine_relay.addresses import networks
 from asyncmachine_relay.admission import SUBPROTOCOL, Admission, Authorize, own_machine
+from asyncmachine_relay.bridging import Bridges, Dialled, Listened
+from asyncmachine_relay.config import Config
 from asyncmachine_relay.guard import Caller, Guard
 from asyncmachine_relay.headers import ContentPolicies, SecurityHeaders
 from asyncmachine_relay.limits import Limits
-from asyncmachine_relay.matchers import Match, Serve, Tunnel
+from asyncmachine_relay.matchers import Match, Matcher, Tunnel
+from asyncmachine_relay.metrics import Counts, Snapshot, render
+from asyncmachine_relay.operators import Operator
 from asyncmachine_relay.policy import Door, Op, Reason, Refused, origin
+from asyncmachine_relay.resolving import Resolve, system_resolver
 from asyncmachine_relay.states import RelayStates, TunnelArgs
 from asyncmachine_relay.static import StaticRoot, StaticSite
+from asyncmachine_relay.targets import Target, check_names
 from asyncmachine_relay.tokens import Tokens
 from asyncmachine_relay.tunnels import Tunnels
 from asyncmachine_relay.websocket import WebSocketTransport
@@ -50,11 +65,14 @@ _ERRORS = {
     Reason.FORBIDDEN: RelayStates.ErrAuth,
     Reason.DUPLICATE: RelayStates.ErrAuth,
     Reason.TARGET: RelayStates.ErrTarget,
+    Reason.UNREACHABLE: RelayStates.ErrNetwork,
+    Reason.BROKEN: RelayStates.ErrNetwork,
     Reason.LIMIT: RelayStates.ErrLimit,
     Reason.TOO_LARGE: RelayStates.ErrLimit,
     Reason.DEADLINE: RelayStates.ErrLimit,
 }
 """The error state of a reason; the others are `Exception` alone."""
+_NO_ERRORS = frozenset({Reason.SHUTDOWN, Reason.EXPIRED})
 _UP = {
     Op.LISTEN: (RelayStates.TunnelUp, RelayStates.WsTunListenConn),
     Op.DIAL: (RelayStates.TunnelUp, RelayStates.WsDialConn),
@@ -70,9 +88,11 @@ class Relay:
 
     `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages
     that may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host
-    headers to answer to. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that
-    tokens do not outlive the process. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies
-    (`headers`).
+    headers to answer to. `listen` and `dial` are answered by this process, `targets` by others over TCP; the former
+    come first. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that tokens do not
+    outlive the process. `proxies` are addresses and networks whose X-Forwarded-For is believed. `operator` is the word
+    that lets an operator in from elsewhere. `address_dir` is for the addresses of REPLs. `isolation` sends COOP and
+    COEP; `csp` maps path prefixes to content policies (`headers`). `resolve` finds the addresses of a target.
 
     `machine` has `RelayStates`; it is created with `parent`, and disposed with it or by `dispose`.
     """
@@ -85,37 +105,82 @@ class Relay:
         hosts: Iterable[str] = (),
         listen: Iterable[Match] = (),
         dial: Iterable[Match] = (),
+        targets: Iterable[Target] = (),
         authorize: Authorize = own_machine,
         secret: bytes | None = None,
+        proxies: Iterable[str] = (),
+        operator: bytes | None = None,
         limits: Limits | None = None,
+        address_dir: Path | None = None,
         isolation: bool = True,
         csp: Mapping[str, str] | None = None,
+        metrics: bool = True,
+        resolve: Resolve = system_resolver,
         id: str = "relay",
         parent: View[Any] | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.proxies = networks(proxies, field="proxies")
         self.machine: am.Machine[RelayStates] = am.Machine(RelayStates, id=id, tags=("relay",), parent=parent)
-        self.tunnels = Tunnels(self.limits, up=partial(self._note_tunnel, _UP), down=partial(self._note_tunnel, _DOWN))
+        self.counts = Counts()
+        self.tunnels = Tunnels(
+            self.limits,
+            self.machine,
+            up=partial(self._note_tunnel, _UP),
+            down=partial(self._note_tunnel, _DOWN),
+        )
         self._hosts = tuple(hosts)
         self._own_only = origins is None
         self._door = Door.of(origins or (), self._hosts)
         self._stopping = False
-        matches = {Op.LISTEN: tuple(listen), Op.DIAL: tuple(dial)}
-        self._admission = Admission(matches, authorize, Tokens(secret, self.limits), self.limits)
+        self._files = None if address_dir is None else AddressFiles(address_dir)
+        self._bridges = Bridges(self.limits, self._files, resolve)
+        self._own: dict[Op, tuple[Match, ...]] = {Op.LISTEN: tuple(listen), Op.DIAL: tuple(dial)}
+        self._tokens = Tokens(secret, self.limits)
+        self._admission = Admission(self._matchers(targets), authorize, self._tokens, self.limits)
+        self._operator = Operator(operator)
         self.app = Starlette(
-            routes=self._routes(static),
+            routes=self._routes(static, metrics=metrics),
             middleware=[
                 Middleware(SecurityHeaders, policies=ContentPolicies(csp or {}), isolation=isolation),
-                Middleware(Guard, door=lambda: self._door, note=self._note),
+                Middleware(Guard, door=lambda: self._door, note=self._note, proxies=self.proxies),
             ],
             lifespan=self._lifespan,
         )
+
+    @classmethod
+    def of(cls, config: Config, **code: Any) -> Self:
+        """A relay with these settings; `code` are those that only a program can give (`listen`, `dial`, `parent`, …).
+
+        Raises `RelayConfigError` for files and functions that are not there.
+        """
+        server, operation = config.server, config.operation
+        settings: dict[str, Any] = {
+            "static": config.pages.static,
+            "origins": server.origins or None,
+            "hosts": server.hosts,
+            "targets": config.targets,
+            "authorize": server.load_authorize() or own_machine,
+            "secret": server.load_secret(),
+            "proxies": server.proxies,
+            "operator": operation.load_token(),
+            "limits": config.limits,
+            "address_dir": operation.address_dir,
+            "isolation": config.pages.isolation,
+            "csp": config.pages.csp,
+            "metrics": operation.metrics,
+            "id": config.id,
+        }
+        return cls(**{**settings, **code})
 
     # Life
 
     def starting(self) -> None:
         """A listener is about to open."""
         self._stopping = False
+        if self._files is not None:
+            for name in self._files.sweep():
+                logger.info("removed %s, which a relay left behind", name)
         self.machine.add([RelayStates.Start, RelayStates.HttpStarting])
 
     def ready(self, address: str = "") -> None:
@@ -124,11 +189,33 @@ class Relay:
             self._door = Door.of([origin(address)], self._hosts)
         self.machine.add(RelayStates.HttpReady)
 
+    def reload(self, config: Config) -> None:
+        """Takes over targets, the signing secret and the operator's word; open tunnels stay as they are.
+
+        Tokens of before are taken as long as one lives. Raises `RelayConfigError`, and then nothing has changed.
+        """
+        matchers = self._matchers(config.targets)
+        secret, word = config.server.load_secret(), config.operation.load_token()
+        self._admission.matches = matchers
+        if secret is not None:
+            self._tokens.rotate(secret)
+        self._operator = Operator(word)
+
+    async def drain(self, seconds: float) -> None:
+        """Refuses new tunnels and lets the open ones leave; returns when all have, or the time is over."""
+        self._stopping = True
+        self.machine.add(RelayStates.Draining)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.tunnels.emptied()
+        except TimeoutError:
+            logger.info("%d tunnels did not leave within %g s", len(self.tunnels), seconds)
+
     async def stop(self) -> None:
         """Refuses new tunnels and closes all that are open with 1001; returns when their matchers have ended."""
         self._stopping = True
         await self.tunnels.close_all(_stopping())
-        self.machine.remove([RelayStates.HttpReady, RelayStates.HttpStarting])
+        self.machine.remove([RelayStates.Draining, RelayStates.HttpReady, RelayStates.HttpStarting])
 
     def dispose(self) -> None:
         """Ends the relay's machine. Call `stop` first."""
@@ -142,42 +229,74 @@ class Relay:
         yield
         await self.stop()
 
+    def _matchers(self, targets: Iterable[Target]) -> dict[Op, tuple[Matcher, ...]]:
+        """Own matchers first, then the targets. Raises `RelayConfigError`."""
+        targets = tuple(targets)
+        check_names(targets)
+        return {
+            Op.LISTEN: (
+                *self._own[Op.LISTEN],
+                *(Listened(each, self._bridges) for each in targets if Op.LISTEN in each.ops),
+            ),
+            Op.DIAL: (*self._own[Op.DIAL], *(Dialled(each, self._bridges) for each in targets if Op.DIAL in each.ops)),
+        }
+
     # Routes
 
-    def _routes(self, static: StaticRoot | Sequence[StaticRoot] | None) -> list[BaseRoute]:
+    def _routes(self, static: StaticRoot | Sequence[StaticRoot] | None, *, metrics: bool) -> list[BaseRoute]:
         routes: list[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
+            Route("/readyz", self._readyz, methods=["GET"]),
             Route("/token", self._token, methods=["POST"]),
             *(WebSocketRoute(f"/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op)) for op in Op),
         ]
+        if metrics:
+            routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if static is not None:
             roots = static if isinstance(static, Sequence) and not isinstance(static, str | tuple) else [static]
             routes.append(Mount("/", StaticSite(roots)))
         return routes
 
     async def _healthz(self, request: Request) -> Response:
-        if self._stopping:
-            return JSONResponse({"status": "stopping"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
+    async def _readyz(self, request: Request) -> Response:
+        if self._stopping:
+            return JSONResponse({"status": "draining"}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def _metrics(self, request: Request) -> Response:
+        try:
+            self._operator.check(request.scope)
+        except Refused as refused:
+            self._note(refused, request.scope)
+            return _answer(refused)
+        transports = self.tunnels.transports
+        now = Snapshot(
+            Counter(tunnel.op for tunnel in self.tunnels),
+            sum(transport.congested for transport in transports),
+            RelayStates.Draining in self.machine,
+            [transport.statistics() for transport in transports],
+        )
+        body, media_type = render(self.counts, now)
+        return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+
     async def _token(self, request: Request) -> Response:
-        headers = {"cache-control": "no-store"}
         try:
             if self._stopping:
                 raise _stopping()
             reply = await self._admission.token(request)
-        except Refused as error:
-            refused = error
+        except Refused as refused:
             self._note(refused, request.scope)
+            return _answer(refused)
         except Exception as error:
             # Whatever `authorize` raised, it did not say yes.
             logger.exception("a token request failed")
             self.machine.add_err(error)
-            refused = Refused(Reason.INTERNAL, "the application could not decide; try again later")
-        else:
-            return Response(msgspec.json.encode(reply), media_type="application/json", headers=headers)
-        answer = {"code": refused.reason.name, "message": refused.hint}
-        return JSONResponse(answer, status_code=refused.reason.status, headers=headers)
+            return _answer(Refused(Reason.INTERNAL, "the application could not decide; try again later"))
+        return Response(
+            msgspec.json.encode(reply), media_type="application/json", headers={"cache-control": "no-store"}
+        )
 
     async def _tunnel(self, op: Op, socket: WebSocket) -> None:
         """Accepts first: a page cannot read why an upgrade failed, but it can read a close frame."""
@@ -186,12 +305,21 @@ class Relay:
         try:
             if self._stopping:
                 raise _stopping()
-            match, claims = self._admission.admit(op, socket)
+            matcher, claims = self._admission.admit(op, socket)
             caller = Caller.of(socket.scope)
             peer = Peer("websocket", f"{caller.address}:{caller.port}", claims.id, claims.grants)
             transport = WebSocketTransport(socket, peer, self.limits, caller=op is Op.DIAL)
-            tunnel = Tunnel(op, claims.id, claims.target, transport, claims.grants)
-            await self._run(tunnel, transport, claims.owner, caller, match.serve)
+            try:
+                await self.tunnels.run(claims, matcher, transport, caller.address)
+            except Refused:
+                raise
+            except Exception as error:
+                logger.exception("the matcher of %s/%s/%s failed", op, claims.id, claims.target)
+                self.machine.add_err(error, TunnelArgs(op, claims.id, claims.target, peer.address))
+            finally:
+                self.counts.add(transport.statistics())
+            if transport.refused is not None:
+                self._note(transport.refused, socket.scope)
         except Refused as refused:
             self._note(refused, socket.scope)
             try:
@@ -199,32 +327,36 @@ class Relay:
             except (WebSocketDisconnect, RuntimeError):
                 pass  # it has left
 
-    async def _run(
-        self, tunnel: Tunnel, transport: WebSocketTransport, owner: bytes, caller: Caller, serve: Serve
-    ) -> None:
-        try:
-            await self.tunnels.run(tunnel, transport, owner, caller.address, serve)
-        except Refused:
-            raise
-        except Exception as error:
-            logger.exception("the matcher of %s failed", tunnel)
-            self.machine.add_err(error, _args(tunnel))
-        if transport.refused is not None:
-            self._note(transport.refused, {"path": f"/{tunnel}", "client": (caller.address, caller.port)})
-
     # States
 
     def _note_tunnel(self, states: Mapping[Op, tuple[RelayStates, RelayStates]], tunnel: Tunnel) -> None:
-        self.machine.add(states[tunnel.op], _args(tunnel))
-        logger.info("%s %s", tunnel, states[tunnel.op][0])
+        if states is _UP:
+            self.counts.opened[tunnel.op] += 1
+        peer = tunnel.transport.peer
+        self.machine.add(states[tunnel.op], TunnelArgs(tunnel.op, tunnel.id, tunnel.target, peer.address))
+        event = str(states[tunnel.op][0])
+        logger.info(
+            "%s %s",
+            tunnel,
+            event,
+            extra={"event": event, "op": tunnel.op, "tunnel": tunnel.id, "target": tunnel.target, "peer": peer.address},
+        )
 
-    def _note(self, refused: Refused, scope: Mapping[str, Any]) -> None:
+    def _note(self, refused: Refused, scope: Scope) -> None:
         """Paths may hold anything, so they are quoted and cut; tokens are in headers, which are never logged.
 
         The stack goes: it tells nothing of a stranger's mistake, and its frames would keep the token.
         """
-        logger.info("refused %.200r from %s: %s", scope["path"], (scope.get("client") or ("",))[0], refused)
-        if refused.reason is not Reason.SHUTDOWN:
+        self.counts.refused[refused.reason] += 1
+        peer = Caller.of(scope).address
+        logger.info(
+            "refused %.200r from %s: %s",
+            scope["path"],
+            peer,
+            refused,
+            extra={"event": "Refused", "reason": refused.reason.name, "peer": peer},
+        )
+        if refused.reason not in _NO_ERRORS:
             self.machine.add_err(refused.with_traceback(None), state=_ERRORS.get(refused.reason))
 
 
@@ -232,5 +364,6 @@ def _stopping() -> Refused:
     return Refused(Reason.SHUTDOWN, "the relay stops; dial again")
 
 
-def _args(tunnel: Tunnel) -> TunnelArgs:
-    return TunnelArgs(tunnel.op, tunnel.id, tunnel.target, tunnel.transport.peer.address)
+def _answer(refused: Refused) -> Response:
+    body = {"code": refused.reason.name, "message": refused.hint}
+    return JSONResponse(body, status_code=refused.reason.status, headers={"cache-control": "no-store"})

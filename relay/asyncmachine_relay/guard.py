@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -10,14 +10,20 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from asyncmachine_relay.addresses import Network
+from asyncmachine_relay.forwarding import client_of, is_trusted
 from asyncmachine_relay.policy import Door, Refused, check_origin_present, is_direct_loopback
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+_CALLER = "asyncmachine.caller"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The direct peer. `direct` says that it is a program on this machine that speaks for itself."""
+    """Who asks: the direct peer, or whom a trusted proxy speaks for.
+
+    `direct` says that it is a program on this machine that speaks for itself.
+    """
 
     address: str
     port: int
@@ -25,17 +31,34 @@ class Caller:
 
     @classmethod
     def of(cls, scope: Scope) -> Caller:
+        """As the guard found it; for a request that passed none, the direct peer."""
+        return scope.get("extensions", {}).get(_CALLER) or cls.found(scope, ())
+
+    @classmethod
+    def found(cls, scope: Scope, proxies: Sequence[Network]) -> Caller:
+        """Raises `Refused` for a trusted proxy that does not say whom it speaks for."""
         address, port = scope.get("client") or ("", 0)
-        return cls(address, port, is_direct_loopback(address, Headers(scope=scope)))
+        headers = Headers(scope=scope)
+        if is_trusted(address, proxies):
+            return cls(client_of(headers.getlist("x-forwarded-for"), proxies), 0, direct=False)
+        return cls(address, port, is_direct_loopback(address, headers))
 
 
 class Guard:
     """ASGI middleware. `door` is asked each time, since the relay learns its own origin when it starts to listen."""
 
-    def __init__(self, app: ASGIApp, *, door: Callable[[], Door], note: Callable[[Refused, Scope], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        door: Callable[[], Door],
+        note: Callable[[Refused, Scope], None],
+        proxies: Sequence[Network] = (),
+    ) -> None:
         self._app = app
         self._door = door
         self._note = note
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -45,8 +68,10 @@ class Guard:
         origins = headers.getlist("origin")
         try:
             self._door().check(headers.getlist("host"), origins)
+            caller = Caller.found(scope, self._proxies)
+            scope.setdefault("extensions", {})[_CALLER] = caller
             if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
-                check_origin_present(origins, direct=Caller.of(scope).direct)
+                check_origin_present(origins, direct=caller.direct)
         except Refused as refused:
             self._note(refused, scope)
             await _turn_away(refused, scope, receive, send)

@@ -11,27 +11,46 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
+import asyncmachine as am
 from asyncmachine.rpc.transport import Transport
 from asyncmachine_relay.grants import TunnelGrants
 from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError
+from asyncmachine_relay.states import TunnelStates
 
 
 @dataclass(frozen=True)
 class Tunnel:
-    """One WebSocket between a page or program and the matcher that serves it."""
+    """One WebSocket between a page or program and the matcher that serves it. `machine` shows what becomes of it."""
 
     op: Op
     id: str
     target: str
     transport: Transport
     grants: TunnelGrants
+    machine: am.Machine[TunnelStates]
 
     def __str__(self) -> str:
         return f"{self.op}/{self.id}/{self.target}"
 
 
 Serve = Callable[[Tunnel], Awaitable[None]]
+
+
+class Matcher(Protocol):
+    """What can answer a tunnel: a `Match`, or a TCP target (`bridging`)."""
+
+    @property
+    def states(self) -> type[TunnelStates]:
+        """The schema of its tunnels' machines."""
+
+    def fits(self, id: str, target: str) -> bool:
+        """True when this is for tunnels of this id to this target."""
+
+    @property
+    def serve(self) -> Serve:
+        """Has the tunnel until it returns."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,7 @@ class Match:
     ids: str
     target: str
     serve: Serve
+    states: ClassVar[type[TunnelStates]] = TunnelStates
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +80,6 @@ class Match:
         return target == self.target and self._pattern.fullmatch(id) is not None
 
 
-def first(matches: Iterable[Match], id: str, target: str) -> Match | None:
+def first(matches: Iterable[Matcher], id: str, target: str) -> Matcher | None:
     """The first matcher that fits, None if none does."""
     return next((match for match in matches if match.fits(id, target)), None)

@@ -50,6 +50,8 @@ class Reason(Enum):
     TEXT = (1003, 415)
     SHUTDOWN = (1001, 503)
     EXPIRED = (1001, 410)
+    UNREACHABLE = (1011, 502)
+    BROKEN = (1011, 504)
     INTERNAL = (1011, 500)
 
     def __init__(self, close_code: int, status: int) -> None:

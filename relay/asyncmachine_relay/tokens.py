@@ -19,6 +19,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -52,6 +53,20 @@ class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     grants: TunnelGrants
 
 
+class _Keys(NamedTuple):
+    """Made of one secret, so that what is signed for one purpose is worth nothing for the other."""
+
+    token: bytes
+    resume: bytes
+
+    @classmethod
+    def of(cls, secret: bytes) -> _Keys:
+        return cls(
+            hmac.digest(secret, b"asyncmachine relay token 1", "sha256"),
+            hmac.digest(secret, b"asyncmachine relay resume 1", "sha256"),
+        )
+
+
 class Tokens:
     """Issues and redeems. `clock` is Unix time: several relays with one secret must agree on it.
 
@@ -61,14 +76,21 @@ class Tokens:
     def __init__(self, secret: bytes | None, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
         if secret is not None and len(secret) < MIN_SECRET:
             raise RelayConfigError(f"secret has {len(secret)} bytes: at least {MIN_SECRET}, or None for a random one")
-        root = secret or secrets.token_bytes(32)
-        self._token_key = hmac.digest(root, b"asyncmachine relay token 1", "sha256")
-        self._resume_key = hmac.digest(root, b"asyncmachine relay resume 1", "sha256")
+        self._keys = _Keys.of(secret or secrets.token_bytes(32))
+        self._old: _Keys | None = None
+        self._old_until = 0.0
         self._limits = limits
         self._clock = clock
         self._spent: OrderedDict[bytes, float] = OrderedDict()
         self._decoder = msgspec.msgpack.Decoder(Claims)
         self._encoder = msgspec.msgpack.Encoder()
+
+    def rotate(self, secret: bytes) -> None:
+        """Signs with another secret from now on. What the one of before signed is taken for another minute."""
+        keys = _Keys.of(secret)
+        if keys != self._keys:
+            self._old, self._keys = self._keys, keys
+            self._old_until = self._clock() + 60
 
     def issue(self, op: Op, id: str, target: str, grants: TunnelGrants, resume: str = "") -> tuple[str, str]:
         """A token and the resume secret that goes with it: the given one if it is of this id, else a new one.
@@ -77,12 +99,12 @@ class Tokens:
         """
         if not self._is_resume(id, resume):
             nonce = secrets.token_bytes(_RESUME_NONCE)
-            resume = _text(nonce + self._resume_mac(id, nonce))
+            resume = _text(nonce + _resume_mac(self._keys, id, nonce))
         claims = Claims(
             op, id, target, self._clock() + self._limits.token, secrets.token_bytes(12), _digest(resume), grants
         )
         body = self._encoder.encode(claims)
-        token = _text(body + hmac.digest(self._token_key, body, "sha256"))
+        token = _text(body + hmac.digest(self._keys.token, body, "sha256"))
         if len(token) > MAX_TOKEN:
             raise RelayConfigError(f"the grants for {id!r} make a token of {len(token)} characters, {MAX_TOKEN} fit")
         return token, resume
@@ -107,7 +129,7 @@ class Tokens:
         try:
             raw = _bytes(token)
             body, mac = raw[:-_MAC], raw[-_MAC:]
-            if not hmac.compare_digest(mac, hmac.digest(self._token_key, body, "sha256")):
+            if not any(hmac.compare_digest(mac, hmac.digest(keys.token, body, "sha256")) for keys in self._valid()):
                 raise _refused("the token is not of this relay")
             return self._decoder.decode(body)
         except (ValueError, msgspec.MsgspecError):
@@ -131,10 +153,19 @@ class Tokens:
         except ValueError:
             return False
         nonce, mac = raw[:_RESUME_NONCE], raw[_RESUME_NONCE:]
-        return len(raw) == _RESUME_SIZE and hmac.compare_digest(mac, self._resume_mac(id, nonce))
+        return len(raw) == _RESUME_SIZE and any(
+            hmac.compare_digest(mac, _resume_mac(keys, id, nonce)) for keys in self._valid()
+        )
 
-    def _resume_mac(self, id: str, nonce: bytes) -> bytes:
-        return hmac.digest(self._resume_key, nonce + id.encode(), "sha256")[:_RESUME_MAC]
+    def _valid(self) -> list[_Keys]:
+        if self._old is not None and self._clock() < self._old_until:
+            return [self._keys, self._old]
+        self._old = None
+        return [self._keys]
+
+
+def _resume_mac(keys: _Keys, id: str, nonce: bytes) -> bytes:
+    return hmac.digest(keys.resume, nonce + id.encode(), "sha256")[:_RESUME_MAC]
 
 
 def _refused(what: str) -> Refused:

@@ -13,11 +13,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
+import asyncmachine as am
 from asyncmachine.rpc.transport import NORMAL, TransportClosed
+from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.limits import Limits
-from asyncmachine_relay.matchers import Serve, Tunnel
+from asyncmachine_relay.matchers import Matcher, Tunnel
 from asyncmachine_relay.policy import Op, Reason, Refused
+from asyncmachine_relay.states import TunnelStates
+from asyncmachine_relay.tokens import Claims
 from asyncmachine_relay.websocket import WebSocketTransport
 
 logger = logging.getLogger("asyncmachine.relay")
@@ -32,7 +37,7 @@ class Place:
 
     tunnel: Tunnel
     transport: WebSocketTransport
-    address: str
+    share: str
     owner: bytes
     before: Place | None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,17 +51,21 @@ class Place:
 class Tunnels:
     """The registry. Its length and counts are of tunnels whose WebSocket is open.
 
-    `up` and `down` are told of every tunnel, in order, when its id is taken and when it is given back.
+    Each tunnel has a machine below `parent`. `up` and `down` are told of every tunnel, in order, when its id is taken
+    and when it is given back.
     """
 
-    def __init__(self, limits: Limits, *, up: Hook, down: Hook) -> None:
+    def __init__(self, limits: Limits, parent: am.Machine[Any], *, up: Hook, down: Hook) -> None:
         self._limits = limits
+        self._parent = parent
+        self._number = 0
         self._up = up
         self._down = down
         self._open: dict[Key, Place] = {}
         self._ending: dict[Key, Place] = {}
-        self._by_address: Counter[str] = Counter()
+        self._by_share: Counter[str] = Counter()
         self._by_id: Counter[str] = Counter()
+        self._empty: asyncio.Event | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -64,30 +73,45 @@ class Tunnels:
     def __iter__(self) -> Iterator[Tunnel]:
         return iter([place.tunnel for place in self._open.values()])
 
-    async def run(
-        self, tunnel: Tunnel, transport: WebSocketTransport, owner: bytes, address: str, serve: Serve
-    ) -> None:
+    @property
+    def transports(self) -> list[WebSocketTransport]:
+        """Those of all open tunnels."""
+        return [place.transport for place in self._open.values()]
+
+    async def run(self, claims: Claims, matcher: Matcher, transport: WebSocketTransport, address: str) -> None:
         """The whole life of a tunnel. Raises `Refused` when it may not begin, and else what its matcher raised."""
-        place = self._take(tunnel, transport, owner, address)
+        place = self._take(claims, matcher, transport, share_of(address))
+        machine = place.tunnel.machine
         try:
             if place.before is not None:
+                machine.add(TunnelStates.Resuming)
                 await self._end(place.before)
                 place.before = None
-            matcher = asyncio.create_task(_answer(tunnel, serve), name=f"matcher of {tunnel}")
+            machine.add(TunnelStates.Open)
+            serving = asyncio.create_task(_answer(place.tunnel, matcher), name=f"matcher of {place.tunnel}")
             try:
                 await transport.pump()
                 self._free(place)
-                await asyncio.wait({matcher}, timeout=self._limits.leave)
+                await asyncio.wait({serving}, timeout=self._limits.leave)
             finally:
                 self._free(place)
-                matcher.cancel("the tunnel has ended")
-                await asyncio.wait({matcher}, timeout=self._limits.leave)
-            _check_ended(matcher, tunnel)
+                serving.cancel("the tunnel has ended")
+                await asyncio.wait({serving}, timeout=self._limits.leave)
+            _check_ended(serving, place.tunnel)
         finally:
             self._free(place)
             if self._ending.get(place.key) is place:
                 del self._ending[place.key]
             place.finished.set()
+            machine.dispose()
+
+    async def emptied(self) -> None:
+        """Returns once no tunnel is open."""
+        while self._open:
+            if self._empty is None:
+                self._empty = asyncio.Event()
+            await self._empty.wait()
+            self._empty = None
 
     async def close_all(self, refused: Refused) -> None:
         """Closes every tunnel and waits until their matchers have ended."""
@@ -98,20 +122,39 @@ class Tunnels:
         for place in places:
             await place.finished.wait()
 
-    def _take(self, tunnel: Tunnel, transport: WebSocketTransport, owner: bytes, address: str) -> Place:
-        key = (tunnel.op, tunnel.id)
+    def _take(self, claims: Claims, matcher: Matcher, transport: WebSocketTransport, share: str) -> Place:
+        key = (claims.op, claims.id)
         old = self._open.get(key)
-        if old is not None and not hmac.compare_digest(old.owner, owner):
+        if old is not None and not hmac.compare_digest(old.owner, claims.owner):
             raise Refused(Reason.DUPLICATE, "this id is taken; close its other tab, or use another id")
-        self._check_counts(tunnel.id, address, old)
-        place = Place(tunnel, transport, address, owner, old or self._ending.get(key))
+        self._check_counts(claims.id, share, old)
+        machine = self._machine(matcher, transport)
+        tunnel = Tunnel(claims.op, claims.id, claims.target, transport, claims.grants, machine)
+        place = Place(tunnel, transport, share, claims.owner, old or self._ending.get(key))
         if old is not None:
             self._free(old)
         self._open[key] = place
-        self._by_address[address] += 1
+        self._by_share[share] += 1
         self._by_id[tunnel.id] += 1
         self._up(tunnel)
         return place
+
+    def _machine(self, matcher: Matcher, transport: WebSocketTransport) -> am.Machine[TunnelStates]:
+        self._number += 1
+        machine: am.Machine[TunnelStates] = am.Machine(
+            matcher.states,
+            Ending(transport),
+            id=f"{self._parent.id}-wt-{self._number}",
+            tags=("relay-tunnel",),
+            parent=self._parent,
+        )
+        machine.add([TunnelStates.Start, TunnelStates.Opening])
+
+        def congested(now: bool) -> None:
+            (machine.add if now else machine.remove)(TunnelStates.Congested)
+
+        transport.on_congested(congested)
+        return machine
 
     def _free(self, place: Place) -> None:
         """Gives the id back, once."""
@@ -119,10 +162,13 @@ class Tunnels:
             return
         del self._open[place.key]
         self._ending[place.key] = place
-        for counter, name in ((self._by_address, place.address), (self._by_id, place.tunnel.id)):
+        for counter, name in ((self._by_share, place.share), (self._by_id, place.tunnel.id)):
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
+        place.tunnel.machine.add(TunnelStates.Closed)
+        if not self._open and self._empty is not None:
+            self._empty.set()
         self._down(place.tunnel)
 
     async def _end(self, old: Place) -> None:
@@ -130,26 +176,40 @@ class Tunnels:
         await old.transport.close(Reason.DUPLICATE.close_code, "DUPLICATE: its owner opened this id again")
         await old.finished.wait()
 
-    def _check_counts(self, id: str, address: str, replaced: Place | None) -> None:
+    def _check_counts(self, id: str, share: str, replaced: Place | None) -> None:
         """Raises `Refused` when one more, instead of `replaced`, would be too many."""
         limits = self._limits
         less = int(replaced is not None)
-        less_here = int(replaced is not None and replaced.address == address)
+        less_here = int(replaced is not None and replaced.share == share)
         if len(self._open) - less >= limits.tunnels:
             raise Refused(Reason.LIMIT, f"the relay has {limits.tunnels} tunnels; try again later")
-        if self._by_address[address] - less_here >= limits.tunnels_per_peer:
+        if self._by_share[share] - less_here >= limits.tunnels_per_peer:
             raise Refused(Reason.LIMIT, f"your address has {limits.tunnels_per_peer} tunnels; close one")
         if self._by_id[id] - less >= limits.tunnels_per_id:
             raise Refused(Reason.LIMIT, f"this id has {limits.tunnels_per_id} tunnels; close one")
 
 
-async def _answer(tunnel: Tunnel, serve: Serve) -> None:
+class Ending:
+    """Handlers of a tunnel's machine: whoever adds `Disposing` ends the tunnel."""
+
+    def __init__(self, transport: WebSocketTransport) -> None:
+        self._transport = transport
+
+    def DisposingState(self, e: am.Event) -> None:
+        self._transport.refuse(Refused(Reason.SHUTDOWN, "the operator ended this tunnel"))
+
+
+async def _answer(tunnel: Tunnel, matcher: Matcher) -> None:
     """Lets the matcher have the tunnel, and closes it whatever comes of that."""
     try:
-        await serve(tunnel)
+        await matcher.serve(tunnel)
     except TransportClosed:
         pass  # how a matcher that reads on learns of the end
-    except Exception:
+    except Refused as refused:
+        await tunnel.transport.close(refused.reason.close_code, refused.close_reason)
+        raise
+    except Exception as error:
+        tunnel.machine.add_err(error)
         # What was raised is the operator's to see, not the peer's.
         failed = Refused(Reason.INTERNAL, f"the matcher of {tunnel.op}/{tunnel.target} failed")
         await tunnel.transport.close(failed.reason.close_code, failed.close_reason)

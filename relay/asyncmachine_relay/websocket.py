@@ -67,19 +67,10 @@ class TransportStatistics:
 class WebSocketTransport:
     """Made of an accepted WebSocket. Nothing arrives until `pump` runs.
 
-    `caller` says that the peer dialled and so has to speak first, within `limits.hello`. `congested` is told when one
-    side has waited for the other for a while, and when it waits no more.
+    `caller` says that the peer dialled and so has to speak first, within `limits.hello`.
     """
 
-    def __init__(
-        self,
-        socket: WebSocket,
-        peer: Peer,
-        limits: Limits,
-        *,
-        caller: bool,
-        congested: Callable[[bool], object] = bool,
-    ) -> None:
+    def __init__(self, socket: WebSocket, peer: Peer, limits: Limits, *, caller: bool) -> None:
         self._socket = socket
         self._wire: Wire | None = socket.scope.get("extensions", {}).get(WIRE)
         self._peer = peer
@@ -92,6 +83,7 @@ class WebSocketTransport:
         self._paced: asyncio.TimerHandle | None = None
         self._sending = asyncio.Lock()
         self._unblocked: asyncio.Future[None] | None = None
+        self._end_waiter: asyncio.Future[None] | None = None
         self._ended: TransportClosed | None = None
         self._refused: Refused | None = None
         self._opened = self._said = self._heard = self._loop.time()
@@ -101,7 +93,7 @@ class WebSocketTransport:
         self._may_idle = False
         self._unread_since: float | None = None
         self._unsent_since: float | None = None
-        self._tell_congested = congested
+        self._tell_congested: Callable[[bool], object] | None = None
         self._is_congested = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -123,6 +115,22 @@ class WebSocketTransport:
         return TransportStatistics(
             self._frames_in, self._bytes_in, self._frames_out, self._bytes_out, bytes_waiting=self._waiting
         )
+
+    async def ended(self) -> TransportClosed:
+        """How it ended, as soon as it has, whatever still waits to be taken."""
+        while self._ended is None:
+            if self._end_waiter is None:
+                self._end_waiter = self._loop.create_future()
+            await asyncio.shield(self._end_waiter)
+        return self._ended
+
+    def on_congested(self, tell: Callable[[bool], object]) -> None:
+        """`tell` is called when one side has waited for the other for a while, and when it waits no more."""
+        self._tell_congested = tell
+
+    @property
+    def congested(self) -> bool:
+        return self._is_congested
 
     def may_idle(self, allowed: bool) -> None:
         """Whether silence is all right: the tunnel waits for somebody to call it."""
@@ -323,7 +331,8 @@ class WebSocketTransport:
     def _set_congested(self, now: bool) -> None:
         if now is not self._is_congested:
             self._is_congested = now
-            self._tell_congested(now)
+            if self._tell_congested is not None:
+                self._tell_congested(now)
 
     async def _say_goodbye(self, code: int, reason: str) -> None:
         self._end(code, reason)
@@ -347,6 +356,7 @@ class WebSocketTransport:
         self._go_on()  # what still comes is thrown away, up to the close frame
         _wake(self._arrived)
         _wake(self._unblocked)
+        _wake(self._end_waiter)
 
     def _has_room(self) -> None:
         _wake(self._unblocked)

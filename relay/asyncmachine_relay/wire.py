@@ -139,6 +139,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
 
     def attach(self, arrived: Callable[[bytes], None], room: Callable[[], None]) -> None:
         self._arrived, self._room = arrived, room
+        self.hold(on=False)  # what came before stopped the reading; from now on `arrived` decides
         later = []
         while not self.queue.empty():
             message = self.queue.get_nowait()

@@ -181,7 +181,7 @@ async def opened(
 ) -> AsyncIterator[ClientConnection]:
     """A tunnel. It fetches a token first unless it is given one; the empty one is not offered."""
     if using is None:
-        using = await token(run, id, op)
+        using = await token(run, id, op, target=target)
     offered = ["amrpc.v1", *([f"amtok.{using}"] if using else [])]
     settings: dict[str, Any] = {
         "origin": run.origin,
@@ -236,13 +236,19 @@ class RawSocket:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, run: Running, id: str = "browser1", op: str = "dial", *, receive_buffer: int | None = None
+        cls,
+        run: Running,
+        id: str = "browser1",
+        op: str = "dial",
+        target: str = "orchestrator",
+        *,
+        receive_buffer: int | None = None,
     ) -> AsyncIterator[RawSocket]:
         """With a token, past the upgrade. `receive_buffer` is the size of the kernel's, in bytes."""
-        using = await token(run, id, op)
+        using = await token(run, id, op, target=target)
         reader, writer = await slow_connection(run, receive_buffer)
         try:
-            writer.write(upgrade(run, f"/{op}/{id}/orchestrator", using))
+            writer.write(upgrade(run, f"/{op}/{id}/{target}", using))
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101"), head
             yield cls(reader, writer)

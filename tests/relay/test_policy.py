@@ -201,6 +201,8 @@ def test_every_reason_knows_how_to_close() -> None:
         "TEXT": (1003, 415),
         "SHUTDOWN": (1001, 503),
         "EXPIRED": (1001, 410),
+        "UNREACHABLE": (1011, 502),
+        "BROKEN": (1011, 504),
         "INTERNAL": (1011, 500),
     }
 

@@ -113,13 +113,17 @@ port = 1
         "relay.toml:8: limits.idle: expected float, got bool; write a number, as idle = 120.0",
         "relay.toml:10: operation.drain: drain 99 must be 0 to 9 seconds",
         "relay.toml:16: targets[0].ops: Invalid enum value 'liste'; write a list, as ops = [\"…\"]",
-        "relay.toml:20: targets[1].port: target 'b': port 70000 must be a number up to 65535, or a range as "
-        + '"14100-14199"',
+        (
+            "relay.toml:20: targets[1].port: target 'b': port 70000 must be a number up to 65535, or a range as "
+            '"14100-14199"'
+        ),
         "relay.toml:22: targets[2]: host is missing",
     ]
     assert problems("[server]\norigins = [\n  'https://a.example/path',\n]\n") == [
-        "relay.toml:2: server.origins: origin 'https://a.example/path' is no origin: write scheme, host and port, "
-        + "as http://127.0.0.1:8080"
+        (
+            "relay.toml:2: server.origins: origin 'https://a.example/path' is no origin: write scheme, host and port, "
+            "as http://127.0.0.1:8080"
+        )
     ]
 
 

@@ -306,9 +306,9 @@ async def test_while_it_stops_nobody_new_comes_in() -> None:
             await page.send(b"x")
             stopping = asyncio.create_task(run.server.stop())
             await leaving.wait()
-            writer.write(f"GET /healthz HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
+            writer.write(f"GET /readyz HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503")
-            assert await reader.readuntil(b"}") == b'{"status":"stopping"}'
+            assert await reader.readuntil(b"}") == b'{"status":"draining"}'
             body = b'{"op": "dial", "id": "browser2", "target": "orchestrator"}'
             writer.write(
                 f"POST /token HTTP/1.1\r\nhost: {run.host}\r\ncontent-type: application/json\r\n"

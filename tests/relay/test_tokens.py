@@ -132,14 +132,14 @@ def test_one_token_is_written_one_way(change: str) -> None:
 @given(st.binary(max_size=80))
 def test_what_was_signed_by_mistake_is_still_decoded_with_bounds(body: bytes) -> None:
     issuer = tokens()
-    signed = body + hmac.digest(issuer._token_key, body, "sha256")
+    signed = body + hmac.digest(issuer._keys.token, body, "sha256")
     assert refusal(issuer, base64.urlsafe_b64encode(signed).rstrip(b"=").decode()) == "the token is malformed"
 
 
 def test_a_refusal_does_not_show_the_token() -> None:
     issuer = tokens()
     body = msgspec.msgpack.encode(["dial", "browser1", "a secret of the application"])
-    signed = body + hmac.digest(issuer._token_key, body, "sha256")
+    signed = body + hmac.digest(issuer._keys.token, body, "sha256")
     with pytest.raises(Refused) as refused:
         redeem(issuer, base64.urlsafe_b64encode(signed).rstrip(b"=").decode())
     assert "secret of" not in str(refused.value)

@@ -1,0 +1,149 @@
+"""Matchers for TCP targets: `Dialled` connects to one for the page, `Listened` waits for who calls the page."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from asyncmachine_relay.address_files import AddressFiles
+from asyncmachine_relay.addresses import Address
+from asyncmachine_relay.bridge import bridge
+from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.matchers import Tunnel
+from asyncmachine_relay.policy import Op, Reason, Refused
+from asyncmachine_relay.resolving import Resolve, addresses_of, system_resolver
+from asyncmachine_relay.states import ListeningTunnelStates, TunnelStates
+from asyncmachine_relay.targets import Target
+from asyncmachine_relay.tcp import FramedEnd, RawEnd, TcpEnd
+from asyncmachine_relay.websocket import WebSocketTransport
+
+logger = logging.getLogger("asyncmachine.relay")
+
+BACKLOG = 16
+
+
+@dataclass(frozen=True)
+class Bridges:
+    """What all bridges share."""
+
+    limits: Limits
+    files: AddressFiles | None = None
+    resolve: Resolve = system_resolver
+
+    def end(self, target: Target) -> TcpEnd:
+        """A new TCP end of the target's kind."""
+        return RawEnd(self.limits) if target.raw else FramedEnd(self.limits)
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """`/dial/<id>/<target>`: a connection to the target."""
+
+    target: Target
+    bridges: Bridges
+    op = Op.DIAL
+    states = TunnelStates
+
+    def fits(self, id: str, target: str) -> bool:
+        return self.target.fits(Op.DIAL, id, target)
+
+    async def serve(self, tunnel: Tunnel) -> None:
+        """One connection, until both ends have ended. Raises `Refused`."""
+        limits = self.bridges.limits
+        [port] = self.target.ports_for(Op.DIAL, tunnel.target) or [0]
+        try:
+            async with asyncio.timeout(limits.connect):
+                far = await self._connect(port, await addresses_of(self.target, self.bridges.resolve))
+        except TimeoutError:
+            raise Refused(Reason.UNREACHABLE, f"the target did not answer within {limits.connect:g} s") from None
+        await bridge(tunnel.transport, far, tunnel.machine)
+
+    async def _connect(self, port: int, addresses: list[Address]) -> TcpEnd:
+        loop = asyncio.get_running_loop()
+        for address in addresses:
+            with suppress(OSError):
+                # A literal address: there is nothing left to resolve.
+                _, far = await loop.create_connection(partial(self.bridges.end, self.target), str(address), port)
+                return far
+        raise Refused(Reason.UNREACHABLE, "the target does not answer; try again later")
+
+
+@dataclass(frozen=True)
+class Listened:
+    """`/listen/<id>/<target>`: a port for the one who calls the page. It is open until somebody does."""
+
+    target: Target
+    bridges: Bridges
+    op = Op.LISTEN
+    states = ListeningTunnelStates
+
+    def fits(self, id: str, target: str) -> bool:
+        return self.target.fits(Op.LISTEN, id, target)
+
+    async def serve(self, tunnel: Tunnel) -> None:
+        """One caller, until both ends have ended. Raises `Refused`."""
+        _idle(tunnel, allowed=True)
+        with ExitStack() as stack:
+            listener = stack.enter_context(self._bind(tunnel))
+            host, port = listener.getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if self.bridges.files is not None:
+                stack.enter_context(self.bridges.files.holding(tunnel.id, address))
+            tunnel.machine.add(ListeningTunnelStates.TcpListening)
+            logger.info("%s listens on %s", tunnel, address)
+            far = await self._accept(listener, tunnel)
+        _idle(tunnel, allowed=False)
+        tunnel.machine.add(ListeningTunnelStates.TcpAccepted)
+        await bridge(tunnel.transport, far, tunnel.machine)
+
+    def _bind(self, tunnel: Tunnel) -> socket.socket:
+        ports = self.target.ports_for(Op.LISTEN, tunnel.target) or range(0)
+        host = "127.0.0.1" if self.target.host == "localhost" else self.target.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        for port in ports:
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((host, port))
+                listener.listen(BACKLOG)
+                listener.setblocking(False)
+            except OSError as error:
+                listener.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise Refused(Reason.UNREACHABLE, "the target's address cannot be listened on") from error
+            else:
+                return listener
+        raise Refused(Reason.DUPLICATE, "every port of this target is taken; close another tunnel, or try again later")
+
+    async def _accept(self, listener: socket.socket, tunnel: Tunnel) -> TcpEnd:
+        """The first caller. Raises `TransportClosed` when the page leaves before there is one."""
+        loop = asyncio.get_running_loop()
+        accepting = loop.create_task(loop.sock_accept(listener), name=f"a caller of {tunnel}")
+        leaving = loop.create_task(_left(tunnel))
+        try:
+            await asyncio.wait({accepting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not accepting.done():
+                leaving.result()
+            connected, _ = await accepting
+        finally:
+            accepting.cancel()
+            leaving.cancel()
+        _, far = await loop.connect_accepted_socket(partial(self.bridges.end, self.target), connected)
+        return far
+
+
+def _idle(tunnel: Tunnel, *, allowed: bool) -> None:
+    if isinstance(tunnel.transport, WebSocketTransport):
+        tunnel.transport.may_idle(allowed)
+
+
+async def _left(tunnel: Tunnel) -> None:
+    """Raises `TransportClosed` once the page has left."""
+    if isinstance(tunnel.transport, WebSocketTransport):
+        raise await tunnel.transport.ended()
+    await asyncio.Event().wait()

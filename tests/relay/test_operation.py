@@ -1,0 +1,149 @@
+"""What operators need: is it alive, does it take new tunnels, what has it done, and new settings without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from asyncmachine_relay import Config, Limits, Relay, RelayConfigError, RelayStates, Target
+from asyncmachine_relay.config import Operation, Server
+from asyncmachine_relay.policy import Reason
+from tests.relay.support import ask_token, ending, http, opened, running, token
+from tests.relay.tcp_support import backend, echo_bytes
+
+WORD = b"an operator's word of some length"
+
+
+def samples(text: str) -> dict[str, float]:
+    """Name with labels -> value."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+async def test_ready_until_it_drains_and_alive_all_the_time() -> None:
+    async with running() as run:
+        assert (await http(run, "/readyz")).json == {"status": "ready"}
+        async with opened(run) as page:
+            await page.send(b"x")
+            draining = asyncio.create_task(run.relay.drain(30))
+            await run.relay.machine.when(RelayStates.Draining)
+            assert (await http(run, "/readyz")).status == 503
+            assert (await http(run, "/healthz")).status == 200
+            assert (await ask_token(run)).json["code"] == "SHUTDOWN"
+            assert await page.recv() == b"x"  # it goes on
+            await page.send(b"y")
+            assert await page.recv() == b"y"
+            assert not draining.done()
+        await draining  # long before its time is over
+
+
+async def test_who_does_not_leave_is_not_waited_for_for_ever() -> None:
+    async with running() as run, opened(run) as page:
+        await page.send(b"x")
+        await run.relay.drain(0.05)
+        await run.server.stop()
+        assert await ending(page) == (1001, "SHUTDOWN")
+
+
+async def test_metrics_tell_what_happened() -> None:
+    async with running(limits=Limits(leave=0.02, hello=60)) as run:
+        async with opened(run) as page:
+            await page.send(b"12345")
+            await page.recv()
+            await ask_token(run, target="nobody")
+            answer = await http(run, "/metrics")
+            assert answer.headers["content-type"].startswith("text/plain")
+            found = samples(answer.body.decode())
+            assert found['am_relay_tunnels{op="dial"}'] == 1
+            assert found['am_relay_tunnels_opened_total{op="dial"}'] == 1
+            assert found['am_relay_refused_total{reason="TARGET"}'] == 1
+            assert found['am_relay_bytes_total{direction="in"}'] == 5
+            assert found['am_relay_frames_total{direction="out"}'] == 1
+        await run.relay.tunnels.emptied()
+        await run.relay.machine.when(RelayStates.TunnelDown)
+        found = samples((await http(run, "/metrics")).body.decode())
+        assert found['am_relay_tunnels{op="dial"}'] == 0
+        assert found['am_relay_bytes_total{direction="out"}'] == 5
+
+
+async def test_labels_come_from_closed_lists() -> None:
+    async with running() as run:
+        before = set(samples((await http(run, "/metrics")).body.decode()))
+        for name in ("evil\nname", '"}', "x" * 200):
+            await ask_token(run, id=name)
+            await ask_token(run, target=name)
+        assert set(samples((await http(run, "/metrics")).body.decode())) == before
+    assert len([name for name in before if name.startswith("am_relay_refused_total")]) == len(Reason)
+
+
+async def test_metrics_are_for_operators() -> None:
+    stranger = [("x-forwarded-for", "203.0.113.9")]
+    async with running(operator=WORD) as run:
+        assert (await http(run, "/metrics")).status == 200
+        assert (await http(run, "/metrics", headers=stranger)).status == 401
+        for wrong in ("Bearer wrong", f"Basic {WORD.decode()}", "Bearer ", f"Bearer {WORD.decode()} "):
+            answer = await http(run, "/metrics", headers=[*stranger, ("authorization", wrong)])
+            assert answer.status == 401 or wrong.endswith(" ")
+        right = ("authorization", f"Bearer {WORD.decode()}")
+        assert (await http(run, "/metrics", headers=[*stranger, right])).status == 200
+        assert (await http(run, "/metrics", headers=[*stranger, right, right])).status == 401
+    async with running() as run:
+        assert (await http(run, "/metrics", headers=[*stranger, ("authorization", "Bearer None")])).status == 401
+
+
+async def test_metrics_can_be_turned_off() -> None:
+    async with running(metrics=False) as run:
+        assert (await http(run, "/metrics")).status == 404
+
+
+async def test_targets_and_secrets_are_taken_over_without_dropping_a_tunnel(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the second secret of this relay")
+    secret.chmod(0o600)
+    async with backend(echo_bytes) as port:
+        old = Target("old", "127.0.0.1", port, raw=True)
+        new = Target("new", "127.0.0.1", port, raw=True)
+        async with running(targets=[old], dial=[], secret=b"the first secret of this relay") as run:
+            async with opened(run, target="old") as page:
+                await page.send(b"1")
+                assert await page.recv() == b"1"
+                early = await token(run, id="early", target="old")
+                run.relay.reload(Config(targets=(new,), server=Server(secret_file=secret)))
+                await page.send(b"2")
+                assert await page.recv() == b"2"
+                assert (await ask_token(run, target="old")).json["code"] == "TARGET"
+                async with opened(run, id="other", target="new") as other:
+                    await other.send(b"3")
+                    assert await other.recv() == b"3"
+                async with opened(run, id="early", target="old", using=early) as late:
+                    assert await ending(late) == (4404, "TARGET")  # the token counts, its target is gone
+            absent = Config(targets=(old,), server=Server(secret_file=tmp_path / "absent"))
+            with pytest.raises(RelayConfigError, match="No such file"):
+                run.relay.reload(absent)
+            assert (await ask_token(run, target="new")).status == 200
+
+
+async def test_a_relay_is_made_of_its_settings(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_bytes(WORD)
+    word.chmod(0o600)
+    config = Config(
+        name="edge",
+        server=Server(origins=("https://app.example",), authorize="asyncmachine_relay.admission:own_machine"),
+        operation=Operation(token_file=word, metrics=False),
+        limits=Limits(tunnels=7),
+    )
+    relay = Relay.of(config)
+    assert (relay.machine.id, relay.limits.tunnels) == ("relay-edge", 7)
+    relay.dispose()
+    with pytest.raises(RelayConfigError, match="No such file"):
+        Relay.of(Config(server=Server(secret_file=tmp_path / "absent")))
+
+
+async def test_a_tunnel_has_its_time() -> None:
+    async with running(limits=Limits(lifetime=0.2)) as run, opened(run) as page:
+        await page.send(b"x")
+        assert await ending(page) == (1001, "EXPIRED")
+        assert RelayStates.Exception not in run.relay.machine
