@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asyncmachine.machine.relations import ADD, REMOVE
-from asyncmachine.machine.rules import Rules, mask_of
+from asyncmachine.machine.rules import Rules, bits_of, mask_of
 
 if TYPE_CHECKING:
     from asyncmachine.machine.explain import Explanation
@@ -75,8 +75,8 @@ class Plan:
         if self.accepted:
             self.enters = tuple(i for i in self.target if not start.mask >> i & 1 or again >> i & 1)
             self.exits = rules.resolver.in_order(rules, (i for i in start.active if not there >> i & 1))
-        self.rises = rules.bits(there ^ start.mask)
-        self.again = rules.bits(again)
+        self.rises = bits_of(there ^ start.mask)
+        self.again = bits_of(again)
         self.touched = self.rises + self.again
         self.quiet = kind == ADD and bool(self.called_mask & rules.quiet) and len(called) == 1
         self.leads_to = configuration(rules, self.target)

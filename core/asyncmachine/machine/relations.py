@@ -127,7 +127,8 @@ def in_order(rules: Rules, found: Iterable[int]) -> tuple[int, ...]:
         after = rules.after_masks
         for end in range(1, len(ordered)):
             at = end
-            while at and goes_before(after, ordered[at], ordered[at - 1]):
+            # A neighbour's After lists this one; `goes_before` tells whether that counts.
+            while at and after[ordered[at - 1]] >> ordered[at] & 1 and goes_before(after, ordered[at], ordered[at - 1]):
                 ordered[at - 1], ordered[at] = ordered[at], ordered[at - 1]
                 at -= 1
     return tuple(ordered)

@@ -115,10 +115,6 @@ class Rules:
         self.plan_count = 0
         resolver.verify(self)
 
-    def bits(self, mask: int) -> tuple[int, ...]:
-        """The indexes in a mask, ascending."""
-        return tuple(i for i in range(len(self.names)) if mask >> i & 1)
-
 
 def mask_of(indexes: Iterable[int]) -> int:
     """The set of these indexes as an int."""
@@ -126,6 +122,16 @@ def mask_of(indexes: Iterable[int]) -> int:
     for i in indexes:
         mask |= 1 << i
     return mask
+
+
+def bits_of(mask: int) -> tuple[int, ...]:
+    """The indexes in a set, ascending."""
+    found = []
+    while mask:
+        lowest = mask & -mask
+        found.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return tuple(found)
 
 
 def rules_of(schema: Schema, resolver: Resolver, unknown_names: UnknownNames = "error") -> Rules:

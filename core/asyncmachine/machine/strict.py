@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.relations import REMOVE, auto_states, unblocked, wanted_states, with_requirements
-from asyncmachine.machine.rules import Rules, mask_of
+from asyncmachine.machine.rules import Rules, bits_of, mask_of
 
 
 class Strict:
@@ -98,6 +98,6 @@ def after_cycle(rules: Rules) -> list[int]:
                 cycle = list(path)
                 return [*cycle[cycle.index(ahead) :], ahead]
             elif ahead not in done:
-                path[ahead] = iter(rules.bits(rules.after_masks[ahead]))
+                path[ahead] = iter(bits_of(rules.after_masks[ahead]))
             ahead = next(path[next(reversed(path))], None) if path else None
     return []
