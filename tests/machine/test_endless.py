@@ -136,6 +136,26 @@ async def test_a_parked_drain_takes_evaluations_and_disposal(monkeypatch: pytest
     assert machine.is_disposed
 
 
+def test_a_drain_that_was_parked_on_a_loop_that_is_gone_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "YIELD_EVERY", 10)
+
+    def again(e: am.Event) -> None:
+        if e.machine.tick("M") < 399:
+            e.add("M")
+
+    machine = am.Machine(PING_PONG, {"MState": again})
+
+    async def begin() -> None:
+        machine.add("M")
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    assert machine.tick("M") < 399
+    assert machine.add("Other").executed
+    assert machine.tick("M") == 399
+
+
 def test_without_a_loop_a_long_drain_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "YIELD_EVERY", 50)
 

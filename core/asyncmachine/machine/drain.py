@@ -83,11 +83,11 @@ class Drain(View[N]):
         # Whether mutations are canceled: for good while disposing, until `_backoff_until` after a missed deadline.
         self._refuses = False
         self._backoff_until = 0.0
-        # The thread whose handlers run (0 without), how deep its mutation is in a chain of them, and whether the drain
-        # pauses to let the loop run.
+        # The thread whose handlers run (0 without), how deep its mutation is in a chain of them, and the loop that runs
+        # while the drain pauses for it.
         self._drainer = 0
         self._depth = 0
-        self._parked = False
+        self._parked: asyncio.AbstractEventLoop | None = None
         # Whether an observer's failure has been added as an error in this drain.
         self._observer_told = False
         self._tx: Transition | None = None
@@ -310,6 +310,9 @@ class Drain(View[N]):
 
     def _claim(self) -> bool:
         """Makes this thread the drainer if there is none. Only while the guard is held."""
+        if self._parked is not None and self._parked.is_closed():
+            # The loop that was to go on with the drain is gone.
+            self._parked, self._draining = None, False
         drains, self._draining = not self._draining, True
         return drains
 
@@ -370,12 +373,12 @@ class Drain(View[N]):
         loop = asyncio._get_running_loop()
         if loop is None:
             return False
-        self._parked = True
+        self._parked = loop
         loop.call_soon(self._resume)
         return True
 
     def _resume(self) -> None:
-        self._parked = False
+        self._parked = None
         self._drained(CANCELED)
 
     def _break_chain(self, mutation: Mutation, error: EndlessChain, *, tells: bool) -> None:

@@ -82,7 +82,7 @@ class Reading(Generic[N]):
 
     @property
     def is_disposed(self) -> bool:
-        """True from the moment disposal begins."""
+        """True once it has been disposed, which waits for the transition that runs."""
         return self._disposed
 
     # States
