@@ -24,7 +24,10 @@ class StatesWait(Wait):
     __slots__ = ("odd", "reads")
 
     def __init__(self, reads: tuple[int, ...], odd: int) -> None:
-        super().__init__()
+        # `Once.__init__`, written out: many are made.
+        self._ended = False
+        self._error = None
+        self._callbacks = None
         self.reads = reads
         self.odd = odd
 
@@ -111,9 +114,17 @@ class Subscriptions:
     def add_states(self, wait: StatesWait | TimeWait, ticks: Ticks) -> None:
         """Files a wait under the states it reads; ends it at once if it is met."""
         # Filed first, looked at second: a change in between is seen by one of the two.
-        shelves = [self.states.setdefault(i, {}) for i in wait.reads]
-        self._file(wait, *shelves)
-        if not wait.done() and wait.met(ticks):
+        shelves = []
+        for i in wait.reads:
+            shelf = self.states.get(i)
+            if shelf is None:
+                shelf = self.states.setdefault(i, {})
+            shelf[wait] = None
+            shelves.append(shelf)
+        wait._shelves = shelves
+        if self._closed is not None:
+            wait._end(self._closed)
+        elif wait.met(ticks):
             wait._end()
 
     def add_query(self, wait: QueryWait, ticks: Ticks) -> None:

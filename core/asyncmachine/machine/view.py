@@ -169,10 +169,11 @@ class View(Reading[N]):
 
     def _when_states(self, names: Iterable[str], odd: int, scope: Scope | None) -> Wait:
         wait = StatesWait(self._indexes(names), odd)
-        self._subscriptions().add_states(wait, self._ticks)
+        (self._subs or self._subscriptions()).add_states(wait, self._ticks)
         if self._observer is not None:
             self._observer.waits("when" if odd else "whenNot", wait, ",".join(names))
-        bind_to(wait, scope)
+        if scope is not None:
+            bind_to(wait, scope)
         return wait
 
     # Scopes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ class Once:
         self._error: Callable[[], AmError] | None = None
         self._callbacks: list[Callback] | None = None
         # Where it is filed until it ends.
-        self._shelves: tuple[dict[Any, None], ...] = ()
+        self._shelves: Sequence[dict[Any, None]] = ()
 
     def done(self) -> bool:
         """True once it has ended, for whatever reason."""
