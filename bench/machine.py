@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine.machine import plan
+from asyncmachine.machine.plan import Plan
 from asyncmachine.rpc.states import ServerStates
 from bench.machine_rows import FOUR, TWENTY, Counting, best, clock, figures, large, pair, server
 from bench.report import Row, main, row
@@ -143,13 +144,16 @@ class Walk:
 
 
 class Keeping(am.Tracer):
-    """Keeps every transition, as a recorder would."""
+    """Keeps every transition. What relations decide alone is kept as its plan, which knows its steps and log lines."""
 
     def __init__(self) -> None:
         self.kept: list[object] = []
 
     def transition_end(self, tx: am.Transition) -> None:
-        self.kept.append((tx.id, tx.called, tx.before, tx.after, tx.target, tx.accepted))
+        self.kept.append(tx)
+
+    def transition_plain(self, machine: am.View[Any], plan: Plan, queue_tick: int) -> None:
+        self.kept.append((plan, queue_tick))
 
 
 def memory(make: Callable[[], object], count: int = 300) -> float:
