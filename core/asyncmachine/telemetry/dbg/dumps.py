@@ -1,0 +1,212 @@
+"""Dumps on disk: what a recorder writes to. A file is written under a temporary name, and renamed when it is whole.
+
+A recorder that is killed leaves its last ``.part`` behind, which reads like any other file cut short.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from asyncmachine.telemetry.dbg.amdbg import SUFFIX, DumpWriter
+from asyncmachine.telemetry.dbg.errors import DbgError
+
+PART: Final = ".part"
+NANOSECONDS: Final = 1_000_000_000
+BASE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+MOST_COLLISIONS: Final = 10_000
+NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+OWNER_ONLY: Final = 0o600
+
+Entry = tuple[int, int, bytes]
+"""Connection, receiver's time, frame."""
+
+logger = logging.getLogger("asyncmachine.telemetry")
+
+
+class Output(Protocol):
+    """Where a recorder writes to. Only `begin` and what follows may raise `OSError`."""
+
+    @property
+    def is_open(self) -> bool:
+        """True between `begin` and `finish`."""
+
+    @property
+    def ends_when_idle(self) -> bool:
+        """True if a file is finished when the last sender has left."""
+
+    def begin(self, now: int, known: Iterable[Entry]) -> None:
+        """Begins a file with what is known of the machines."""
+
+    def write(self, entry: Entry, records: int) -> None:
+        """Appends a frame with so many records."""
+
+    def is_full(self, now: int) -> bool:
+        """True if the file should be finished."""
+
+    def flush(self) -> None:
+        """Lets readers see what there is."""
+
+    def finish(self, now: int) -> Path | None:
+        """Ends the file. Returns it; None if it had nothing to tell, and is gone."""
+
+    def abandon(self) -> None:
+        """Closes the file as it is, after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a file ends (records, seconds, bytes) and how much is kept (files, bytes). The oldest go first."""
+
+    records: int = 10_000
+    seconds: float = 24 * 3600.0
+    bytes: int = 64 << 20
+    keep_files: int = 1_000
+    keep_bytes: int = 4 << 30
+
+
+class Dumps:
+    """What all outputs on disk have in common. Files may be read by their owner alone."""
+
+    ends_when_idle = False
+
+    def __init__(self, folder: Path, base: str) -> None:
+        if not BASE_NAME.fullmatch(base):
+            raise DbgError(f"a dump cannot be called {base!r}: use letters, digits, and _ . -")
+        self.folder = folder
+        self.base = base
+        self._part = folder
+        self._file: BinaryIO | None = None
+        self._writer: DumpWriter | None = None
+        self._begun = 0
+        self._records = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True between `begin` and `finish`."""
+        return self._writer is not None
+
+    def begin(self, now: int, known: Iterable[Entry]) -> None:
+        """Begins a file with what is known of the machines."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._part, self._file = new_file(self.folder, f"{self.base}-{stamp(now)}", f"{SUFFIX}{PART}")
+        self._writer = DumpWriter(self._file, now)
+        self._begun, self._records = now, 0
+        for entry in known:
+            self._writer.write(*entry)
+
+    def write(self, entry: Entry, records: int) -> None:
+        """Appends a frame with so many records."""
+        if self._writer is not None:
+            self._writer.write(*entry)
+            self._records += records
+
+    def is_full(self, now: int) -> bool:
+        """True if the file should be finished."""
+        return False
+
+    def flush(self) -> None:
+        """Lets readers see what there is, in the ``.part``."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def finish(self, now: int) -> Path | None:
+        """Ends the file, and gives it its name. Returns that; None if it was not open."""
+        file, writer = self._file, self._writer
+        if file is None or writer is None:
+            return None
+        writer.finish()
+        os.fsync(file.fileno())
+        file.close()
+        self._file = self._writer = None
+        return self._named(self._part, now)
+
+    def abandon(self) -> None:
+        """Closes the file as it is, after an error."""
+        file, self._file, self._writer = self._file, None, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+
+    def _named(self, part: Path, now: int) -> Path:
+        raise NotImplementedError
+
+
+class SingleDump(Dumps):
+    """One file, however much there is, finished when the recorder is closed. It replaces one of the same name."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent, path.stem or path.name)
+        self._path = path
+
+    def _named(self, part: Path, now: int) -> Path:
+        part.replace(self._path)
+        return self._path
+
+
+class RotatingDumps(Dumps):
+    """Files ``<base>-<time>.amdbg`` in a folder, called after the time (UTC) of their end. The oldest are deleted."""
+
+    ends_when_idle = True
+
+    def __init__(self, folder: Path, base: str = "am-dbg-dump", rotation: Rotation | None = None) -> None:
+        super().__init__(folder, base)
+        self.rotation = rotation or Rotation()
+
+    def is_full(self, now: int) -> bool:
+        """True if it has enough records or bytes, or is old enough."""
+        rotation, writer = self.rotation, self._writer
+        return writer is not None and (
+            self._records >= rotation.records
+            or writer.size >= rotation.bytes
+            or (self._records > 0 and now - self._begun >= rotation.seconds * NANOSECONDS)
+        )
+
+    def kept(self) -> list[Path]:
+        """The finished files, the oldest first."""
+        name = re.compile(rf"{re.escape(self.base)}-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d(-\d+)?{re.escape(SUFFIX)}")
+        found = [path for path in self.folder.iterdir() if name.fullmatch(path.name) and path.is_file()]
+        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def _named(self, part: Path, now: int) -> Path:
+        # Made first, so that the name is ours; nobody else's file is ever replaced.
+        path, file = new_file(self.folder, f"{self.base}-{stamp(now)}", SUFFIX)
+        file.close()
+        part.replace(path)
+        self._retain(path)
+        return path
+
+    def _retain(self, newest: Path) -> None:
+        """Deletes the oldest files until what is left is within the limits. The newest one always stays."""
+        files = [path for path in self.kept() if path != newest]
+        count, size = len(files) + 1, sum(path.stat().st_size for path in (*files, newest))
+        for path in files:
+            if count <= self.rotation.keep_files and size <= self.rotation.keep_bytes:
+                return
+            gone = path.stat().st_size
+            path.unlink()
+            logger.info("%s deleted, to keep within %d files", path, self.rotation.keep_files)
+            count, size = count - 1, size - gone
+
+
+def new_file(folder: Path, stem: str, suffix: str) -> tuple[Path, BinaryIO]:
+    """A file that did not exist: ``<stem><suffix>``, or with a number between the two."""
+    for number in range(MOST_COLLISIONS):
+        path = folder / f"{stem}{f'-{number}' if number else ''}{suffix}"
+        try:
+            return path, os.fdopen(os.open(path, NEW_FILE, OWNER_ONLY), "wb")
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{folder}: {MOST_COLLISIONS} files are called {stem} already")
+
+
+def stamp(now: int) -> str:
+    """A time in nanoseconds since 1970 as part of a file name: UTC, to the second."""
+    return datetime.fromtimestamp(now / NANOSECONDS, UTC).strftime("%Y-%m-%dT%H-%M-%S")

@@ -1,0 +1,309 @@
+"""A feed: one machine as the receiver knows it, and its notes as messages, in columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter, sub
+from typing import Final
+
+from msgspec.structs import replace
+
+from asyncmachine.machine.levels import LogEntry
+from asyncmachine.machine.mutation import MutationSource
+from asyncmachine.machine.plan import Plan
+from asyncmachine.machine.schema import Schema
+from asyncmachine.machine.steps import ANY, Step
+from asyncmachine.telemetry.dbg import messages as m
+from asyncmachine.telemetry.dbg.notes import (
+    Clock,
+    Described,
+    Item,
+    Record,
+    Stack,
+    Ticks,
+    changes_of,
+    differences,
+    flags_of,
+)
+from asyncmachine.telemetry.dbg.texts import clipped, names_of
+
+MOST_WEIGHT: Final = 128 << 10
+"""Characters of texts in one message."""
+
+FEW: Final = 6
+"""So many numbers are counted faster one by one."""
+
+MOST_SHAPES: Final = 2_000
+"""Plans whose shape is remembered for one machine."""
+
+tracer_of, time_of, note_of, queue_tick_of = map(itemgetter, range(4))
+
+
+class Feed:
+    """One machine on its way to the receiver: its number there, its ticks, and the number of its next record."""
+
+    def __init__(self, number: int, described: Described, trace_filter: str = "") -> None:
+        self.number = number
+        self.next = 1
+        self._trace_filter = trace_filter
+        self.pipes: tuple[m.Pipe, ...] = ()
+        self._shapes: dict[Plan, m.Shape] = {}
+        self.describe(described)
+
+    def describe(self, described: Described) -> None:
+        """The machine is this one from now on; a new schema has moved the ticks."""
+        self.described = described
+        self._index = {name: i for i, name in enumerate(described.names)}
+        self._most_records = min(m.MOST_RECORDS, max(1, m.MOST_CHANGES // max(1, len(described.names))))
+        self._shapes.clear()
+        self.set_clock(described.clock)
+
+    def set_clock(self, clock: Clock) -> None:
+        """The clock is this one, whatever was said before."""
+        self.ticks = list(clock.time)
+        self.queue_tick, self.machine_tick = clock.queue_tick, clock.machine_tick
+
+    def machine(self, now: int) -> m.Machine:
+        """The machine, for somebody who does not know it."""
+        found, index = self.described, self._index
+        return m.Machine(
+            machine=self.number,
+            id=clipped(found.id, m.ID_LENGTH),
+            names=names_of(found.names) or (),
+            rules=rules_of(found.schema, found.names),
+            time=self.time,
+            next=self.next,
+            now=now,
+            queue_tick=self.queue_tick,
+            machine_tick=self.machine_tick,
+            parent=clipped(found.parent_id, m.ID_LENGTH),
+            tags=(names_of(found.tags) or ())[: m.MOST_TAGS],
+            groups=tuple(
+                m.Group(clipped(name, m.ID_LENGTH), tuple(index[state] for state in members if state in index))
+                for name, members in found.groups[: m.MOST_GROUPS]
+            ),
+            remote=found.remote,
+        )
+
+    def gap(self, now: int, lost: int = 0, lines: int = 0) -> m.Gap:
+        """Where the clock has got to, other than by records."""
+        return m.Gap(self.number, self.next, lost, self.time, now, self.queue_tick, self.machine_tick, lines)
+
+    @property
+    def time(self) -> Ticks:
+        """The ticks before the next record, as far as the wire can hold them."""
+        return tuple([min(tick, m.MOST_NUMBER) for tick in self.ticks])
+
+    def plans(self, items: Sequence[Item], offset: int) -> Iterator[m.Transitions]:
+        """Plans as messages of a bounded size. `offset` makes epoch time of the items' times."""
+        for begin in range(0, len(items), self._most_records):
+            part = items[begin : begin + self._most_records]
+            yield Columns.of_plans(self, part).message(part, offset)
+
+    def records(self, items: Sequence[Item], offset: int) -> Iterator[m.Transitions | m.Gap]:
+        """Records and plans as messages. A notice comes before a record whose ticks do not follow from the others."""
+        columns = Columns(self)
+        which, numbers = columns.which, columns.numbers
+        begin = 0
+        for at, item in enumerate(items):
+            note = item[2]
+            number = numbers.get(note)
+            if number is None:
+                if note.__class__ is Plan:
+                    number = columns.new_plan(note)
+                else:
+                    assert isinstance(note, Record)
+                    columns.settle()
+                    follows = note.before is None or list(note.before) == self.ticks
+                    if not follows or columns.weight + note.weight > MOST_WEIGHT:
+                        if which:
+                            yield columns.message(items[begin:at], offset)
+                        if note.before is not None and not follows:
+                            self.ticks = list(note.before)
+                            yield self.gap(item[1] + offset)
+                        columns = Columns(self)
+                        which, numbers, begin = columns.which, columns.numbers, at
+                    number = columns.new_record(note)
+            which.append(number)
+            if len(which) == self._most_records:
+                yield columns.message(items[begin : at + 1], offset)
+                columns = Columns(self)
+                which, numbers, begin = columns.which, columns.numbers, at + 1
+        if which:
+            yield columns.message(items[begin:], offset)
+
+    def shape(self, plan: Plan) -> m.Shape:
+        """What all transitions of a plan have in common."""
+        found = self._shapes.get(plan)
+        if found is None:
+            if len(self._shapes) >= MOST_SHAPES:
+                self._shapes.clear()
+            changes = tuple([number for change in changes_of(plan) for number in change])
+            found = self._shapes[plan] = m.Shape(flags_of(plan), plan.called, changes)
+        return found
+
+    def detail(self, record: Record) -> m.Detail | None:
+        """What a record has beside its shape."""
+        found = m.Detail(
+            id=record.id,
+            queue_len=record.queue_len,
+            duration=record.duration,
+            source=source_of(record.source),
+            args=record.args,
+            failure=record.failure and replace(record.failure, trace=self._filtered(record.failure.trace)),
+            log=lines_of(record.log),
+            pre=lines_of(record.pre),
+            steps=tuple([number for step in record.steps for number in self._step(step)]),
+            due=record.due,
+            token=record.token,
+            stack=self._filtered(stack_text(record.stack)),
+        )
+        return None if found == NO_DETAIL else found
+
+    def _filtered(self, trace: str) -> str:
+        return trace.replace(self._trace_filter, "") if self._trace_filter else trace
+
+    def _step(self, step: Step) -> tuple[int, int, int, int, int]:
+        flags = (
+            (m.FINAL_STEP if step.is_final else 0)
+            | (m.SELF_STEP if step.is_self else 0)
+            | (m.ENTER_STEP if step.is_enter else 0)
+        )
+        relation = -1 if step.relation is None else int(step.relation)
+        return int(step.type), self._place(step.from_state), self._place(step.to_state), relation, flags
+
+    def _place(self, state: str) -> int:
+        if state == ANY and ANY not in self._index:
+            return m.ANY_STATE
+        return self._index.get(state, m.ABSENT)
+
+
+class Columns:
+    """One message in the making. Ticks of the feed follow plans only when somebody asks (`settle`)."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.which: list[int] = []
+        self.numbers: dict[object, int] = {}
+        self.weight = 0
+        self._feed = feed
+        self._shapes: list[m.Shape] = []
+        self._details: dict[int, m.Detail] = {}
+        self._settled = 0
+
+    @classmethod
+    def of_plans(cls, feed: Feed, items: Sequence[Item]) -> Columns:
+        """The columns of plans alone, with no look at each of them."""
+        columns, notes = cls(feed), list(map(note_of, items))
+        for plan in dict.fromkeys(notes):
+            columns.new_plan(plan)
+        columns.which.extend(map(columns.numbers.__getitem__, notes))
+        return columns
+
+    def new_plan(self, plan: Plan) -> int:
+        """The number of a plan that was not met in this message yet."""
+        number = self.numbers[plan] = self._new(self._feed.shape(plan))
+        return number
+
+    def new_record(self, record: Record) -> int:
+        """The number of a record's shape; takes its detail in, and its ticks over."""
+        feed = self._feed
+        changes: tuple[int, ...] = ()
+        if record.before is not None and record.after is not None:
+            if record.before is not record.after:
+                changed = differences(record.before, record.after)
+                changes = tuple([number for change in changed for number in change])
+            feed.ticks = list(record.after)
+        key = (record.flags, record.called, changes)
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = self._new(m.Shape(*key))
+        detail = feed.detail(record)
+        if detail is not None:
+            self._details[len(self.which)] = detail
+        self.weight += record.weight
+        self._settled = len(self.which) + 1
+        return number
+
+    def settle(self) -> None:
+        """Lets the feed's ticks follow the plans taken in since the last time."""
+        which = self.which
+        if self._settled < len(which):
+            ticks = self._feed.ticks
+            for number, times in counted(which[self._settled :], len(self._shapes)):
+                changes = self._shapes[number].changes
+                for state, difference in zip(changes[::2], changes[1::2], strict=True):
+                    ticks[state] += difference * times
+            self._settled = len(which)
+
+    def message(self, items: Sequence[Item], offset: int) -> m.Transitions:
+        """The message with these items, which are all that was taken in."""
+        self.settle()
+        times, queue_ticks = list(map(time_of, items)), list(map(queue_tick_of, items))
+        feed, first = self._feed, self._feed.next
+        feed.next += len(items)
+        feed.queue_tick = queue_ticks[-1]
+        return m.Transitions(
+            feed.number,
+            first,
+            times[0] + offset,
+            queue_ticks[0],
+            tuple(self._shapes),
+            self.which,
+            [0, *steps_between(times)],
+            [0, *map(sub, queue_ticks[1:], queue_ticks)],
+            self._details,
+        )
+
+    def _new(self, shape: m.Shape) -> int:
+        self._shapes.append(shape)
+        return len(self._shapes) - 1
+
+
+NO_DETAIL: Final = m.Detail()
+
+
+def counted(numbers: Sequence[int], below: int) -> Iterable[tuple[int, int]]:
+    """How often each number occurs."""
+    if below > FEW:
+        return Counter(numbers).items()
+    return [(number, numbers.count(number)) for number in range(below)]
+
+
+def steps_between(times: Sequence[int]) -> list[int]:
+    """From each point in time to the next. Notes of several threads may stand in another order than they were made."""
+    found = list(map(sub, times[1:], times))
+    return found if not found or min(found) >= 0 else [max(0, step) for step in found]
+
+
+def rules_of(schema: Schema, names: Sequence[str]) -> tuple[m.Rule, ...]:
+    """The states of a schema in the order of these names."""
+    return tuple(
+        m.Rule(
+            (m.AUTO_STATE if state.auto else 0) | (m.MULTI_STATE if state.multi else 0),
+            names_of(state.require),
+            names_of(state.add),
+            names_of(state.remove),
+            names_of(state.after),
+            names_of(state.tags),
+        )
+        for state in (schema[name] for name in names)
+    )
+
+
+def source_of(source: MutationSource | None) -> m.Source | None:
+    """Where a mutation came from, as it travels."""
+    if source is None:
+        return None
+    machine, tx = clipped(source.machine_id, m.ID_LENGTH), clipped(source.tx_id, m.ID_LENGTH)
+    return m.Source(machine, tx, min(source.machine_time, m.MOST_NUMBER))
+
+
+def lines_of(entries: Sequence[LogEntry]) -> tuple[m.Line, ...]:
+    """Log entries as they travel."""
+    return tuple([m.Line(int(entry.level), entry.text) for entry in entries])
+
+
+def stack_text(stack: Stack) -> str:
+    """A line for each caller."""
+    return clipped("\n".join(f"{code.co_filename}:{line} {code.co_qualname}" for code, line in stack)) if stack else ""

@@ -1,0 +1,170 @@
+"""A line: keeps a connection to one receiver, for a source of frames that never waits.
+
+It dials, sends what the source has, and dials again when the connection ends, without end but ever more slowly. Nothing
+is expected in return; what the other side says is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from asyncmachine.telemetry.dbg.address import Dial, Transport, TransportClosed
+
+REFUSALS: Final = frozenset({4401, 4403, 4404, 4406})
+"""Close codes after which dialling again is of no use: not let in, no such target, another version."""
+
+DIAL_TIMEOUT: Final = 10.0
+FAREWELL: Final = 1.0
+"""Seconds for what is left to send when the line is told to stop."""
+
+FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0
+STEADY: Final = 5.0
+"""A connection that lasted so many seconds was a good one: the delays begin anew."""
+
+NORMAL, GOING_AWAY, LOST = 1000, 1001, 1006
+
+logger = logging.getLogger("asyncmachine.telemetry")
+
+
+class Source(Protocol):
+    """What is to be sent."""
+
+    def opening(self) -> Iterable[bytes]:
+        """The first frames of a new connection."""
+
+    async def due(self) -> None:
+        """Returns when there is something to send, or after a nudge."""
+
+    def nudge(self) -> None:
+        """Lets `due` return."""
+
+    def frames(self) -> Iterable[bytes]:
+        """Takes what there is to send."""
+
+    def closing(self) -> Iterable[bytes]:
+        """The last frames of a connection that is ended on purpose."""
+
+    @property
+    def is_finished(self) -> bool:
+        """True if nothing will ever be sent again."""
+
+
+class Line:
+    """One connection after the other, until the source is finished, the receiver refuses it, or `close`."""
+
+    def __init__(self, dial: Dial, source: Source, name: str) -> None:
+        self.name = name
+        self.connected = False
+        self.connections = 0
+        self.refusal = ""
+        """Why the receiver does not want this line; empty while it does."""
+        self._dial = dial
+        self._source = source
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begins, in the running loop. The task ends when the line has ended for good."""
+        self._task = self._task or asyncio.get_running_loop().create_task(self._run(), name=f"{self.name}.line")
+        return self._task
+
+    async def close(self, farewell: float = FAREWELL) -> None:
+        """Sends what is left, says goodbye, and ends; after `farewell` seconds without the first two."""
+        self._closing.set()
+        self._source.nudge()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=farewell)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._closing.is_set() or self._source.is_finished
+
+    async def _run(self) -> None:
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        while not self._is_over:
+            begun = loop.time()
+            ended = await self._connect()
+            if ended.code in REFUSALS:
+                self.refusal = str(ended)
+                logger.warning("%s does not take the debug stream: %s", self.name, ended)
+                return
+            if loop.time() - begun >= STEADY:
+                attempt = 0
+            if not self._is_over:
+                if attempt == 0:
+                    logger.info("%s: %s; trying again", self.name, ended)
+                await self._pause(delay(attempt))
+            attempt += 1
+
+    async def _connect(self) -> TransportClosed:
+        """One connection from dial to end."""
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                transport = await self._dial()
+        except TransportClosed as error:
+            return error
+        except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
+            return TransportClosed(LOST, f"cannot connect: {error!r}")
+        self.connected = True
+        self.connections += 1
+        try:
+            return await self._carry(transport)
+        finally:
+            self.connected = False
+
+    async def _carry(self, transport: Transport) -> TransportClosed:
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read(transport), name=f"{self.name}.read")
+        writing = loop.create_task(self._write(transport), name=f"{self.name}.write")
+        code = GOING_AWAY
+        try:
+            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            code = NORMAL
+            return (reading if reading.done() else writing).result()
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await asyncio.gather(reading, writing, return_exceptions=True)
+            await transport.close(code)
+
+    async def _read(self, transport: Transport) -> TransportClosed:
+        while True:
+            try:
+                await transport.recv()
+            except TransportClosed as error:
+                return error
+
+    async def _write(self, transport: Transport) -> TransportClosed:
+        try:
+            for frame in self._source.opening():
+                await transport.send(frame)
+            while True:
+                for frame in self._source.frames():
+                    await transport.send(frame)
+                if self._is_over:
+                    break
+                await self._source.due()
+            for frame in self._source.closing():
+                await transport.send(frame)
+        except TransportClosed as error:
+            return error
+        return TransportClosed(NORMAL)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+
+
+def delay(attempt: int) -> float:
+    """Seconds before attempt number `attempt` (from 0): doubling, and spread so that many do not come at once."""
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 30)) * random.uniform(0.8, 1.2)
