@@ -14,6 +14,7 @@ class FakeDocument:
         self.elements = elements
         self.defined: dict[int, tuple[str, str, str]] = {}
         self.shown: dict[int, Any] = {}
+        self.under: dict[int, int] = {}
         self.listening: dict[int, tuple[str, str, bool]] = {}
         self.reports: list[str] = []
         self._asked = False
@@ -31,19 +32,20 @@ class FakeDocument:
         """True when a frame was asked for and not drawn yet."""
         return self._asked
 
-    def define(self, id: int, selector: str, kind: str, detail: str) -> int:
+    def define(self, id: int, selector: str, kind: str, detail: str, under: int) -> int:
         self.defined[id] = (selector, kind, detail)
-        return self.elements.get(selector.strip("#."), 0)
+        if under:
+            self.under[id] = under
+        return 1 if selector == "html" else self.elements.get(selector.strip("#."), 0)
 
     def drop(self, id: int) -> None:
         self.defined.pop(id, None)
         self.shown.pop(id, None)
+        self.under.pop(id, None)
+        self.listening.pop(id, None)
 
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None:
         self.listening[id] = (type, selector, prevent)
-
-    def unlisten(self, id: int) -> None:
-        del self.listening[id]
 
     def report(self, message: str) -> None:
         self.reports.append(message)

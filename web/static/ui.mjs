@@ -1,23 +1,31 @@
 /**
  * Puts values into the document. Python names what to bind and sends one batch a frame; a binding is a signal whose
- * effect writes to its elements, a list is a lit-html template. All values are written as text, never as HTML.
+ * effect writes to its elements, a list is a lit-html template. Values are written as text; what Python marked as HTML
+ * comes as `{html}`. A binding that fails is reported, the others go on.
  */
 import { batch, effect, signal } from "./vendor/signals/signals-core.mjs";
 import { html, render } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
+import { unsafeHTML } from "./vendor/lit-html/directives/unsafe-html.js";
 
 /**
- * @typedef {string | boolean | null} Value
+ * @typedef {string | boolean | null | {html: string}} Value
  * @typedef {[key: string, ...values: Value[]]} Row
  * @typedef {(element: Element, value: any) => void} Write
  * @typedef {{destroy?: () => void}} Letgo
- * @typedef {{elements: Element[], value: import("./vendor/signals/signals-core.mjs").Signal, stop: () => void}} Bound
+ * @typedef {import("./vendor/signals/signals-core.mjs").Signal} Signal
+ * @typedef {{elements: Element[], value: Signal, typed?: (element: any) => unknown, stop: () => void}} Bound
  */
+
+const marked = (/** @type {any} */ value) => value !== null && typeof value === "object";
 
 /** What each kind of binding does; `detail` is the name of the class or attribute, or the template. */
 const KINDS = {
   /** @returns {Write} */
-  text: () => (element, value) => (element.textContent = value),
+  text: () => (element, value) => {
+    if (marked(value)) element.innerHTML = value.html;
+    else element.textContent = value;
+  },
   /** @type {(name: string) => Write} */
   class: (name) => (element, value) => element.classList.toggle(name, value),
   /** @returns {Write} */
@@ -27,16 +35,37 @@ const KINDS = {
     if (value === null || value === false) element.removeAttribute(name);
     else element.setAttribute(name, value === true ? "" : value);
   },
+  /** @returns {Write} */
+  value: () => (element, value) => {
+    const field = /** @type {HTMLInputElement} */ (element);
+    if (field.type === "radio") field.checked = field.value === value;
+    else if (field.value !== value) field.value = value; // writing the same would move the cursor
+  },
+  /** @returns {Write} */
+  checked: () => (element, value) => (/** @type {HTMLInputElement} */ (element).checked = value),
+  /** @returns {Write} */
+  reset: () => (element, value) => {
+    const form = /** @type {HTMLFormElement} */ (element);
+    if (value === null) return;
+    form.reset();
+    for (const field of form.elements) field.dispatchEvent(new Event("input", { bubbles: true }));
+  },
+  /** Read by the bindings under it. @returns {Write} */
+  stale: () => () => undefined,
   /** @type {(template: string) => Write} */
   list: (template) => {
     const strings = JSON.parse(template);
     // A template is its array of strings: made once, so that lit-html keeps the nodes of a row whose values change.
     const tagged = /** @type {TemplateStringsArray} */ (Object.assign(strings, { raw: strings }));
-    const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values);
+    const hole = (/** @type {any} */ value) => (marked(value) ? unsafeHTML(value.html) : value);
+    const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values.map(hole));
     const key = (/** @type {Row} */ [first]) => first;
     return (element, rows) => render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
   },
 };
+
+/** How a person's change of a field is read. @type {Record<string, (element: any) => unknown>} */
+const TYPED = { value: (field) => field.value, checked: (field) => field.checked };
 
 /**
  * @param {((ended: string) => string) & Letgo} flush called once a frame with the ids of bindings whose elements have
@@ -77,6 +106,7 @@ export function open(flush, emit) {
   const drop = (/** @type {number} */ id) => {
     bindings.get(id)?.stop();
     bindings.delete(id);
+    listeners.forEach((byId) => byId.delete(id));
   };
   const removals = new MutationObserver((records) => {
     removed ||= records.some((record) => record.removedNodes.length);
@@ -89,7 +119,10 @@ export function open(flush, emit) {
     for (const [id, { selector, prevent }] of listeners.get(event.type) ?? []) {
       const element = event.target.closest(selector);
       if (!element) continue;
+      const bound = bindings.get(id);
+      if (bound?.typed && !bound.elements.includes(element)) continue;
       if (prevent) event.preventDefault();
+      if (bound?.typed) bound.value.value = bound.typed(element);
       emit(id, JSON.stringify(facts(event, element)));
     }
   };
@@ -99,19 +132,31 @@ export function open(flush, emit) {
     drop,
     /**
      * Binds every element that matches now; answers how many.
-     * @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string) => number}
+     * @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string, under: number) => number}
      */
-    define(id, selector, kind, detail) {
+    define(id, selector, kind, detail, under) {
       const elements = [...document.querySelectorAll(selector)];
       const write = KINDS[kind](detail);
       const value = signal(/** @type {unknown} */ (undefined));
+      const stale = bindings.get(under)?.value;
       /** @type {Bound} */
-      const bound = { elements, value, stop: () => undefined };
+      const bound = { elements, value, typed: TYPED[kind], stop: () => undefined };
       bindings.set(id, bound);
-      bound.stop = effect(() => {
+      const writing = effect(() => {
         const now = value.value;
-        if (now !== undefined) bound.elements.forEach((element) => write(element, now));
+        if (now === undefined) return;
+        try {
+          bound.elements.forEach((element) => write(element, now));
+        } catch (error) {
+          console.error(`${selector} ${kind} ${detail}:`, error);
+        }
       });
+      const ageing =
+        stale && effect(() => bound.elements.forEach((element) => element.toggleAttribute("data-stale", !!stale.value)));
+      bound.stop = () => {
+        writing();
+        ageing?.();
+      };
       return elements.length;
     },
     /** @type {(id: number, type: string, selector: string, prevent: boolean) => void} */
@@ -122,8 +167,6 @@ export function open(flush, emit) {
       }
       listeners.get(type)?.set(id, { selector, prevent });
     },
-    /** @type {(id: number) => void} */
-    unlisten: (id) => listeners.forEach((byId) => byId.delete(id)),
     /** @type {(message: string) => void} */
     report: (message) => console.error(message),
     close() {

@@ -9,6 +9,7 @@ and its reads.
 
 from __future__ import annotations
 
+import html
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from asyncmachine import AmError
 from asyncmachine_web.page.reads import Readable, Reads, evaluate
 
 Plain: TypeAlias = "str | bool | None"
-Sent: TypeAlias = "Plain | list[list[Plain]]"
+Markup: TypeAlias = "dict[str, str]"
+Sent: TypeAlias = "Plain | Markup | list[list[Plain | Markup]]"
 """What crosses to JavaScript: numbers go as text, since a page shows text and JavaScript rounds large integers."""
 
 
@@ -28,6 +30,24 @@ UNSENT: Final = object()
 
 class BindingError(AmError):
     """A binding that cannot be: no such element, a wrong kind of expression, a value that cannot be shown."""
+
+
+class Html(str):
+    """Text that is HTML and is shown as such, where all other text is escaped.
+
+    `Html("<b>{}</b>").format(name)` escapes what it fills in, unless that is marked too. Never make one of what a
+    person or a peer has written.
+    """
+
+    __slots__ = ()
+
+    def format(self, *args: object, **named: object) -> Html:
+        """As `str.format`, of escaped texts."""
+        return Html(super().format(*map(_escaped, args), **{name: _escaped(value) for name, value in named.items()}))
+
+
+def _escaped(value: object) -> str:
+    return value if isinstance(value, Html) else html.escape(as_text(value))
 
 
 @dataclass(eq=False)
@@ -48,9 +68,19 @@ def as_text(value: object) -> str:
     return str(value)
 
 
+def as_content(value: object) -> str | Markup:
+    """Text, or HTML that is marked as such."""
+    return {"html": str(value)} if isinstance(value, Html) else as_text(value)
+
+
 def as_attribute(value: object) -> Plain:
     """None and False remove the attribute, True sets it empty."""
     return value if value is None or isinstance(value, bool) else as_text(value)
+
+
+def _as_hole(value: object) -> Plain | Markup:
+    """A hole of a template may be an attribute's value or a text."""
+    return {"html": str(value)} if isinstance(value, Html) else as_attribute(value)
 
 
 @dataclass(frozen=True)
@@ -77,13 +107,13 @@ class Template:
     def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
         """Each row as [key, value of each hole]. Raises BindingError for a missing name and a key that comes twice."""
         result = [self._row(row, key) for row in rows]
-        if len({row[0] for row in result}) < len(result):
+        if len({str(row[0]) for row in result}) < len(result):
             raise BindingError(f"two rows have the same {key!r}; choose a key that tells rows apart")
         return result
 
-    def _row(self, row: Mapping[str, object], key: str) -> list[Plain]:
+    def _row(self, row: Mapping[str, object], key: str) -> list[Plain | Markup]:
         try:
-            values = [format(row[name], spec) if spec else as_attribute(row[name]) for name, spec in self.holes]
+            values = [format(row[name], spec) if spec else _as_hole(row[name]) for name, spec in self.holes]
             return [as_text(row[key]), *values]
         except KeyError as missing:
             raise BindingError(f"a row has no {missing}; it has {', '.join(row)}") from None
@@ -112,6 +142,17 @@ class Bindings:
         self._bindings[binding.id] = binding
         self._dirty[binding] = None
         self._ask()
+
+    def typed(self, id: int, value: Plain) -> None:
+        """A person changed the element, which shows this now."""
+        if id in self._bindings:
+            self._bindings[id].sent = value
+
+    def again(self, id: int) -> None:
+        """Evaluate it at the next frame, whatever it reads: should the element show something else, it is put right."""
+        if id in self._bindings:
+            self._dirty[self._bindings[id]] = None
+            self._ask()
 
     def end(self, ids: Iterable[int]) -> None:
         """End these bindings; unknown ids are those ended before."""

@@ -7,14 +7,18 @@ something changed, and which keys did when the reader asks, once a frame. Nothin
 
 from __future__ import annotations
 
+import asyncio
 import builtins
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from asyncmachine import Tracer
 
 if TYPE_CHECKING:
     from asyncmachine import Transition
+    from asyncmachine.machine.plan import Plan
     from asyncmachine.machine.view import View
 
 T = TypeVar("T")
@@ -89,18 +93,81 @@ class Value(Generic[T]):
         return {0} if changed else set()
 
 
+class Clock:
+    """The time of day, in seconds, for texts such as "3 s ago": changes every `every` seconds while it is read."""
+
+    def __init__(self, every: float = 1.0, now: Callable[[], float] = time.time) -> None:
+        self.every = every
+        self._now = now
+        self._touched: Callable[[Readable], None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def get(self) -> float:
+        note(self, (0,))
+        return self._now()
+
+    def start(self, touched: Callable[[Readable], None]) -> None:
+        self._touched = touched
+        self._set_alarm()
+
+    def stop(self) -> None:
+        self._touched = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def changes(self) -> builtins.set[int]:
+        return {0}
+
+    def _set_alarm(self) -> None:
+        # At full seconds: all clocks of a page change in the same frame.
+        left = self.every - self._now() % self.every
+        self._alarm = asyncio.get_running_loop().call_later(left, self._strike)
+
+    def _strike(self) -> None:
+        if self._touched:
+            self._touched(self)
+            self._set_alarm()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How it was when a state was last activated, as far as the page was there to see."""
+
+    tick: int
+    """Of that state."""
+    ticks: tuple[int, ...]
+    """Of all states."""
+    at: float
+    """Seconds, monotonic."""
+
+
 class Source(Tracer):
     """The read half of a machine, local or mirrored, that notes which states were read.
 
-    `machine` is the machine itself, whose reads are not noted.
+    `machine` is the machine itself, whose reads are not noted. `stale` is the question whether what a mirror shows may
+    have changed without its knowledge.
     """
 
-    def __init__(self, machine: View[Any], *, on_stop: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        machine: View[Any],
+        *,
+        stale: Callable[[], bool] = lambda: False,
+        on_stop: Callable[[], object] = lambda: None,
+    ) -> None:
         self.machine = machine
+        self._stale = stale
         self._on_stop = on_stop
         self._touched: Callable[[Readable], None] | None = None
         self._trace = ""
         self._seen: tuple[int, ...] = ()
+        self._marks: dict[int, Mark] = {}
+        self._seconds = Clock()
+
+    @property
+    def stale(self) -> bool:
+        """True while a mirror has no connection to its source. A local machine is never stale."""
+        return self._stale()
 
     def is_(self, *states: str) -> bool:
         self._note(states)
@@ -120,6 +187,40 @@ class Source(Tracer):
     def tick(self, state: str) -> int:
         self._note((state,))
         return self.machine.tick(state)
+
+    def count(self, state: str) -> int:
+        """How often the state was activated; calls of an active Multi state count."""
+        return (self.tick(state) + 1) // 2
+
+    def time(self, states: Iterable[str] | None = None) -> tuple[int, ...]:
+        """Ticks of the states, or of all."""
+        names = None if states is None else tuple(states)
+        self._note(names)
+        return self.machine.time(names)
+
+    def clock(self, states: Iterable[str] | None = None) -> Mapping[str, int]:
+        """Ticks by name."""
+        names = None if states is None else tuple(states)
+        self._note(names)
+        return self.machine.clock(names)
+
+    def since(self, mark: str, state: str) -> int:
+        """How often `state` was activated after the last activation of `mark`, or after the page began to look."""
+        self.not_(mark, state)  # raises StateMissing, with the nearest name
+        if self.machine.is_disposed:
+            return 0
+        before = self._mark(mark).ticks[self.machine.index(state)]
+        return (self.machine.tick(state) + 1) // 2 - (before + 1) // 2
+
+    def elapsed(self, state: str) -> float | None:
+        """Seconds since the state became active, or since the page began to look; None when it is not active.
+
+        Evaluated again each second.
+        """
+        if not self.is_(state):
+            return None
+        self._seconds.get()
+        return time.monotonic() - self._mark(state).at
 
     def active_states(self, states: Iterable[str] | None = None) -> tuple[str, ...]:
         names = None if states is None else tuple(states)
@@ -142,6 +243,7 @@ class Source(Tracer):
     def stop(self) -> None:
         self.machine.untrace(self._trace)
         self._touched = None
+        self._marks.clear()
         self._on_stop()
 
     def changes(self) -> set[int]:
@@ -152,9 +254,42 @@ class Source(Tracer):
         return changed | {EVERY} if changed else changed
 
     def transition_end(self, tx: Transition) -> None:
+        self._changed()
+
+    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+        self._changed()
+
+    def schema_change(self, machine: View[Any], old: object) -> None:
+        self._marks.clear()  # indexes mean other states
+        self._changed()
+
+    def machine_restore(self, machine: View[Any]) -> None:
+        self._marks.clear()
+        self._changed()
+
+    def machine_dispose(self, machine_id: str) -> None:
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._marks:
+            self._move_marks()
         if self._touched:
             self._touched(self)
 
-    def machine_dispose(self, machine_id: str) -> None:
-        if self._touched:
-            self._touched(self)
+    def _mark(self, state: str) -> Mark:
+        index = self.machine.index(state)
+        mark = self._marks.get(index)
+        if mark is None:
+            mark = self._marks[index] = self._now(index)
+        return mark
+
+    def _now(self, index: int) -> Mark:
+        ticks = self.machine.time()
+        return Mark(ticks[index], ticks, time.monotonic())
+
+    def _move_marks(self) -> None:
+        """Not once a frame but with each transition: what follows a mark within the same frame counts too."""
+        ticks = self.machine.time()
+        for index, mark in self._marks.items():
+            if index < len(ticks) and ticks[index] & 1 and ticks[index] != mark.tick:
+                self._marks[index] = self._now(index)

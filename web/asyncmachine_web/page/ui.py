@@ -4,10 +4,16 @@
     page.bind("#badge", text=lambda m: f"{m.tick('Click') // 2} clicks", cls={"on": "Ready"}, visible="Start")
     page.each("#jobs", lambda m: [{"id": s, "name": s} for s in m.active_states()], "<li>{name}</li>")
     page.on("click", "#add", "Click")
+    page.form("#order", "Submit", until="Saved", timeout=5)
+    page.each("#log", page.payloads("lines", machine), "<li>{text}</li>")
 
-An expression is the name of a state (is it active?), a `Value`, or a function of the machine. It works alike for a
-local machine, a network machine and values set from payloads, is evaluated again when a state it read has ticked, and
-what changed is written once a frame. Text stays text: nothing is parsed as HTML but the templates of `each`.
+An expression is the name of a state (is it active?), a `Value`, a `Clock` or a function of the machine. It works alike
+for a local machine, a network machine and values set from payloads, is evaluated again when a state it read has ticked,
+and what changed is written once a frame. Text stays text: nothing is parsed as HTML but templates and what is marked
+as `Html`.
+
+Where a machine is asked for, an `rpc.Client` may stand: then its mirror is read, `m.stale` tells whether the connection
+is gone, and every element that shows something of the mirror has the attribute `data-stale` until it is back.
 """
 
 from __future__ import annotations
@@ -18,19 +24,58 @@ import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
-from asyncmachine_web.page.bindings import Binding, BindingError, Bindings, Sent, Template, as_attribute, as_text
-from asyncmachine_web.page.reads import Source, Value
+from asyncmachine_web.page.bindings import (
+    Binding,
+    BindingError,
+    Bindings,
+    Html,
+    Plain,
+    Sent,
+    Template,
+    as_attribute,
+    as_content,
+    as_text,
+)
+from asyncmachine_web.page.expressions import ago, progress
+from asyncmachine_web.page.feeds import Rows, take
+from asyncmachine_web.page.forms import Fields, Form
+from asyncmachine_web.page.reads import Clock, Source, Value
 
 if TYPE_CHECKING:
     from asyncmachine.machine.view import View
 
-__all__ = ["BindingError", "Handle", "Page", "Source", "Surface", "UiEvent", "Value"]
+__all__ = [
+    "BindingError",
+    "Clock",
+    "Handle",
+    "Html",
+    "Mirrored",
+    "Page",
+    "Source",
+    "Surface",
+    "UiEvent",
+    "Value",
+    "ago",
+    "progress",
+]
 
 T = TypeVar("T")
-Expression: TypeAlias = "str | Value[T] | Callable[[Source], T]"
+Expression: TypeAlias = "str | Value[T] | Clock | Callable[[Source], T]"
 Row: TypeAlias = Mapping[str, object]
+
+
+class Mirrored(Protocol):
+    """What a page needs of an `rpc.Client`."""
+
+    machine: Any
+    """Has `Ready` while the mirror follows its source."""
+    netmach: Any
+
+
+Shown: TypeAlias = "View[Any] | Mirrored"
 
 
 class Surface(Protocol):
@@ -39,12 +84,13 @@ class Surface(Protocol):
     def frame(self) -> None:
         """Ask for one call of `flush` at the next frame."""
 
-    def define(self, id: int, selector: str, kind: str, detail: str) -> int:
-        """Bind all elements that match now; how many there are."""
+    def define(self, id: int, selector: str, kind: str, detail: str, under: int) -> int:
+        """Bind all elements that match now; how many there are. `under` is the binding that tells if they are stale."""
 
-    def drop(self, id: int) -> None: ...
+    def drop(self, id: int) -> None:
+        """End a binding, or listening."""
+
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None: ...
-    def unlisten(self, id: int) -> None: ...
     def report(self, message: str) -> None: ...
     def close(self) -> None: ...
 
@@ -76,11 +122,13 @@ class Handle:
 class Page:
     """Bindings and events of one document. `machine` is what expressions and events refer to unless told otherwise."""
 
-    def __init__(self, machine: View[Any] | None = None, *, surface: OpenSurface | None = None) -> None:
+    def __init__(self, machine: Shown | None = None, *, surface: OpenSurface | None = None) -> None:
         self._machine = machine
         self._surface = (surface or _document)(self._flush, self._emit)
         self._bindings = Bindings(self._surface.frame, self._report)
         self._sources: dict[View[Any], Source] = {}
+        self._stale: dict[View[Any], int] = {}
+        self._feeds: list[Callable[[], None]] = []
         self._handlers: dict[int, tuple[str, Callable[[UiEvent], object]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -88,20 +136,39 @@ class Page:
         """A value for expressions to read; `value.set(…)` shows a new one."""
         return Value(value)
 
+    def payload(self, name: str, consumer: View[Any] | None = None, default: Any = None) -> Value[Any]:
+        """The data of the last payload of that name which came to the consumer."""
+        latest = Value(default)
+        self._feeds.append(take(self._machine_of(consumer), name, latest.set))
+        return latest
+
+    def payloads(
+        self, name: str, consumer: View[Any] | None = None, *, last: int = 100, newest_first: bool = False
+    ) -> Value[list[dict[str, object]]]:
+        """The last rows that came as payloads of that name, for `each`. A payload is one row (a mapping) or several."""
+        rows: Value[list[dict[str, object]]] = Value([])
+        self._feeds.append(take(self._machine_of(consumer), name, Rows(rows, last, newest_first).add))
+        return rows
+
     def bind(
         self,
         selector: str,
-        source: View[Any] | None = None,
+        source: Shown | None = None,
         *,
-        text: Value[Any] | Callable[[Source], object] | None = None,
+        text: Value[Any] | Clock | Callable[[Source], object] | None = None,
         cls: Mapping[str, Expression[Any]] | None = None,
         attr: Mapping[str, Expression[Any]] | None = None,
         visible: Expression[Any] | None = None,
+        value: Value[Any] | Callable[[Source], object] | None = None,
+        checked: Expression[Any] | None = None,
     ) -> Handle:
         """Show values in every element that matches now, until closed or until the elements leave the document.
 
-        A class is on, and the element visible, while the value is true. An attribute is absent for None and False and
-        empty for True. Raises BindingError when no element matches, StateMissing for an unknown state.
+        A class is on, and the element visible, while the expression is true. An attribute is absent for None and False
+        and empty for True. Fields go both ways: `value` and `checked` set the `Value` they are bound to when a person
+        changes them, and a `checked` that names a state adds or removes it, and shows what became of that.
+
+        Raises BindingError when no element matches, StateMissing for an unknown state.
         """
         if isinstance(text, str):
             raise BindingError(f"text={text!r} is a name; say what to show of it, e.g. text=lambda m: m.tick({text!r})")
@@ -109,11 +176,12 @@ class Page:
         seen = self._source(source)
 
         def add(kind: str, detail: str, expression: Expression[Any], convert: Callable[[object], Sent]) -> None:
-            ids.append(self._define(selector, kind, detail, _compute(expression, seen, convert)))
+            compute = _compute(expression, seen, convert)
+            ids.append(self._define(selector, kind, detail, compute, self._under(source)))
 
         try:
             if text is not None:
-                add("text", "", text, as_text)
+                add("text", "", text, as_content)
             for name, expression in (cls or {}).items():
                 if not name or any(map(str.isspace, name)):
                     raise BindingError(f"{name!r} is not one class; bind each by itself")
@@ -124,6 +192,12 @@ class Page:
                 add("attr", name, expression, as_attribute)
             if visible is not None:
                 add("visible", "", visible, bool)
+            if value is not None:
+                add("value", "", value, as_text)
+                self._take_typed(ids[-1], "value", selector, value, source)
+            if checked is not None:
+                add("checked", "", checked, bool)
+                self._take_typed(ids[-1], "checked", selector, checked, source)
         except Exception:
             self._end(ids)
             raise
@@ -136,7 +210,7 @@ class Page:
         template: str,
         *,
         key: str = "id",
-        source: View[Any] | None = None,
+        source: Shown | None = None,
     ) -> Handle:
         """Fill the elements with one copy of the template for each row; `{name}` in it stands for `row["name"]`.
 
@@ -145,8 +219,61 @@ class Page:
         """
         parsed = Template.parse(template)
         compute = _compute(rows, self._source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
-        binding = self._define(selector, "list", json.dumps(parsed.strings), compute)
+        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
         return Handle(lambda: self._end([binding]))
+
+    def fill(
+        self,
+        selector: str,
+        row: Value[Any] | Callable[[Source], Row | None],
+        template: str,
+        *,
+        source: Shown | None = None,
+    ) -> Handle:
+        """Fill the elements with one copy of the template, with holes as those of `each`, or with nothing for None."""
+        parsed = Template.parse(template)
+
+        def rows(found: object) -> Sent:
+            return parsed.rows([] if found is None else [{**found, "": ""}], "")  # type: ignore[dict-item]
+
+        compute = _compute(row, self._source(source), rows)
+        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
+        return Handle(lambda: self._end([binding]))
+
+    def form(
+        self,
+        selector: str,
+        state: str,
+        *,
+        until: str = "",
+        timeout: float = 10.0,
+        args: Callable[[Fields], object] | None = None,
+        messages: Mapping[str, str] | None = None,
+        source: Shown | None = None,
+    ) -> Handle:
+        """Sending the form adds the state with its fields as arguments, then waits for the next activation of `until`.
+
+        `args` makes other arguments of the fields, `messages` says it in other words; see `forms`.
+        """
+        form = Form(self._machine_of(source), state, until, timeout, args, messages)
+        ids = [
+            self._define(selector, "attr", "data-state", lambda: form.state.get() or None, 0),
+            self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None, 0),
+            self._define(selector, "reset", "", form.done.get, 0),
+        ]
+        message = self._bindings.new_id()
+        if self._surface.define(message, f"{selector} [data-message]", "text", "", 0):
+            self._bindings.add(Binding(message, f"{selector} message", form.message.get))
+            ids.append(message)
+        else:
+            self._surface.drop(message)
+        listening = self.on("submit", selector, lambda event: form.submit(event.form))
+
+        def close() -> None:
+            listening.close()
+            self._end(ids)
+
+        return Handle(close)
 
     def on(
         self,
@@ -154,7 +281,7 @@ class Page:
         selector: str,
         handler: str | Callable[[UiEvent], object],
         *,
-        source: View[Any] | None = None,
+        source: Shown | None = None,
         prevent: bool | None = None,
     ) -> Handle:
         """Call the handler, or add the state it names, for each such event within an element that matches at that time.
@@ -164,12 +291,11 @@ class Page:
         if isinstance(handler, str):
             handler = _adds(handler, self._machine_of(source))
         number = self._bindings.new_id()
-        self._handlers[number] = (f"{type} {selector}", handler)
-        self._surface.listen(number, type, selector, type == "submit" if prevent is None else prevent)
+        self._listen(number, type, selector, handler, type == "submit" if prevent is None else prevent)
 
         def close() -> None:
             if self._handlers.pop(number, None):
-                self._surface.unlisten(number)
+                self._surface.drop(number)
 
         return Handle(close)
 
@@ -177,42 +303,94 @@ class Page:
         """End all bindings and events."""
         self._surface.close()
         self._bindings.clear()
+        for end in self._feeds:
+            end()
+        self._feeds.clear()
         self._handlers.clear()
         for task in self._tasks:
             task.cancel()
 
-    def _machine_of(self, source: View[Any] | None) -> View[Any]:
-        machine = source if source is not None else self._machine
+    def _parts(self, shown: Shown | None) -> tuple[View[Any] | None, View[Any] | None]:
+        """What is read, and for a mirror the machine that tells whether it is live: a client stands for its mirror."""
+        shown = shown if shown is not None else self._machine
+        mirror = getattr(shown, "netmach", None)
+        return (cast("View[Any]", shown), None) if mirror is None else (mirror, cast(Mirrored, shown).machine)
+
+    def _machine_of(self, shown: Shown | None) -> View[Any]:
+        machine, _ = self._parts(shown)
         if machine is None:
             raise BindingError("no machine to bind to: give Page(machine) or source=machine")
         return machine
 
-    def _source(self, machine: View[Any] | None) -> Source | None:
+    def _source(self, shown: Shown | None) -> Source | None:
         """One source for each machine that is being read."""
-        machine = machine if machine is not None else self._machine
+        machine, link = self._parts(shown)
         if machine is None:
             return None  # enough for a Value
         source = self._sources.get(machine)
         if source is None:
-            source = Source(machine, on_stop=lambda: self._sources.pop(machine, None))
+            source = Source(machine, stale=self._staleness(link), on_stop=lambda: self._sources.pop(machine, None))
             self._sources[machine] = source
         return source
 
-    def _define(self, selector: str, kind: str, detail: str, compute: Callable[[], Sent]) -> int:
+    def _staleness(self, link: View[Any] | None) -> Callable[[], bool]:
+        def stale() -> bool:
+            source = self._source(link)
+            return source is None or not source.is_("Ready")
+
+        return (lambda: False) if link is None else stale
+
+    def _under(self, shown: Shown | None) -> int:
+        """The binding that tells whether a mirror is stale, one for each; 0 for a local machine."""
+        machine, link = self._parts(shown)
+        if machine is None or link is None:
+            return 0
+        if machine not in self._stale:
+            number = self._define("html", "stale", "", self._staleness(link), 0)
+            self._stale[machine] = number
+            machine.on_dispose(lambda _id: self._end([self._stale.pop(machine, number)]))
+        return self._stale[machine]
+
+    def _define(self, selector: str, kind: str, detail: str, compute: Callable[[], Sent], under: int) -> int:
         number = self._bindings.new_id()
-        if not self._surface.define(number, selector, kind, detail):
+        if not self._surface.define(number, selector, kind, detail, under):
             self._surface.drop(number)
             raise BindingError(f"no element matches {selector!r}; bind after it is in the document")
         self._bindings.add(Binding(number, f"{selector} {kind} {detail}".rstrip(), compute))
         return number
 
+    def _listen(
+        self, number: int, type: str, selector: str, handler: Callable[[UiEvent], object], prevent: bool
+    ) -> None:
+        self._handlers[number] = (f"{type} {selector}", handler)
+        self._surface.listen(number, type, selector, prevent)
+
+    def _take_typed(self, number: int, kind: str, selector: str, expression: Any, shown: Shown | None) -> None:
+        """Let a person's change of the elements of this binding change what it shows."""
+        again = partial(self._bindings.again, number)
+        if isinstance(expression, Value):
+            use = _sets(expression)
+        elif isinstance(expression, str):
+            use = _switches(expression, self._machine_of(shown), again)
+        else:
+            use = _puts_right(again)
+
+        def typed(event: UiEvent) -> None:
+            self._bindings.typed(number, use(event.checked if kind == "checked" else event.value))
+
+        self._listen(number, "input", selector, typed, False)
+
     def _end(self, ids: Iterable[int]) -> None:
         self._bindings.end(ids)
         for number in ids:
+            self._handlers.pop(number, None)
             self._surface.drop(number)
 
     def _flush(self, ended: str) -> str:
-        self._bindings.end(json.loads(ended))
+        gone: list[int] = json.loads(ended)
+        self._bindings.end(gone)
+        for number in gone:
+            self._handlers.pop(number, None)
         return json.dumps(self._bindings.flush())
 
     def _emit(self, id: int, event: str) -> None:
@@ -240,7 +418,7 @@ class Page:
 def _compute(
     expression: Expression[Any], source: Source | None, convert: Callable[[object], Sent]
 ) -> Callable[[], Sent]:
-    if isinstance(expression, Value):
+    if isinstance(expression, Value | Clock):
         return lambda: convert(expression.get())
     if source is None:
         raise BindingError("no machine to bind to: give Page(machine) or a source")
@@ -258,6 +436,41 @@ def _adds(state: str, machine: Any) -> Callable[[UiEvent], object]:
         machine.add(state)
 
     return add
+
+
+def _sets(value: Value[Any]) -> Callable[[Plain], Plain]:
+    """Numbers stay numbers: a text that is none leaves the value as it was. What the field shows is not touched."""
+
+    def use(typed: Plain) -> Plain:
+        kind = type(value.get())
+        try:
+            value.set(kind(typed) if kind in {int, float} else typed)
+        except ValueError:
+            return typed
+        return typed if isinstance(typed, bool) else as_text(value.get())
+
+    return use
+
+
+def _switches(state: str, machine: Any, again: Callable[[], None]) -> Callable[[Plain], Plain]:
+    """The outcome decides what is shown: a mutation that was canceled puts the field back."""
+
+    def use(typed: Plain) -> Plain:
+        result = machine.add(state) if typed else machine.remove(state)
+        result.then(again)
+        return typed
+
+    return use
+
+
+def _puts_right(again: Callable[[], None]) -> Callable[[Plain], Plain]:
+    """What is computed cannot be set: the field shows it again."""
+
+    def use(typed: Plain) -> Plain:
+        again()
+        return typed
+
+    return use
 
 
 def _document(flush: Callable[[str], str], emit: Callable[[int, str], None]) -> Surface:

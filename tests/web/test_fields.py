@@ -1,0 +1,278 @@
+"""Fields and forms against a fake document: what a person changes, and what the machine makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine_web.page.bindings import BindingError, Html, as_content
+from asyncmachine_web.page.ui import Page
+from tests.web.surface import FakeDocument
+
+
+class Shop(am.StatesDef):
+    Open = am.state()
+    Order = am.state(multi=True, require=Open)
+    Saved = am.state(multi=True)
+
+
+@dataclass(frozen=True)
+class Wanted(am.Args, prefix="shop", state="Order"):
+    name: str
+
+
+class ShopHandlers:
+    def __init__(self) -> None:
+        self.orders: list[dict[str, object]] = []
+
+    def OrderState(self, e: am.Event) -> None:
+        e.remove(Shop.Order)
+        self.orders.append(dict(e.raw_args))
+
+
+def opened(**elements: int) -> tuple[am.Machine[Shop], ShopHandlers, FakeDocument, Page]:
+    handlers = ShopHandlers()
+    machine = am.Machine(Shop, handlers, id="shop")
+    document = FakeDocument(**elements)
+    return machine, handlers, document, Page(machine, surface=document.open)
+
+
+# Fields
+
+
+def test_a_text_goes_both_ways_and_is_not_sent_back() -> None:
+    _, _, document, page = opened(name=1, greeting=1)
+    name = page.value("Ada")
+    page.bind("#name", value=name)
+    page.bind("#greeting", text=name)
+    assert document.draw() == {("#name", "value", ""): "Ada", ("#greeting", "text", ""): "Ada"}
+    document.fire("input", "#name", value="Bob")
+    assert name.get() == "Bob"
+    assert document.draw() == {("#greeting", "text", ""): "Bob"}
+    name.set("Cleo")
+    assert document.draw() == {("#name", "value", ""): "Cleo", ("#greeting", "text", ""): "Cleo"}
+
+
+def test_numbers_stay_numbers_and_are_not_rewritten_while_they_are_typed() -> None:
+    _, _, document, page = opened(size=1)
+    size = page.value(1.0)
+    page.bind("#size", value=size)
+    document.draw()
+    document.fire("input", "#size", value="2.")
+    assert size.get() == 2.0
+    assert document.draw() == {}
+    document.fire("input", "#size", value="2.x")
+    assert size.get() == 2.0
+    size.set(3)
+    assert document.draw() == {("#size", "value", ""): "3"}
+
+
+def test_a_checkbox_of_a_state_shows_what_became_of_the_mutation() -> None:
+    machine, _, document, page = opened(open=1, order=1)
+    page.bind("#open", checked="Open")
+    page.bind("#order", checked="Order")
+    document.draw()
+    document.fire("input", "#order", checked=True)
+    assert document.draw() == {("#order", "checked", ""): False}  # requires Open
+    document.fire("input", "#open", checked=True)
+    assert Shop.Open in machine
+    assert document.draw() == {}
+    document.fire("input", "#open", checked=False)
+    assert Shop.Open not in machine
+
+
+def test_a_checkbox_of_a_value_sets_it() -> None:
+    _, _, document, page = opened(on=1)
+    on = page.value(False)
+    page.bind("#on", checked=on)
+    document.draw()
+    document.fire("input", "#on", checked=True)
+    assert on.get() is True
+    assert document.draw() == {}
+
+
+def test_what_is_computed_is_shown_again() -> None:
+    _, _, document, page = opened(a=1)
+    page.bind("#a", value=lambda m: str(m.tick("Open")))
+    document.draw()
+    document.fire("input", "#a", value="9")
+    assert document.draw() == {("#a", "value", ""): "0"}
+
+
+def test_closed_fields_do_not_listen() -> None:
+    _, _, document, page = opened(name=1, other=1)
+    name = page.value("")
+    handle = page.bind("#name", value=name)
+    page.bind("#other", value=name)
+    document.draw()
+    handle.close()
+    assert [where for _, where, _ in document.listening.values()] == ["#other"]
+    (gone,) = document.listening
+    document.draw(ended=(gone,))
+    assert not document.listening
+    assert not page._handlers
+
+
+# Forms
+
+
+def form_state(document: FakeDocument) -> tuple[str | None, str | None]:
+    shown = {document.defined[number][1:]: value for number, value in document.shown.items()}
+    return shown[("attr", "data-state")], shown.get(("text", ""))
+
+
+async def settled(page: Page) -> None:
+    while page._tasks:
+        await asyncio.gather(*page._tasks)
+
+
+async def test_a_form_adds_a_state_and_waits_for_another() -> None:
+    machine, handlers, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", args=lambda fields: Wanted(fields["name"]))
+    machine.add(Shop.Open)
+    document.draw()
+    assert form_state(document) == (None, "")
+    document.fire("submit", "form", form={"name": "tea"})
+    while not handlers.orders:
+        await asyncio.sleep(0)
+    document.draw()
+    assert form_state(document)[0] == "busy"
+    document.fire("submit", "form", form={"name": "tea"})  # impatient
+    machine.add(Shop.Saved)
+    await settled(page)
+    assert document.draw() == {
+        ("form", "attr", "data-state"): "done",
+        ("form", "attr", "aria-busy"): None,
+        ("form", "reset", ""): "1",
+    }
+    assert handlers.orders == [{"shop__Order": Wanted("tea")}]
+
+
+async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:
+    _, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", messages={"refused": "We are closed."})
+    document.draw()
+    document.fire("submit", "form", form={})
+    await settled(page)
+    assert ("form", "reset", "") not in document.draw()
+    assert form_state(document) == ("refused", "We are closed.")
+
+
+async def test_a_form_whose_answer_does_not_come_is_late_and_can_be_sent_again() -> None:
+    machine, handlers, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", timeout=0.01)
+    machine.add(Shop.Open)
+    for _ in range(2):
+        document.fire("submit", "form", form={"name": "tea"})
+        await settled(page)
+        document.draw()
+        assert form_state(document) == ("late", "No answer yet. It may still come: look before you try again.")
+    assert handlers.orders == [{"name": "tea"}] * 2
+
+
+async def test_a_form_without_until_is_done_when_the_mutation_is() -> None:
+    machine, handlers, document, page = opened(form=1)
+    page.form("form", "Order")
+    machine.add(Shop.Open)
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("done", None)
+    assert handlers.orders == [{"name": "tea"}]
+
+
+async def test_arguments_that_cannot_be_made_are_told() -> None:
+    _, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+
+    def args(fields: dict[str, str]) -> object:
+        raise am.AmError("the name is missing")
+
+    page.form("form", "Order", args=args)
+    document.fire("submit", "form", form={})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("failed", "This did not work: the name is missing")
+
+
+def test_a_closed_form_leaves_nothing_and_a_misspelt_state_is_refused() -> None:
+    _, _, document, page = opened(form=1)
+    page.form("form", "Order", until="Saved").close()
+    assert not document.defined
+    assert not document.listening
+    with pytest.raises(am.StateMissing):
+        page.form("form", "Order", until="Savd")
+    assert not document.defined
+
+
+# HTML
+
+
+def test_html_is_escaped_unless_it_is_marked() -> None:
+    _, _, document, page = opened(a=1, rows=1)
+    text = page.value("<i>")
+    page.bind("#a", text=text)
+    assert document.draw() == {("#a", "text", ""): "<i>"}
+    text.set(Html("<i>"))
+    assert document.draw() == {("#a", "text", ""): {"html": "<i>"}}
+    text.set("<i>")
+    assert document.draw() == {("#a", "text", ""): "<i>"}
+    page.each("#rows", lambda m: [{"id": 1, "name": Html("<b>x</b>"), "raw": "<b>"}], "<li>{name}{raw}</li>")
+    assert list(document.draw().values()) == [[["1", {"html": "<b>x</b>"}, "<b>"]]]
+
+
+def test_what_is_filled_into_html_is_escaped_unless_it_is_marked_too() -> None:
+    made = Html("<b title='{t}'>{}{}</b>").format("<i>", Html("<u>"), t="'\"&")
+    assert made == "<b title='&#x27;&quot;&amp;'>&lt;i&gt;<u></b>"
+    assert isinstance(made, Html)
+
+
+def test_html_is_no_attribute() -> None:
+    _, _, document, page = opened(a=1)
+    page.bind("#a", attr={"title": page.value(Html("<b>"))})
+    assert document.draw() == {("#a", "attr", "title"): "<b>"}
+
+
+# Numbers and other values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2**53 + 1, "9007199254740993"),
+        (-(2**200), str(-(2**200))),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (0.1, "0.1"),
+        (None, ""),
+        ("\ud800 \0 \u2028 𝄞", "\ud800 \0 \u2028 𝄞"),
+        ("x" * 3_000_000, "x" * 3_000_000),
+    ],
+)
+def test_values_arrive_equal(value: object, text: str) -> None:
+    _, _, document, page = opened(a=1)
+    page.bind("#a", text=page.value(value))
+    assert document.draw() == {("#a", "text", ""): text}
+
+
+@pytest.mark.parametrize("value", [b"x", bytearray(), memoryview(b""), {1}, frozenset({1})])
+def test_values_without_a_text_are_typed_errors(value: object) -> None:
+    with pytest.raises(BindingError, match="has no text of its own"):
+        as_content(value)
+
+
+# Templates
+
+
+def test_a_template_is_filled_once_or_not_at_all() -> None:
+    machine, _, document, page = opened(panel=1)
+    page.fill("#panel", lambda m: {"n": m.tick("Open")} if "Open" in m else None, "<p>{n}</p>")
+    assert list(document.draw().values()) == [[]]
+    machine.add(Shop.Open)
+    assert list(document.draw().values()) == [[["", "1"]]]

@@ -1,0 +1,149 @@
+"""Mirrors and payloads against a fake document: a page that follows a machine elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.states import ClientStates, ServerStates
+from asyncmachine.rpc.transport import Transport
+from asyncmachine.rpc.transport.memory import pair
+from asyncmachine_web.page.bindings import BindingError
+from asyncmachine_web.page.ui import Page
+from tests.web.surface import FakeDocument
+
+
+class Shop(rpc.StateSource):
+    Open = am.state()
+
+
+class Shown(rpc.Consumer):
+    Ready = am.state()
+
+
+class Link:
+    """A client and a server in one process, whose connection can be cut and mended."""
+
+    def __init__(self, consumer: am.Machine[Shown] | None = None) -> None:
+        self.shop = am.Machine(Shop, id="shop")
+        self.server = rpc.Server(self.shop, push_interval=0.0)
+        self.serving: list[asyncio.Task[object]] = []
+        self.ends: list[Transport] = []
+        self.reachable = True
+        self.client = rpc.Client(
+            self.dial, Shop, consumer=consumer, backoff=rpc.Backoff(first=0.001, cap=0.001, tries=None, total=None)
+        )
+
+    async def dial(self) -> Transport:
+        if not self.reachable:
+            raise rpc.TransportClosed(1006, "the network is cut")
+        ours, theirs = pair()
+        self.ends.append(ours)
+        self.serving.append(asyncio.create_task(self.server.serve(theirs)))
+        return ours
+
+    async def cut(self) -> None:
+        self.reachable = False
+        await self.ends[-1].close()
+        await self.client.machine.when_not(ClientStates.Ready)
+
+    async def close(self) -> None:
+        await self.client.stop()
+        await self.server.stop()
+        await asyncio.gather(*self.serving)
+
+
+async def test_a_mirror_is_shown_like_a_machine_and_its_elements_know_that_it_is_stale() -> None:
+    link = Link()
+    document = FakeDocument(a=1, b=1)
+    page = Page(link.client, surface=document.open)
+    page.bind("#a", visible="Open", text=lambda m: "stale" if m.stale else "live")
+    page.bind("#b", am.Machine(Shop), visible="Open")
+    assert document.draw() == {
+        ("html", "stale", ""): True,
+        ("#a", "text", ""): "stale",
+        ("#a", "visible", ""): False,
+        ("#b", "visible", ""): False,
+    }
+    link.client.start()
+    await link.client.when_ready()
+    assert document.draw() == {("html", "stale", ""): False, ("#a", "text", ""): "live"}
+    link.shop.add(Shop.Open)
+    await link.client.netmach.when("Open")
+    assert document.draw() == {("#a", "visible", ""): True}
+    await link.cut()
+    assert document.asks()
+    assert document.draw() == {("html", "stale", ""): True, ("#a", "text", ""): "stale"}
+    link.reachable = True
+    await link.client.when_ready()
+    assert document.draw() == {("html", "stale", ""): False, ("#a", "text", ""): "live"}
+    mirrored = {selector for number, (selector, _, _) in document.defined.items() if number in document.under}
+    assert mirrored == {"#a"}
+    await link.close()
+    page.close()
+
+
+async def test_the_staleness_of_a_mirror_is_one_binding_and_ends_with_it() -> None:
+    link = Link()
+    document = FakeDocument(a=1, b=1)
+    page = Page(surface=document.open)
+    page.bind("#a", link.client, visible="Open")
+    page.bind("#b", link.client, visible="Open")
+    assert [kind for _, kind, _ in document.defined.values()].count("stale") == 1
+    link.client.netmach.dispose()
+    assert "stale" not in [kind for _, kind, _ in document.defined.values()]
+    await link.close()
+    page.close()
+
+
+async def test_a_checkbox_of_a_mirror_waits_for_the_outcome() -> None:
+    link = Link()
+    document = FakeDocument(open=1)
+    page = Page(link.client, surface=document.open)
+    page.bind("#open", checked="Open")
+    link.client.start()
+    await link.client.when_ready()
+    document.draw()
+    document.fire("input", "#open", checked=True)
+    assert document.draw() == {}
+    await link.client.netmach.when("Open")
+    assert document.draw() == {}
+    assert Shop.Open in link.shop
+    await link.close()
+    page.close()
+
+
+async def test_payloads_feed_values_and_lists() -> None:
+    consumer = am.Machine(Shown, id="consumer")
+    link = Link(consumer)
+    document = FakeDocument(log=1, n=1)
+    page = Page(consumer, surface=document.open)
+    page.each("#log", page.payloads("lines", last=3, newest_first=True), "<li>{text}</li>")
+    page.bind("#n", text=page.payload("figure", default=0))
+    assert document.draw() == {("#log", "list", '["<li>", "</li>"]'): [], ("#n", "text", ""): "0"}
+    link.client.start()
+    await link.client.when_ready()
+    await link.server.machine.when(ServerStates.Ready)
+    await link.server.send_payload("lines", {"text": "one"})
+    await link.server.send_payload("lines", [{"text": "two"}, {"text": "three", "id": 9}])
+    await link.server.send_payload("figure", 2**53 + 1)
+    await link.server.send_payload("foreign", {"text": "no"})
+    assert document.draw() == {
+        ("#log", "list", '["<li>", "</li>"]'): [["9", "three"], ["2", "two"], ["1", "one"]],
+        ("#n", "text", ""): "9007199254740993",
+    }
+    await link.server.send_payload("lines", [{"text": "more"}, {"text": "THREE", "id": 9}])
+    assert list(document.draw().values()) == [[["4", "more"], ["9", "THREE"], ["2", "two"]]]
+    assert len(consumer.handlers()) == 2
+    page.close()
+    assert not consumer.handlers()
+    await link.close()
+
+
+def test_a_machine_that_gets_no_payloads_is_refused() -> None:
+    page = Page(am.Machine(Shop), surface=FakeDocument().open)
+    with pytest.raises(BindingError, match=r"inherit from rpc\.Consumer"):
+        page.payloads("lines")
