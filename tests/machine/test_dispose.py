@@ -227,3 +227,19 @@ def test_a_machine_that_nobody_refers_to_is_collected_without_being_disposed() -
 def test_a_machine_cannot_be_pickled_and_says_what_to_do_instead() -> None:
     with pytest.raises(TypeError, match=r"machine 'm' cannot be pickled: send its export\(\) and restore\(\)"):
         pickle.dumps(am.Machine(SCHEMA, id="m"))
+
+
+def test_disposal_from_a_handler_lets_start_end_first() -> None:
+    ended: list[str] = []
+
+    class Handlers:
+        def QuitState(self, e: am.Event) -> None:
+            e.machine.dispose()
+
+        def StartEnd(self, e: am.Event) -> None:
+            ended.append("Start")
+
+    machine = am.Machine({"Start": {}, "Quit": {}}, Handlers())
+    machine.add("Start")
+    machine.add("Quit")
+    assert ended == ["Start"] and machine.is_disposed

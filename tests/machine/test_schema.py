@@ -298,7 +298,7 @@ def test_requiring_what_one_removes_is_refused() -> None:
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(SchemaError) as caught:
         am.Machine({"A": {"require": ["B"], "remove": ["B"]}, "B": {"add": ["Zed"]}})
-    assert "conflict for A to B; state 'B': add names" in str(caught.value)
+    assert "conflict for A to B; drop one of the two relations; state 'B': add names" in str(caught.value)
 
 
 def test_a_state_neither_removes_nor_follows_itself() -> None:

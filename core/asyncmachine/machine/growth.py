@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.mutation import Mutation
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.rules import Rules, rules_of
 from asyncmachine.machine.schema import EXCEPTION, Schema, State, StatesMeta
@@ -53,6 +54,9 @@ def take_over(machine: Machine[Any], rules: Rules) -> None:
     machine._ticks = ticks
     machine._config = configuration(rules, active)
     machine._scopes = {moved[i]: scope for i, scope in machine._scopes.items()}
+    for item in machine._queue:  # what an interrupt has left waiting
+        if isinstance(item, Mutation):
+            item.indexes = tuple(moved[i] for i in item.indexes)
     if machine._subs is not None:
         machine._subs.move(moved, rules.names)
     if machine._table is not None:

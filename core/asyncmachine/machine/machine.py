@@ -384,7 +384,13 @@ class Machine(Drain[N]):
         if "Start" in self:
             if self._observer is not None:
                 self._observer.disposing("Start")
-            self._mutate(REMOVE, "Start", None, None, {})
+            # Within a drain the removal waits its turn, and disposal with it.
+            self._mutate(REMOVE, "Start", None, None, {}).then(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Refuses mutations from now on. If a drain runs, it disposes of the machine at its end."""
         with self._guard:
             closes, self._closing = not self._closing, True
             self._refuses = True

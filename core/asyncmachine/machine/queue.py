@@ -43,7 +43,7 @@ def undoes(later: Mutation, kind: int, called: set[int]) -> bool:
 
 
 def lets_in(limit: int, waiting: int, kind: int, about_exception: bool, exception_active: bool) -> bool:
-    """False if the queue is full. An error, or the removal of one, gets in once even then."""
+    """False if the queue is full. Errors get in even then until `Exception` is active, and its removal after that."""
     if waiting < limit:
         return True
     if not about_exception:

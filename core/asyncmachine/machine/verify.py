@@ -18,7 +18,7 @@ UnknownNames = Literal["error", "keep"]
 
 def verify(schema: Mapping[str, State], unknown_names: UnknownNames = "error") -> None:
     """Raises `SchemaError` for a Require that is also a Remove and, unless names are kept, for relations to nobody."""
-    problems = conflicts(schema)
+    problems = [f"{found}; drop one of the two relations" for found in conflicts(schema)]
     if unknown_names == "error":
         problems += unknown_targets(schema)
     if problems:
