@@ -147,6 +147,8 @@ class OrchestratorHandlers:
         run, most = self.run, self.settings.max_restarts
         if run.restarts < most:
             self.tell(story.Restarted(run.round, reason, run.restarts + 1, most))
+            # Without the network there is no StartWork. Since no round is open, the network's return will bring it.
+            e.remove(Orchestrator.RoundOpen)
             e.add(Orchestrator.StartWork)
         else:
             reason = f"{reason} after {most} restarts"

@@ -12,7 +12,7 @@ from examples.wasm_workflow.draws import Draw
 from examples.wasm_workflow.orders import RESULT, Child, Cut, to_meta
 from examples.wasm_workflow.run import MAX_RETRIES
 from examples.wasm_workflow.settings import Settings
-from examples.wasm_workflow.states import Orchestrator, Worker, of
+from examples.wasm_workflow.states import LEAVES, Orchestrator, Worker, of
 from tests.wasm_workflow.local import Local
 
 CALM = Settings(seed=0, success_rate=10**9, hash_iterations=1)
@@ -205,18 +205,20 @@ async def test_results_survive_while_the_network_does_not() -> None:
 async def test_a_round_that_was_wrong_while_the_network_was_away_is_followed_by_another() -> None:
     async with Local(CALM) as flow:
         flow.connect()
-        flow.machine.add(Orchestrator.CorruptNext)
-        await flow.machine.when(Orchestrator.Browser3Working, Orchestrator.Browser4Completed)
+        await flow.machine.when(Orchestrator.Browser1Delivered, Orchestrator.Browser2Delivered)
         flow.holding = True
-        while not flow.held:
+        while {node for node, _ in flow.held} != set(LEAVES):
             await asyncio.sleep(0)
         flow.lose("browser1")
+        flow.machine.add(Orchestrator.CorruptNext)
         for node, answer in flow.held:
             flow.answer(node, answer)
-        assert Orchestrator.StartWork not in flow.machine
+        assert Orchestrator.DigestsWrong in flow.machine
+        assert flow.machine.not_(Orchestrator.NetworkReady, Orchestrator.RoundOpen)
         flow.holding = False
         flow.connect("browser1")
         await flow.machine.when(Orchestrator.WorkDelivered)
+        assert (flow.handlers.run.round, flow.handlers.run.restarts) == (2, 1)
 
 
 async def test_a_worker_in_error_gets_another_attempt() -> None:
