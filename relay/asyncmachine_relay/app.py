@@ -6,6 +6,7 @@
     /healthz                         is it alive
     /readyz                          does it take new tunnels
     /metrics                         counts, for operators
+    WebSocket /dbg.ws                the debug stream of pages and programs, for operators
     POST /token                      a token for one tunnel (`admission`)
     WebSocket /listen/<id>/<target>  the page waits to be called; the matcher is an aRPC client, or a TCP port
     WebSocket /dial/<id>/<target>    the page calls; the matcher is an aRPC server, or a TCP address
@@ -25,6 +26,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -38,6 +40,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import asyncmachine as am
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.transport import Peer
+from asyncmachine.telemetry.dbg.address import PATH
+from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.address_files import AddressFiles
 from asyncmachine_relay.addresses import networks
 from asyncmachine_relay.admission import SUBPROTOCOL, Admission, Authorize, own_machine
@@ -45,6 +49,7 @@ from asyncmachine_relay.bridging import Bridges, Dialled, Listened
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.guard import Caller, Guard
 from asyncmachine_relay.headers import ContentPolicies, SecurityHeaders
+from asyncmachine_relay.ingest import Ingest
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Match, Matcher, Tunnel
 from asyncmachine_relay.metrics import Counts, Snapshot, render
@@ -88,11 +93,12 @@ class Relay:
 
     `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages
     that may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host
-    headers to answer to. `listen` and `dial` are answered by this process, `targets` by others over TCP; the former
-    come first. `authorize` decides who gets a token. `secret` signs tokens: None is a random one, so that tokens do not
-    outlive the process. `proxies` are addresses and networks whose X-Forwarded-For is believed. `operator` is the word
-    that lets an operator in from elsewhere. `address_dir` is for the addresses of REPLs. `isolation` sends COOP and
-    COEP; `csp` maps path prefixes to content policies (`headers`). `resolve` finds the addresses of a target.
+    headers to answer to, `local_names` adds those that mean this machine. `listen` and `dial` are answered by this
+    process, `targets` by others over TCP; the former come first. `authorize` decides who gets a token. `secret` signs
+    tokens: None is a random one, so that tokens do not outlive the process. `proxies` are addresses and networks whose
+    X-Forwarded-For is believed. `operator` is the word that lets an operator in from elsewhere. `address_dir` is for
+    the addresses of REPLs. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies (`headers`).
+    `recorder` takes the debug stream; whoever made it runs it. `resolve` finds the addresses of a target.
 
     `machine` has `RelayStates`; it is created with `parent`, and disposed with it or by `dispose`.
     """
@@ -103,6 +109,7 @@ class Relay:
         *,
         origins: Iterable[str] | None = None,
         hosts: Iterable[str] = (),
+        local_names: bool = False,
         listen: Iterable[Match] = (),
         dial: Iterable[Match] = (),
         targets: Iterable[Target] = (),
@@ -115,6 +122,7 @@ class Relay:
         isolation: bool = True,
         csp: Mapping[str, str] | None = None,
         metrics: bool = True,
+        recorder: Recorder | None = None,
         resolve: Resolve = system_resolver,
         id: str = "relay",
         parent: View[Any] | None = None,
@@ -130,6 +138,7 @@ class Relay:
             down=partial(self._note_tunnel, _DOWN),
         )
         self._hosts = tuple(hosts)
+        self._local_names = local_names
         self._own_only = origins is None
         self._door = Door.of(origins or (), self._hosts)
         self._stopping = False
@@ -139,6 +148,7 @@ class Relay:
         self._tokens = Tokens(secret, self.limits)
         self._admission = Admission(self._matchers(targets), authorize, self._tokens, self.limits)
         self._operator = Operator(operator)
+        self._ingest = None if recorder is None else Ingest(recorder, self.machine, self.limits)
         self.app = Starlette(
             routes=self._routes(static, metrics=metrics),
             middleware=[
@@ -159,6 +169,7 @@ class Relay:
             "static": config.pages.static,
             "origins": server.origins or None,
             "hosts": server.hosts,
+            "local_names": server.local_names,
             "targets": config.targets,
             "authorize": server.load_authorize() or own_machine,
             "secret": server.load_secret(),
@@ -186,7 +197,7 @@ class Relay:
     def ready(self, address: str = "") -> None:
         """A listener is open at `address`, an origin; without `origins` that is the one page that may come in."""
         if self._own_only and address:
-            self._door = Door.of([origin(address)], self._hosts)
+            self._door = Door.of([origin(address)], (*self._hosts, *self._names_at(address)))
         self.machine.add(RelayStates.HttpReady)
 
     def reload(self, config: Config) -> None:
@@ -215,6 +226,8 @@ class Relay:
         """Refuses new tunnels and closes all that are open with 1001; returns when their matchers have ended."""
         self._stopping = True
         await self.tunnels.close_all(_stopping())
+        if self._ingest is not None:
+            await self._ingest.close_all(_stopping())
         self.machine.remove([RelayStates.Draining, RelayStates.HttpReady, RelayStates.HttpStarting])
 
     def dispose(self) -> None:
@@ -228,6 +241,11 @@ class Relay:
         self.ready()
         yield
         await self.stop()
+
+    def _names_at(self, address: str) -> list[str]:
+        port = urlsplit(address).port or 80
+        names = ("localhost", "127.0.0.1", "[::1]") if self._local_names else ()
+        return [name if port == 80 else f"{name}:{port}" for name in names]
 
     def _matchers(self, targets: Iterable[Target]) -> dict[Op, tuple[Matcher, ...]]:
         """Own matchers first, then the targets. Raises `RelayConfigError`."""
@@ -250,6 +268,8 @@ class Relay:
             Route("/token", self._token, methods=["POST"]),
             *(WebSocketRoute(f"/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op)) for op in Op),
         ]
+        if self._ingest is not None:
+            routes.append(WebSocketRoute(PATH, self._dbg))
         if metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if static is not None:
@@ -277,9 +297,29 @@ class Relay:
             sum(transport.congested for transport in transports),
             RelayStates.Draining in self.machine,
             [transport.statistics() for transport in transports],
+            self._ingest.recorder.statistics() if self._ingest is not None else None,
         )
         body, media_type = render(self.counts, now)
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+
+    async def _dbg(self, socket: WebSocket) -> None:
+        """Accepts first, as for a tunnel."""
+        offered = SUBPROTOCOL in socket.scope["subprotocols"]
+        await socket.accept(subprotocol=SUBPROTOCOL if offered else None)
+        assert self._ingest is not None
+        try:
+            if self._stopping:
+                raise _stopping()
+            self._operator.check(socket.scope)
+            refused = await self._ingest.run(socket, Caller.of(socket.scope))
+            if refused is not None:
+                self._note(refused, socket.scope)
+        except Refused as refusal:
+            self._note(refusal, socket.scope)
+            try:
+                await socket.close(refusal.reason.close_code, refusal.close_reason)
+            except (WebSocketDisconnect, RuntimeError):
+                pass  # it has left
 
     async def _token(self, request: Request) -> Response:
         try:

@@ -47,6 +47,8 @@ class Server:
     """Listens where others can reach it, without TLS."""
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    local_names: bool = False
+    """Answers to `localhost`, `127.0.0.1` and `[::1]` alike; the Origin still has to be the one that is listed."""
     proxies: tuple[str, ...] = ()
     authorize: str = ""
     secret_file: Path | None = None

@@ -5,9 +5,11 @@ Every limit is on by default and every one can be changed: `Limits(tunnels=2_000
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.policy import RelayConfigError
 
 MAX_PEERS = 4096
@@ -141,6 +143,37 @@ class RateGate:
         if wait and self._since is None:
             self._since = now
         return None if self._since is not None and now - self._since > self._limit else wait
+
+
+class Sockets:
+    """How many TCP connections there are, and of whom. Those of trusted proxies count in the total only."""
+
+    def __init__(self, limits: Limits, is_exempt: Callable[[str], bool]) -> None:
+        self._limits = limits
+        self._is_exempt = is_exempt
+        self._shares: dict[object, str] = {}
+        self._by_share: Counter[str] = Counter()
+
+    def enter(self, key: object, address: str) -> bool:
+        """Counts a connection. False says that it is one too many; then it is not counted."""
+        share = "" if self._is_exempt(address) else share_of(address)
+        if len(self._shares) >= self._limits.sockets or self._by_share[share] >= self._limits.sockets_per_peer:
+            return False
+        self._shares[key] = share
+        if share:
+            self._by_share[share] += 1
+        return True
+
+    def leave(self, key: object) -> None:
+        """A connection has ended. Does nothing for one that was not counted."""
+        share = self._shares.pop(key, "")
+        if share:
+            self._by_share[share] -= 1
+            if not self._by_share[share]:
+                del self._by_share[share]
+
+    def __len__(self) -> int:
+        return len(self._shares)
 
 
 class PeerRate:

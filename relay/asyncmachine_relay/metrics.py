@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from asyncmachine.telemetry.dbg.recorder import RecorderStatistics
 from asyncmachine_relay.policy import Op, Reason
 from asyncmachine_relay.websocket import TransportStatistics
 
@@ -44,6 +45,7 @@ class Snapshot:
     congested: int
     draining: bool
     traffic: Iterable[TransportStatistics]
+    recorder: RecorderStatistics | None = None
 
 
 def render(counts: Counts, now: Snapshot) -> tuple[bytes, str]:
@@ -93,3 +95,20 @@ def _metrics(counts: Counts, now: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("am_relay_bytes_waiting", "Bytes received and not yet taken.", value=waiting)
     yield GaugeMetricFamily("am_relay_congested", "Tunnels in which one side waits for the other.", value=now.congested)
     yield GaugeMetricFamily("am_relay_draining", "1 while the relay lets its tunnels leave.", value=int(now.draining))
+    if now.recorder is not None:
+        yield from _recorded(now.recorder)
+
+
+def _recorded(found: RecorderStatistics) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("am_relay_dbg_senders", "Senders of the debug stream.", value=found.connections)
+    yield GaugeMetricFamily("am_relay_dbg_machines", "Machines that they tell of.", value=found.machines)
+    for name, what, count in (
+        ("records", "Records taken.", found.records),
+        ("lost", "Records that senders told of having dropped.", found.lost),
+        ("faults", "Senders that were closed for what they sent.", found.faults),
+        ("files", "Files finished.", found.files),
+        ("forward_dropped", "Frames that were not sent on.", found.forward_dropped),
+    ):
+        yield CounterMetricFamily(f"am_relay_dbg_{name}", what, value=count)

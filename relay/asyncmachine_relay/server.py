@@ -5,7 +5,7 @@
         print(bound.notice or server.origin)
 
 The app below it is the same that any ASGI server can run. What is added is order at the end: the listener closes first,
-then the tunnels, each with a reason, then what is left. Signals are the caller's.
+then the tunnels, each with a reason, then what is left. Signals are the caller's (`service` has them).
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def bind(host: str = "127.0.0.1", port: int = 0, *, move: bool = True, insecure:
     in the clear. Put a proxy with TLS in front instead.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        known = "127.0.0.1" if host == "localhost" else host
+        family, _, _, _, address = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise RelayConfigError(f"host {host!r} cannot be resolved: {error}") from error
     if not insecure and not is_direct_loopback(str(address[0]), ()):
@@ -131,7 +132,7 @@ class RelayServer:
             bound = self._bound or bind(self._host, self._port, move=False, insecure=True)
             self._bound = None
             self._relay.starting()
-            server = _Server(WireConfig(self._relay.app, self._relay.limits))
+            server = _Server(WireConfig(self._relay.app, self._relay.limits, self._relay.proxies))
             running = asyncio.create_task(server.serve(sockets=[bound.socket]), name=f"relay on {self._origin}")
             up = asyncio.create_task(server.up.wait())
             await asyncio.wait({up, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,11 +144,14 @@ class RelayServer:
             self._server, self._running = server, running
             self._relay.ready(self._origin)
 
-    async def stop(self) -> None:
+    async def stop(self, *, drain: float = 0) -> None:
         """Closes the listener, then every tunnel with 1001, and waits until they and their matchers have ended.
 
-        A peer that takes nothing more is dropped after `limits.close`. Does nothing when it does not listen.
+        Before that it lets tunnels leave by themselves for `drain` seconds, while `/readyz` says that no new ones are
+        taken. A peer that takes nothing more is dropped after `limits.close`. Does nothing when it does not listen.
         """
+        if drain and self._running is not None:
+            await self._relay.drain(drain)
         async with self._changing:
             running, server = self._running, self._server
             if running is None or server is None:

@@ -48,6 +48,14 @@ class TunnelArgs(am.Args, prefix="relay", state="Tunnel"):
     address: str
 
 
+@dataclass(frozen=True)
+class SenderArgs(am.Args, prefix="relay", state="Sender"):
+    """Which sender of the debug stream: a number of the relay's, and its address."""
+
+    number: int
+    address: str
+
+
 class TunnelStates(Disposed, Basic):
     """One tunnel. Its phases exclude each other: Opening or Resuming, then Open, then Closed.
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import struct
 from asyncio.transports import BaseTransport
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import uvicorn
@@ -22,7 +22,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Close, Frame, Opcode
 
 from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, NORMAL, TEXT_FRAME
-from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.addresses import Network
+from asyncmachine_relay.forwarding import is_trusted
+from asyncmachine_relay.limits import Limits, Sockets
 from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.websocket import WIRE
 
@@ -37,7 +39,7 @@ logger.setLevel(logging.WARNING)
 class WireConfig(uvicorn.Config):
     """uvicorn's settings for these protocols. Proxy headers are not believed, signals and logging are the caller's."""
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: Any, limits: Limits, proxies: Sequence[Network] = ()) -> None:
         super().__init__(
             app,
             http=HttpProtocol,
@@ -54,6 +56,7 @@ class WireConfig(uvicorn.Config):
             ws_per_message_deflate=False,
         )
         self.limits = limits
+        self.sockets = Sockets(limits, lambda address: is_trusted(address, proxies))
 
 
 class HttpProtocol(H11Protocol):
@@ -71,7 +74,10 @@ class HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        if self.config.sockets.enter(transport, self.client[0] if self.client else ""):
+            self._expect_head()
+        else:
+            transport.abort()  # without a word, which would cost more than the caller spent
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -99,6 +105,7 @@ class HttpProtocol(H11Protocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.config.sockets.leave(self.transport)
         self._head_is_here()
         self._flows_again()
         super().connection_lost(exc)
@@ -235,6 +242,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self._fail(refused, refused.reason.close_code)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.config.sockets.leave(self.transport)
         if self._last_call is not None:
             self._last_call.cancel()
         if self.conn.close_rcvd is None and not self.close_sent:

@@ -1,0 +1,138 @@
+"""A relay as a program: from its settings to its exit code, with the signals in between.
+
+SIGTERM, SIGINT   no new tunnels, those that are open may leave, then 1001; a second one does not wait
+SIGHUP            reads the settings again; targets and secrets are taken over, tunnels stay
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from asyncmachine.telemetry.dbg.address import dial_to, url_of
+from asyncmachine.telemetry.dbg.dumps import RotatingDumps, Rotation
+from asyncmachine.telemetry.dbg.errors import AddressError, DbgError
+from asyncmachine.telemetry.dbg.recorder import Recorder
+from asyncmachine_relay.app import Relay
+from asyncmachine_relay.config import Config, Debug
+from asyncmachine_relay.policy import RelayConfigError
+from asyncmachine_relay.server import RelayServer, bind
+
+logger = logging.getLogger("asyncmachine.relay")
+
+CLOSING = 1.5
+"""Seconds for closing what did not leave; after that it is dropped."""
+
+Settings = Callable[[], Config]
+"""Reads the settings, again and again. Raises `RelayConfigError`."""
+
+
+async def run(settings: Settings, *, say: Callable[[str], object] = print) -> int:
+    """Serves until a signal comes; returns 0. Raises `RelayConfigError` for what cannot be served."""
+    config = settings()
+    server = config.server
+    async with AsyncExitStack() as stack:
+        recorder = recorder_of(config.dbg)
+        relay = Relay.of(config, recorder=recorder)
+        bound = bind(server.host, server.port, move=server.move, insecure=server.insecure)
+        if bound.notice:
+            say(bound.notice)
+        if recorder is not None:
+            await stack.enter_async_context(recorder.running())
+        serving = RelayServer(relay, bound)
+        signals = _Signals(asyncio.get_running_loop(), lambda: _reload(relay, settings))
+        stack.callback(signals.close)
+        await serving.start()
+        say(f"{relay.machine.id} on {serving.origin}")
+        await signals.first.wait()
+        await _end(serving, config.operation.drain, signals.second)
+        relay.dispose()
+    return 0
+
+
+def recorder_of(debug: Debug) -> Recorder | None:
+    """What takes the debug stream, None when it is off. Raises `RelayConfigError`."""
+    if not debug.ingest:
+        return None
+    rotation = Rotation(
+        records=debug.interval_tx,
+        seconds=debug.interval,
+        keep_files=debug.max_files,
+        keep_bytes=debug.max_bytes,
+    )
+    try:
+        dials = [dial_to(url_of(address)) for address in debug.forward]
+    except AddressError as error:
+        raise RelayConfigError(str(error), field="forward") from error
+    try:
+        return Recorder(RotatingDumps(debug.dir, debug.base, rotation), forward=dials)
+    except DbgError as error:
+        raise RelayConfigError(str(error), field="base") from error
+
+
+def check(config: Config) -> list[str]:
+    """What a file cannot say about itself: secrets, functions and directories that are not there. Listens nowhere."""
+    problems = []
+    for attempt in (
+        config.server.load_authorize,
+        config.server.load_secret,
+        config.operation.load_token,
+        lambda: recorder_of(config.dbg),
+        lambda: _check_directory(config.operation.address_dir),
+    ):
+        try:
+            attempt()
+        except RelayConfigError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_directory(path: Path | None) -> None:
+    if path is not None and path.exists() and not path.is_dir():
+        raise RelayConfigError(f"address_dir {path} is no directory; give one that can be written")
+
+
+async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None:
+    """Drains, closes, and drops what is left: all of it together takes `drain` + `CLOSING` at most."""
+    stopping = asyncio.create_task(serving.stop(drain=drain))
+    hurrying = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurrying}, timeout=drain + CLOSING, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if not stopping.done():
+        logger.warning("what has not ended by now is dropped")
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopping
+
+
+def _reload(relay: Relay, settings: Settings) -> None:
+    try:
+        relay.reload(settings())
+    except RelayConfigError as error:
+        logger.error("the settings of before stay: %s", error)  # noqa: TRY400 (the message tells all)
+    else:
+        logger.info("targets and secrets were read again")
+
+
+class _Signals:
+    """SIGTERM and SIGINT set `first`, then `second`; SIGHUP calls `reload`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self._loop = loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+
+    def close(self) -> None:
+        """Gives the signals back."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()

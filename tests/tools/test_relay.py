@@ -1,0 +1,304 @@
+"""`am relay`: a real process, its signals, and what is said about settings that cannot be."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from asyncmachine.telemetry.dbg.replay import summary
+from asyncmachine_relay.command import address, duration
+from asyncmachine_tools.main import main
+from tests.relay.support import ask_token, ending, http, opened
+from tests.relay.tcp_support import backend, echo_bytes
+
+
+class Program:
+    """`am relay …` as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, origin: str) -> None:
+        self.process = process
+        self.origin = origin
+        self.host = origin.removeprefix("http://")
+        self.port = int(origin.rpartition(":")[2])
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def end(self) -> tuple[int, str]:
+        """Exit code and what it wrote as log."""
+        _, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, err.decode()
+
+
+@asynccontextmanager
+async def program(*arguments: str | Path, env: dict[str, str] | None = None) -> AsyncIterator[Program]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "asyncmachine_tools",
+        "relay",
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        assert process.stdout is not None
+        line = (await process.stdout.readline()).decode()
+        if " on " not in line:
+            raise AssertionError((await process.communicate())[1].decode())
+        yield Program(process, line.partition(" on ")[2].strip())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+def settings(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "relay.toml"
+    file.write_text(f"[server]\nport = 0\n{text}")
+    return file
+
+
+async def test_without_any_option_it_is_closed_to_everybody(tmp_path: Path) -> None:
+    async with program("wasm", "-l", "127.0.0.1:0") as relay:
+        run: Any = relay
+        assert (await http(run, "/readyz")).status == 200
+        assert (await http(run, "/")).status == 404
+        assert (await ask_token(run)).json["code"] == "TARGET"
+        assert (await http(run, "/readyz", headers=[("host", "evil.example")])).status == 403
+        relay.signal(signal.SIGTERM)
+        assert (await relay.end())[0] == 0
+
+
+async def test_it_serves_files_and_targets(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>hello")
+    async with backend(echo_bytes) as port:
+        file = settings(tmp_path, f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n")
+        async with program("wasm", "-c", file, "-s", tmp_path, "-n", "edge", "--log", "json") as relay:
+            run: Any = relay
+            assert (await http(run, "/")).body == b"<p>hello"
+            async with opened(run, target="back") as page:
+                await page.send(b"x")
+                assert await page.recv() == b"x"
+            relay.signal(signal.SIGINT)
+            code, log = await relay.end()
+            assert code == 0
+            assert '"event": "TunnelUp", "op": "dial", "tunnel": "browser1", "target": "back"' in log
+
+
+async def test_sigterm_lets_tunnels_leave_and_ends_in_time(tmp_path: Path) -> None:
+    async with backend(echo_bytes) as port:
+        file = settings(
+            tmp_path,
+            f"[operation]\ndrain = 5\n[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n",
+        )
+        async with program("wasm", "-c", file) as relay:
+            run: Any = relay
+            async with opened(run, target="back") as page:
+                await page.send(b"x")
+                assert await page.recv() == b"x"
+                relay.signal(signal.SIGTERM)
+                while (await http(run, "/readyz")).status == 200:
+                    pass
+                assert (await http(run, "/healthz")).status == 200
+                await page.send(b"y")
+                assert await page.recv() == b"y"
+            started = asyncio.get_running_loop().time()
+            assert (await relay.end())[0] == 0
+            assert asyncio.get_running_loop().time() - started < 5  # it did not wait for the whole time
+
+
+async def test_what_does_not_leave_is_closed_with_1001_and_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    async with backend(echo_bytes) as port:
+        target = f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n"
+        for drain, signals in ((0.2, 1), (9, 2)):
+            file = settings(tmp_path, f"[operation]\ndrain = {drain}\n{target}")
+            async with program("wasm", "-c", file) as relay:
+                run: Any = relay
+                async with opened(run, target="back") as page:
+                    await page.send(b"x")
+                    assert await page.recv() == b"x"
+                    relay.signal(signal.SIGTERM)
+                    if signals == 2:
+                        while (await http(run, "/readyz")).status == 200:
+                            pass
+                        relay.signal(signal.SIGTERM)
+                    code, _ = await ending(page)
+                    assert code == 1001 if signals == 1 else code in {1001, 1006, None}
+                assert (await relay.end())[0] == 0
+
+
+async def test_sighup_takes_new_targets_over_and_keeps_tunnels(tmp_path: Path) -> None:
+    async with backend(echo_bytes) as port:
+        target = f"[[targets]]\nname = '{{}}'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n"
+        file = settings(tmp_path, target.format("old"))
+        async with program("wasm", "-c", file) as relay:
+            run: Any = relay
+            async with opened(run, target="old") as page:
+                await page.send(b"x")
+                assert await page.recv() == b"x"
+                file.write_text(file.read_text().replace("'old'", "'new'"))
+                relay.signal(signal.SIGHUP)
+                while (await ask_token(run, id="other", target="new")).status != 200:
+                    await asyncio.sleep(0.15)  # what one address may ask for in the long run
+                await page.send(b"y")
+                assert await page.recv() == b"y"
+                file.write_text("[server\n")
+                relay.signal(signal.SIGHUP)
+                await page.send(b"z")
+                assert await page.recv() == b"z"
+                assert relay.process.stderr is not None
+                async for line in relay.process.stderr:
+                    if b"the settings of before stay" in line:
+                        assert b"relay.toml:1: " in line
+                        break
+            relay.signal(signal.SIGTERM)
+            assert (await relay.end())[0] == 0
+
+
+async def test_address_files_go_with_the_process(tmp_path: Path) -> None:
+    addresses = tmp_path / "addresses"
+    target = "[[targets]]\nname = 'repl'\nhost = '127.0.0.1'\nport = 0\nops = ['listen']\n[operation]\ndrain = 0.1\n"
+    async with program("wasm", "-c", settings(tmp_path, target), "-r", addresses) as relay:
+        run: Any = relay
+        async with opened(run, "repl-browser1", "listen", "repl"):
+            while not (addresses / "repl-browser1.addr").exists():
+                await asyncio.sleep(0)
+            relay.signal(signal.SIGTERM)
+            assert (await relay.end())[0] == 0
+    assert list(addresses.iterdir()) == []
+
+
+async def test_rotate_dbg_records_what_programs_send(tmp_path: Path) -> None:
+    script = (
+        "import sys, asyncmachine as am\n"
+        "from asyncmachine.telemetry.dbg.attach import attach\n"
+        "machine = am.Machine({'A': {'multi': True}}, id='prog')\n"
+        "attachment = attach(machine, sys.argv[1])\n"
+        "[machine.add('A') for _ in range(5)]\n"
+        "sys.stdin.read()\n"
+    )
+    async with program("rotate-dbg", "-l", "localhost:0", "-d", tmp_path / "dumps", "-o", "night") as relay:
+        run: Any = relay
+        sender = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, f"127.0.0.1:{relay.port}", stdin=asyncio.subprocess.PIPE
+        )
+        while b"\nam_relay_dbg_records_total 5.0\n" not in (await http(run, "/metrics")).body:
+            await asyncio.sleep(0.01)
+        assert sender.stdin is not None
+        sender.stdin.close()
+        assert await sender.wait() == 0
+        relay.signal(signal.SIGTERM)
+        assert (await relay.end())[0] == 0
+    [path] = (tmp_path / "dumps").iterdir()
+    assert path.name.startswith("night-")
+    [machine] = summary(path).machines
+    assert (machine.id, machine.transitions) == ("prog", 5)
+
+
+async def test_the_debug_stream_is_for_operators(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("an operator's word of some length")
+    word.chmod(0o600)
+    file = settings(
+        tmp_path, f"proxies = ['127.0.0.1']\n[dbg]\ningest = true\ndir = 'd'\n[operation]\ntoken_file = '{word}'\n"
+    )
+    stranger = {"x-forwarded-for": "203.0.113.9"}
+    async with program("wasm", "-c", file) as relay:
+        url = relay.origin.replace("http", "ws") + "/dbg.ws"
+        options: dict[str, Any] = {"origin": relay.origin, "proxy": None, "compression": None}
+        async with websockets.connect(url, additional_headers=stranger, **options) as page:
+            assert await ending(page) == (4401, "AUTH")
+        known = {**stranger, "authorization": f"Bearer {word.read_text()}"}
+        async with websockets.connect(url, additional_headers=known, **options) as page:
+            await page.send(b"no message of the stream")
+            assert await ending(page) == (4400, "BAD_FRAME")
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(url, additional_headers=known, **{**options, "origin": "https://evil.example"})
+        relay.signal(signal.SIGTERM)
+        assert (await relay.end())[0] == 0
+
+
+# Settings that cannot be
+
+
+@contextmanager
+def cleared_logging() -> Iterator[None]:
+    import logging
+
+    logger = logging.getLogger("asyncmachine")
+    before = logger.handlers, logger.level, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[server]\nprot = 1", "relay.toml:2: server.prot: unknown; did you mean port?"),
+        ("[server]\nsecret_file = 'absent'", "No such file or directory; make it with: openssl"),
+        ("[server]\nauthorize = 'no_such_module:f'", "No module named 'no_such_module'"),
+        ("[operation]\naddress_dir = 'relay.toml'", "is no directory"),
+        ("[dbg]\ningest = true\nforward = ['http://x']", "is no address of a recorder"),
+        ("[dbg]\ningest = true\nbase = 'a b'", "a dump cannot be called"),
+    ],
+)
+def test_check_says_what_is_wrong(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(text)
+    assert main(["relay", "check", str(file)]) == 2
+    assert says in capsys.readouterr().err
+    with cleared_logging():
+        assert main(["relay", "wasm", "-l", "127.0.0.1:0", "-c", str(file)]) == 2 or "is no directory" in says
+
+
+def test_check_is_content_with_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("[[targets]]\nname='a'\nhost='localhost'\nport=1\n")
+    assert main(["relay", "check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: fine; 1 targets, listens on 127.0.0.1:12733\n"
+
+
+def test_a_busy_port_and_a_public_host_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with cleared_logging(), socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["relay", "wasm", "-l", f"127.0.0.1:{port}"]) == 2
+        assert f"port {port} of 127.0.0.1 is busy" in capsys.readouterr().err
+        assert main(["relay", "wasm", "-l", "0.0.0.0:0"]) == 2
+        assert "can be reached by others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("24h", 86400), ("7d", 604800)])
+def test_times(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1h", "0", "1w", "inf", "nan", "h1"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
+        duration(text)
+
+
+def test_addresses() -> None:
+    assert address("localhost:80") == ("localhost", 80)
+    assert address("[::1]:80") == ("::1", 80)
+    assert address(":80") == ("127.0.0.1", 80)
+    for wrong in ("", "80x", "host", "host:", "host:99999", "host:-1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is no address"):
+            address(wrong)

@@ -1,0 +1,1 @@
+"""The `am` command. Other packages add subcommands by the entry point group `asyncmachine.commands`."""

@@ -1,0 +1,93 @@
+"""`am dbg …`: what is in a recorded debug stream."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asyncmachine.telemetry.dbg.replay import ErrorSummary, MachineSummary, Summary, summary
+
+UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands."""
+    parser.description = "Look into .amdbg files."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("ls", help="list machines, transitions and errors of a file")
+    listing.add_argument("file", metavar="FILE", type=Path)
+    listing.add_argument("--json", action="store_true", help="as one JSON object")
+    listing.set_defaults(run=_ls)
+
+
+def _ls(options: argparse.Namespace) -> int:
+    """Returns 1 for a file that is no dump (raised), or a damaged one."""
+    found = summary(options.file)
+    if options.json:
+        json.dump(found.to_dict(), sys.stdout, indent=1, ensure_ascii=True)
+        print()
+    else:
+        print(text(found))
+    return 0
+
+
+def text(found: Summary) -> str:
+    """For a terminal. Names come from whoever sent the stream, so nothing in them can move the cursor."""
+    lines = [f"recorded {_time(found.created)}, {len(found.machines)} machines", ""]
+    lines += _table(found.machines)
+    if found.errors:
+        lines += ["", "errors"]
+        lines += [_error(error) for error in found.errors]
+    if found.cut:
+        lines += ["", found.cut]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _table(machines: list[MachineSummary]) -> list[str]:
+    head = ("machine", "program", "states", "transitions", "canceled", "queued", "errors", "lost", "active")
+    rows = [
+        (
+            machine.id,
+            machine.program,
+            *map(
+                str,
+                (
+                    machine.states,
+                    machine.transitions,
+                    machine.canceled,
+                    machine.queued,
+                    machine.errors,
+                    machine.lost,
+                ),
+            ),
+            " ".join(machine.active),
+        )
+        for machine in machines
+    ]
+    cells = [head, *(tuple(_plain(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return [
+        "  ".join(
+            cell.rjust(width) if 2 <= column <= 7 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+
+
+def _error(error: ErrorSummary) -> str:
+    where = f" in {error.handler}" if error.handler else ""
+    what = f"{error.type}: {error.message}" if error.type else ""
+    return _plain(f"  {_time(error.sent)}  {error.machine} {error.id}  {' '.join(error.states)}{where}  {what}")
+
+
+def _plain(value: Any) -> str:
+    return str(value).translate(UNSAFE)
+
+
+def _time(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")

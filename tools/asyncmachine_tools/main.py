@@ -1,0 +1,75 @@
+"""`am COMMAND …`: one command for all of the project's tools.
+
+A subcommand is a function `configure(parser)` that adds its options and says with `parser.set_defaults(run=…)` what to
+call; that takes the options and returns the exit code. It is found by its entry point, so that a package brings its
+own, and is imported only when it is called. Exit codes: 0 it went well, 1 it did not, 2 it was called wrongly, 130 it
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+import asyncmachine as am
+
+GROUP = "asyncmachine.commands"
+FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
+
+Configure = Callable[[argparse.ArgumentParser], None]
+
+
+def commands() -> Mapping[str, EntryPoint]:
+    """Name and entry point of every subcommand that is installed, by name."""
+    return {found.name: found for found in sorted(entry_points(group=GROUP))}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    known = commands()
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="am", description="Tools for asyncmachine.", add_help=False)
+    parser.add_argument("-h", "--help", action="store_true", help="this, or the help of a command")
+    parser.add_argument("-v", "--version", action="version", version=f"asyncmachine {am.__version__}")
+    parser.epilog = f"commands: {', '.join(known) or 'none is installed'}"
+    if chosen is None:
+        parser.parse_args(given)
+        parser.print_help(sys.stdout if {"-h", "--help"} & set(given) else sys.stderr)
+        return 0 if given else BAD_USE
+    if chosen not in known:
+        print(f"am: there is no command {chosen!r}; {parser.epilog}", file=sys.stderr)
+        return BAD_USE
+    before = given[: given.index(chosen)]
+    rest = given[given.index(chosen) + 1 :]
+    if parser.parse_args(before).help:
+        rest = ["--help"]
+    return run(chosen, known[chosen], rest)
+
+
+def run(name: str, found: EntryPoint, arguments: Sequence[str]) -> int:
+    """Imports a subcommand and calls it."""
+    try:
+        configure = cast(Configure, found.load())
+    except ImportError as error:
+        missing = error.name or str(error)
+        print(f"am {name}: the package {missing} is missing: pip install 'asyncmachine[all]'", file=sys.stderr)
+        return FAILED
+    parser = argparse.ArgumentParser(prog=f"am {name}")
+    configure(parser)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain again when it closes its output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (am.AmError, OSError) as error:
+        print(f"am {name}: {error}", file=sys.stderr)
+        return FAILED
