@@ -72,7 +72,9 @@ def test_a_receiver_that_gets_everything_is_equal(first: Clock, later: list[Cloc
             assert receiver.replace(clock, seq, seal(checksum(clock), seq)) is Verdict.APPLIED
         else:
             assert change.hash == seal(checksum(clock), change.seq)
-            assert moved_checksum(checksum(sender.last), change) == checksum(clock)
+            assert moved_checksum(checksum(sender.last), change.queue, change.machine, change.changes) == checksum(
+                clock
+            )
             sender.sent(clock, change.seq, change.hash)
             assert receiver.apply(change) is Verdict.APPLIED
         assert receiver.clock == sender.last == clock

@@ -90,11 +90,14 @@ def seal(hash: int, seq: int) -> int:
     return (hash + seq * _SEQ_KEY) & _MASK
 
 
-def moved_checksum(hash: int, change: Change) -> int:
+def moved_checksum(hash: int, queue: int, machine: int, changes: Sequence[int]) -> int:
     """The sum after a change, made from the sum before it."""
-    keys = _keys.first(max(change.changes[::2], default=-1) + 1)
-    ticks = sum(keys[i] * by for i, by in zip(change.changes[::2], change.changes[1::2], strict=True))
-    return (hash + ticks + change.queue * _QUEUE_KEY + change.machine * _MACHINE_KEY) & _MASK
+    total = hash + queue * _QUEUE_KEY + machine * _MACHINE_KEY
+    if changes:
+        keys = _keys.first(changes[-2] + 1)  # indexes ascend
+        for at in range(0, len(changes), 2):
+            total += keys[changes[at]] * changes[at + 1]
+    return total & _MASK
 
 
 def differences(before: Sequence[int], after: Sequence[int]) -> tuple[int, ...]:
@@ -137,14 +140,17 @@ class ClockSender:
         Raises `TickRange` for a tick that the peer could not hold.
         """
         last = self.last
-        changes = differences(last.ticks, now.ticks)
         queue, machine = now.queue_tick - last.queue_tick, now.machine_tick - last.machine_tick
+        if queue < 0 or machine < 0:
+            return None
+        changes = differences(last.ticks, now.ticks)
         if changes and max(now.ticks) > TICK_MAX:
             raise TickRange("a tick is beyond 2**64-1, the largest number of the wire")
-        if queue < 0 or machine < 0 or min(changes[1::2], default=0) < 0:
-            return None
-        change = Change(self.seq + 1, queue, machine, changes, 0)
-        return change._replace(hash=seal(moved_checksum(self._hash, change), change.seq))
+        for by in changes[1::2]:
+            if by < 0:
+                return None
+        seq, moved = self.seq + 1, moved_checksum(self._hash, queue, machine, changes)
+        return Change(seq, queue, machine, changes, seal(moved, seq))
 
     def sent(self, now: Clock, seq: int, hash: int) -> None:
         """Notes that the peer has been sent this, under this seal."""

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc.errors import Code, PeerFault, RpcError, close_code
@@ -14,7 +14,7 @@ from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import call_at
-from asyncmachine.rpc.transport import NORMAL, Transport, TransportClosed
+from asyncmachine.rpc.transport import NORMAL, Direct, Transport, TransportClosed
 
 GOODBYE_TIMEOUT: Final = 3.0
 """Seconds for the last frames to leave before the transport is closed anyway."""
@@ -34,8 +34,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_backlog", "_closer", "_closing", "_drained", "_due", "_loop", "_on_drained", "_react", "_timer", "_writer",
-        "session", "transport",
+        "_acting", "_backlog", "_closer", "_closing", "_direct", "_drained", "_due", "_loop", "_on_drained", "_react",
+        "_timer", "_writer", "session", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -43,12 +43,14 @@ class Connection:
     ) -> None:
         self.session = session
         self.transport = transport
+        self._direct = cast("Direct | None", transport if hasattr(transport, "deliver") else None)
         self._react = react
         self._on_drained = drained
         self._loop = asyncio.get_running_loop()
         self._backlog: deque[bytes] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._acting = False
         self._closing: tuple[int, str] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -69,6 +71,8 @@ class Connection:
         self.flush()
         try:
             while True:
+                if self._direct is not None:
+                    self._direct.deliver(self._arrived)
                 frame = await self.transport.recv()
                 self._take(self.session.receive(frame, self._loop.time()))
                 if len(self._backlog) > BACKLOG:
@@ -82,10 +86,16 @@ class Connection:
             await self._shut()
 
     def flush(self) -> None:
-        """Sends what the session has put out, and notes its next deadline."""
-        self._backlog.extend(self.session.outgoing())
-        if self._writer is None and self._backlog:
-            self._writer = self._loop.create_task(self._write())
+        """Sends what the session has put out, and notes its next deadline. While events are acted on it waits for the
+        last of them, so that all answers leave together.
+        """
+        if self._acting:
+            return
+        frames = self.session.outgoing()
+        if frames and (self._writer is not None or self._direct is None or not self._direct.send_now(frames)):
+            self._backlog.extend(frames)
+            if self._writer is None:
+                self._writer = self._loop.create_task(self._write())
         self._arm()
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
@@ -97,15 +107,39 @@ class Connection:
 
     # Inside
 
+    def _arrived(self, frames: list[bytes]) -> None:
+        """What `run` does with a frame, for transports that hand them over themselves."""
+        try:
+            now = self._loop.time()
+            for frame in frames:
+                self._act(self.session.receive(frame, now))
+            self._settle()
+        except Exception as error:  # noqa: BLE001 (as in `run`)
+            assert self._direct is not None
+            self._direct.deliver(_drop)
+            self._failed(error)
+            return
+        if self._direct is not None and len(self._backlog) > BACKLOG:
+            self._direct.deliver(None)  # `run` takes the next one, and then waits
+
     def _take(self, events: list[Event]) -> None:
-        for event in events:
-            if isinstance(event, SessionFailed):
-                self.close(close_code(Code.DEADLINE), f"{Code.DEADLINE}: {event.error}")
-            self._react(self, event)
+        self._act(events)
+        self._settle()
+
+    def _act(self, events: list[Event]) -> None:
+        self._acting = True
+        try:
+            for event in events:
+                if isinstance(event, SessionFailed):
+                    self.close(close_code(Code.DEADLINE), f"{Code.DEADLINE}: {event.error}")
+                self._react(self, event)
+        finally:
+            self._acting = False
+
+    def _settle(self) -> None:
+        self.flush()
         if self.session.phase is Phase.ENDED:
             self.close()
-        else:
-            self.flush()
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, PeerFault):
@@ -173,3 +207,7 @@ class Connection:
             self._take(self.session.tick(self._loop.time()))
         except Exception as error:  # noqa: BLE001 (as in `run`)
             self._failed(error)
+
+
+def _drop(frames: list[bytes]) -> None:
+    """Takes what still comes after the end."""

@@ -32,7 +32,7 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
+        "_answering", "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
         "exposure", "id",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class ServedClient:
         self._loop = asyncio.get_running_loop()
         self._watcher = Watcher(source, f"rpc-{id}-{token_hex(4)}", self._source_changed)
         self._scheduled = False
+        self._answering = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -105,10 +106,12 @@ class ServedClient:
             self._refuse(request.id, refused)
         except AmError as error:
             self._refuse(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+            self._source_changed()
         else:
             if result.done():
                 self._reply(request.id, result)
             else:
+                self._source_changed()
                 result.then(partial(self._loop.call_soon_threadsafe, self._reply, request.id, result))
 
     def sync(self, id: int) -> None:
@@ -152,7 +155,11 @@ class ServedClient:
         told = args.get(ErrorArgs.key)
         if isinstance(told, ErrorArgs):
             self._source._err = told.err  # as `add_err` does, which takes one detailed state only
-        found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
+        self._answering = True  # the answer tells what changes meanwhile
+        try:
+            found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
+        finally:
+            self._answering = False
         return found
 
     def _reply(self, id: int, result: Result) -> None:
@@ -177,8 +184,8 @@ class ServedClient:
         return self.exposure.clock(*self._watcher.latest)
 
     def _source_changed(self) -> None:
-        """On the thread that drains the source: one push for all of a drain, and none if a reply tells it before."""
-        if self._scheduled or not self._debounce.interval:
+        """On the thread that drains the source: one push for all of a drain, and none if a reply tells it."""
+        if self._scheduled or self._answering or not self._debounce.interval:
             return
         self._scheduled = True
         if asyncio._get_running_loop() is self._loop:

@@ -98,8 +98,11 @@ class Session:
             return None
         if self.phase is not Phase.READY:
             return self._deadline
+        due, call = self.keepalive.deadline, self._calls.deadline
+        if call is not None and call < due:
+            due = call
         sync = self._following.deadline if self._following is not None else None
-        return min(due for due in (self.keepalive.deadline, self._calls.deadline, sync) if due is not None)
+        return due if sync is None or due < sync else sync
 
     def tick(self, now: float) -> list[e.Event]:
         """Does what is due: pings, gives calls up, tells when the peer is gone. Early calls do nothing."""

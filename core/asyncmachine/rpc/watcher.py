@@ -9,6 +9,7 @@ from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.view import View
 
 if TYPE_CHECKING:
+    from asyncmachine.machine.plan import Plan
     from asyncmachine.machine.transition import Transition
 
 Moment = tuple[tuple[int, ...], int, int]
@@ -16,7 +17,7 @@ Moment = tuple[tuple[int, ...], int, int]
 
 
 class Watcher(Tracer):
-    """Keeps the source's clock as it was at the end of the last transition, and calls `changed()` after each.
+    """Knows the source's clock as it was at the end of the last transition, and calls `changed()` after each.
 
     Both happen on the thread that drains the source. Reading ticks at another time could catch a transition half done.
     """
@@ -25,11 +26,23 @@ class Watcher(Tracer):
         self.id = id
         self._source = source
         self._changed = changed
-        self.latest: Moment = (source.time(), source.queue_tick, source.machine_tick)
+        self._last: Moment | tuple[Transition, int, int] = (source.time(), source.queue_tick, source.machine_tick)
+
+    @property
+    def latest(self) -> Moment:
+        """The clock at the end of the last transition."""
+        found, queue_tick, machine_tick = self._last
+        return found if isinstance(found, tuple) else found.after, queue_tick, machine_tick
 
     def transition_end(self, tx: Transition) -> None:
         """Canceled transitions count too: they move the queue tick."""
         if not tx.is_check:
             source = self._source
-            self.latest = (tx.after, source.queue_tick, source.machine_tick)
+            # The ticks are made of the transition when they are asked for: one answer may tell of many transitions.
+            self._last = (tx, source.queue_tick, source.machine_tick)
             self._changed()
+
+    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+        """As `transition_end`, for a transition that nothing but relations had a part in."""
+        self._last = (machine.time(), queue_tick, machine.machine_tick)
+        self._changed()

@@ -6,7 +6,7 @@ could see, delivers each message once and in order or closes, and slows a sender
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -82,6 +82,19 @@ class Transport(Protocol):
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends the pipe. The second call does nothing."""
+
+
+class Direct(Transport, Protocol):
+    """A transport that can do without the turns of the event loop which `send` and `recv` take. Not all can."""
+
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        """Sends messages in one go, if none of them has to wait. False: nothing was sent."""
+
+    def deliver(self, take: Callable[[list[bytes]], None] | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
 
 
 class Listener(Protocol):

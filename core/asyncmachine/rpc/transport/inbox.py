@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from asyncmachine.rpc.transport import TransportClosed
 
@@ -11,12 +12,13 @@ from asyncmachine.rpc.transport import TransportClosed
 class Inbox:
     """Messages in order for one reader. What came before the end is still read."""
 
-    __slots__ = ("_ended", "_messages", "_reader", "size")
+    __slots__ = ("_ended", "_messages", "_reader", "_take", "size")
 
     def __init__(self) -> None:
         self._messages: deque[bytes] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None
+        self._take: Callable[[list[bytes]], None] | None = None
         self.size = 0
         """Bytes that wait."""
 
@@ -31,6 +33,21 @@ class Inbox:
             self._messages.append(message)
             self.size += len(message)
             wake(self._reader)
+
+    def put_all(self, messages: list[bytes]) -> None:
+        """As `put`, for several."""
+        if self._take is not None and self._ended is None:
+            self._take(messages)
+        else:
+            for message in messages:
+                self.put(message)
+
+    def deliver(self, take: Callable[[list[bytes]], None] | None) -> None:
+        """Gives what comes through `put_all` to `take` instead of the reader, beginning with all that waits."""
+        self._take = take
+        if take is not None and self._messages:
+            waiting, self._messages, self.size = list(self._messages), deque(), 0
+            take(waiting)
 
     def end(self, code: int, reason: str = "", *, drop: bool = False) -> bool:
         """Notes the end; with `drop` what was not read is lost. True for the first end; others do not count."""

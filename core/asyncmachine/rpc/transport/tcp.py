@@ -15,7 +15,7 @@ import asyncio
 import errno
 import socket
 import ssl as tls
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -46,17 +46,22 @@ EXHAUSTED_PAUSE: Final = 0.5
 """Seconds until it is tried again."""
 
 HEADER: Final = 4
+CHUNK: Final = 4096
+LARGE_CHUNK: Final = 1 << 18
+"""Bytes that are read at once. asyncio's own 256 KiB for each read would take ten times as long as the read itself."""
+
 LOW_WATER: Final = HIGH_WATER // 4
 LONGEST_REASON: Final = 512
 CLOSE: Final = b"\xc1\x01"
 
 
-class SocketTransport(asyncio.Protocol):
+class SocketTransport(asyncio.BufferedProtocol):
     """One end of a connected socket. Made by `connect` and by a `SocketListener`; several tasks may send."""
 
     def __init__(self) -> None:
         self.peer = Peer("tcp")
         self._inbox = Inbox()
+        self._chunk = memoryview(bytearray(CHUNK))
         self._rest = bytearray()
         self._room = asyncio.Event()
         self._gone = asyncio.Event()
@@ -79,12 +84,28 @@ class SocketTransport(asyncio.Protocol):
             await self._room.wait()
             self._inbox.check()
 
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        """Sends messages that are not too large, in one go, if none of them has to wait. False: nothing was sent."""
+        if self._inbox.ended or not self._room.is_set():
+            return False
+        self._transport.write(b"".join([part for m in messages for part in (len(m).to_bytes(HEADER, "big"), m)]))
+        return True
+
     async def recv(self) -> bytes:
         """The next message. What arrived before the end is still read."""
         message = await self._inbox.get()
         if not self._reading and self._inbox.size <= LOW_WATER:
             self._read(on=True)
         return message
+
+    def deliver(self, take: Callable[[list[bytes]], None] | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
+        self._inbox.deliver(take)
+        if take is not None and not self._reading and self._inbox.size <= LOW_WATER:
+            self._read(on=True)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side why, and waits at most 3 s for its end. What it still sends is not read any more."""
@@ -106,16 +127,13 @@ class SocketTransport(asyncio.Protocol):
     def _say_goodbye(self, code: int, reason: str) -> None:
         # A socket that is closed before everything was read resets the connection, and the goodbye could be lost. So
         # only this direction is ended here, and what comes is thrown away until the other side ends its own.
-        self._write_close(code, reason)
+        body = CLOSE + code.to_bytes(2, "big") + reason.encode(errors="replace")[:LONGEST_REASON]
+        self._transport.write(len(body).to_bytes(HEADER, "big") + body)
         self._read(on=True)
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             self._transport.close()
-
-    def _write_close(self, code: int, reason: str) -> None:
-        body = CLOSE + code.to_bytes(2, "big") + reason.encode(errors="replace")[:LONGEST_REASON]
-        self._transport.write(len(body).to_bytes(HEADER, "big") + body)
 
     def _end(self, code: int, reason: str) -> bool:
         self._room.set()
@@ -139,16 +157,27 @@ class SocketTransport(asyncio.Protocol):
         self.peer = _peer(transport)
         self._room.set()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: a small place, or a large one in the middle of a large message."""
+        if len(self._rest) > CHUNK and len(self._chunk) == CHUNK:
+            self._chunk = memoryview(bytearray(LARGE_CHUNK))
+        return self._chunk
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Takes bytes in as they come, and puts whole messages out."""
         if self._inbox.ended:
             return
+        data = self._chunk[:nbytes]
         if self._rest:
             self._rest += data
-            del self._rest[: self._split(self._rest)]
+            with memoryview(self._rest) as rest:
+                used = self._split(rest)
+            del self._rest[:used]
+            if not self._rest and len(self._chunk) != CHUNK:
+                self._chunk = memoryview(bytearray(CHUNK))
         else:
             used = self._split(data)
-            if used < len(data):
+            if used < nbytes:
                 self._rest += data[used:]
         if self._reading and self._inbox.size > HIGH_WATER:
             self._read(on=False)
@@ -171,34 +200,38 @@ class SocketTransport(asyncio.Protocol):
         """There is room again."""
         self._room.set()
 
-    def _split(self, data: bytes | bytearray) -> int:
+    def _split(self, data: memoryview) -> int:
         """Puts out the whole messages that `data` begins with. Returns how many bytes they took."""
+        messages: list[bytes] = []
         at, end = 0, len(data)
-        while end - at >= HEADER and not self._inbox.ended:
+        ending: tuple[int, str, bool] | None = None
+        while end - at >= HEADER:
             size = int.from_bytes(data[at : at + HEADER], "big")
             if not 0 < size <= MAX_FRAME:
-                self._refuse(FRAME_TOO_LARGE, f"a message of {size} bytes")
-            elif end - at < HEADER + size:
+                ending = FRAME_TOO_LARGE, f"a message of {size} bytes", False
                 break
-            else:
-                at += HEADER + size
-                self._arrived(bytes(data[at - size : at]))
+            if end - at < HEADER + size:
+                break
+            at += HEADER + size
+            if data[at - size] == CLOSE[0]:
+                ending = _last_word(bytes(data[at - size : at]))
+                break
+            messages.append(bytes(data[at - size : at]))
+        if messages:
+            self._inbox.put_all(messages)
+        if ending is not None:
+            self._finish(*ending)
         return at
 
-    def _arrived(self, message: bytes) -> None:
-        if message[0] != CLOSE[0]:
-            self._inbox.put(message)
-        elif message[:2] == CLOSE and len(message) >= 4:
-            self._end(int.from_bytes(message[2:4], "big"), message[4:].decode(errors="replace"))
+    def _finish(self, code: int, reason: str, told: bool) -> None:
+        """The other side has closed, or breaks the rules."""
+        self._end(code, reason)
+        if told:
             self._transport.close()
         else:
-            self._refuse(TEXT_FRAME, "a control message that is not known")
-
-    def _refuse(self, code: int, reason: str) -> None:
-        self._end(code, reason)
-        self._say_goodbye(code, reason)
-        # Whoever breaks the rules may not hang up either.
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+            self._say_goodbye(code, reason)
+            # Whoever breaks the rules may not hang up either.
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
 
 class SocketListener:
@@ -296,6 +329,13 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     listening = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=MAX_WAITING)
     address = address_of("tls" if ssl else "tcp", host, listening.getsockname()[1])
     return SocketListener(listening, address, ssl)
+
+
+def _last_word(message: bytes) -> tuple[int, str, bool]:
+    """Code and reason of a message of the transport's own, and whether it is a proper goodbye."""
+    if message[:2] == CLOSE and len(message) >= 4:
+        return int.from_bytes(message[2:4], "big"), message[4:].decode(errors="replace"), True
+    return TEXT_FRAME, "a control message that is not known", False
 
 
 def address_of(scheme: str, host: str, port: int) -> str:
