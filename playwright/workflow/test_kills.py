@@ -1,0 +1,54 @@
+"""Workers that die in mid-work. Their parent forks them again, and the round goes on."""
+
+from __future__ import annotations
+
+import asyncmachine as am
+from examples.wasm_workflow.orders import Child
+from examples.wasm_workflow.states import Orchestrator
+from tests.wasm_workflow.native import BUSY, Serve
+from tests.wasm_workflow.tab import Tab
+
+
+def test_a_leaf_that_its_parent_terminates_at_work_is_forked_again(serve: Serve, tab: Tab, address: str) -> None:
+    flow = serve(BUSY)
+    lost = flow.note("Browser3ReadyEnd", lambda e: e.tx.active_before)
+    kills: list[am.Result] = []
+
+    def kill(e: am.Event) -> None:
+        """At once, and only at the leaf's first attempt: the order goes to its parent, who calls `terminate()`."""
+        if not kills:
+            kills.append(e.add(Orchestrator.KillWorker, Child("browser3")))
+
+    flow.machine.bind({"Browser3WorkingState": kill})
+    tab.open(address)
+    flow.deliver()
+    tab.expect_delivery()
+    (before,) = lost
+    assert Orchestrator.Browser3Working in before
+    assert "round 1: browser3 is gone" in flow.sentences()
+    assert "round 1: browser3 starts over, attempt 2" in flow.sentences()
+    assert (flow.app.handlers.run.round, dict(flow.app.handlers.run.attempts)["browser3"]) == (1, 2)
+    others = (Orchestrator.Browser1Ready, Orchestrator.Browser2Ready, Orchestrator.Browser4Ready)
+    assert [flow.machine.tick(state) for state in others] == [1, 1, 1], "nobody else was disturbed"
+
+
+def test_a_dispatcher_that_is_killed_on_the_page_comes_back_with_new_leaves(
+    serve: Serve, tab: Tab, address: str
+) -> None:
+    flow = serve(BUSY)
+    tab.open(address)
+    tab.expect_node("browser2", "working")
+    before = tab.page.workers
+    gone = flow.machine.when_not(Orchestrator.Browser2Conn)
+    tab.kill("browser2")
+    flow.until(gone)
+    flow.deliver()
+    tab.expect_delivery()
+    assert "round 1: browser2, browser3 and browser4 are gone" in flow.sentences()
+    assert flow.app.handlers.run.round == 1
+    workers = (Orchestrator.Browser2Ready, Orchestrator.Browser3Ready, Orchestrator.Browser4Ready)
+    assert [flow.machine.tick(state) for state in workers] == [3, 3, 3]
+    assert flow.machine.tick(Orchestrator.Browser1Ready) == 1
+    after = tab.page.workers
+    assert len(before) == len(after) == len(workers)
+    assert not set(before) & set(after), "the leaves are new, and none of the old ones is left"

@@ -1,0 +1,90 @@
+"""The tab is reloaded, or there are two of them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from playwright.sync_api import Request, expect
+
+import asyncmachine as am
+from asyncmachine_relay import RelayStates, TunnelArgs
+from examples.wasm_workflow.dag import NODES
+from examples.wasm_workflow.states import Orchestrator, of
+from tests.wasm_workflow.native import BUSY, CALM, Serve
+from tests.wasm_workflow.tab import Tab
+
+TUNNELS = ("listen/browser1", "dial/browser1", "listen/browser2")
+WITHIN = 1.0
+"""Seconds in which an id has to be free, and in which a free one has to be had."""
+
+
+def at(e: am.Event) -> tuple[str, float]:
+    """Which tunnel it is about, and the time."""
+    tunnel = e.args(TunnelArgs)
+    return f"{tunnel.op}/{tunnel.id}", time.time()
+
+
+def asked_at(request: Request) -> float:
+    return request.timing["startTime"] / 1000
+
+
+def test_a_tab_that_is_reloaded_in_mid_work_has_its_ids_again_within_a_second(
+    serve: Serve, tab: Tab, address: str
+) -> None:
+    flow = serve(BUSY)
+    relay = flow.app.relay.machine
+    tab.open(address)
+    flow.reach(Orchestrator.Browser1Working, Orchestrator.Browser2Working)
+    closed, opened = flow.note("TunnelDownState", at, of=relay), flow.note("TunnelUpState", at, of=relay)
+    requests: list[Request] = []
+    tab.page.context.on("request", lambda request: requests.append(request))
+    gone = flow.machine.when_not(Orchestrator.Browser1Conn, Orchestrator.Browser2Conn)
+    begun = time.time()
+    tab.page.reload()
+    flow.until(gone)
+    flow.deliver()
+    tab.expect_delivery()
+    assert "round 1: browser1 is gone" in flow.sentences()
+    assert (flow.app.handlers.runs, flow.app.handlers.run.round) == (1, 1)
+    assert [flow.machine.tick(of(node, "Ready")) for node in NODES] == [3, 3, 3, 3]
+    assert not relay.tick(RelayStates.Exception), "nothing was refused"
+    assert dict(closed).keys() == dict(opened).keys() == {*TUNNELS}
+    for tunnel, when in closed:
+        assert when - begun < WITHIN, f"{tunnel} was freed late"
+    asked = [request for request in requests if request.url.endswith("/token") and asked_at(request) > begun]
+    assert len(asked) == len(TUNNELS), "once each"
+    for request in asked:
+        wish = json.loads(request.post_data or "")
+        tunnel = f"{wish['op']}/{wish['id']}"
+        assert dict(opened)[tunnel] - asked_at(request) < WITHIN, f"{tunnel} was opened late"
+
+
+def test_a_duplicated_tab_is_told_that_the_ids_are_taken_and_the_first_one_is_undisturbed(
+    serve: Serve, tab: Tab, address: str
+) -> None:
+    flow = serve(CALM)
+    tab.page.context.add_init_script("globalThis.copied = {...sessionStorage}")
+    tab.open(address)
+    flow.deliver()
+    tab.expect_delivery()
+    kept = tab.page.evaluate("({...sessionStorage})")
+    assert set(kept) == {"asyncmachine.tab", "asyncmachine.secrets"}
+    with tab.page.expect_popup() as popup:
+        tab.page.evaluate("open(location.href)")  # as when a tab is duplicated, the session's storage is copied
+    copy = Tab(popup.value)
+    assert copy.page.evaluate("copied") == kept
+    copy.expect_link("open in another tab")
+    expect(copy.page.locator("#notice")).to_contain_text("open in another tab")
+    tab.expect_link("live")
+    again = flow.machine.when_next_active(Orchestrator.WorkDelivered)
+    tab.press("Run again")
+    flow.until(again)
+    flow.deliver()
+    tab.expect_delivery()
+    copy.expect_link("open in another tab")
+    assert [flow.machine.tick(of(node, "Ready")) for node in NODES] == [1, 1, 1, 1]
+    tab.close()
+    copy.press("Try again")
+    expect(copy.page.locator("#notice")).to_be_hidden()
+    copy.expect_delivery()
