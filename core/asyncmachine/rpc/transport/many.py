@@ -10,10 +10,11 @@ A message of the carrier is one frame: ``u8 kind  u32 connection  payload`` (big
     6 RESET   u16 text   this side has closed: code and reason. What was sent before is still read
     7 GOAWAY  u32        (connection 0) open no more: the carrier ends in so many milliseconds
 
-There is no answer to OPEN: the opener sends at once, and learns of a refusal by a RESET. Numbers are never used again.
-A frame for a connection that has ended is what crossed that end, and is dropped. Each side may send `window` bytes of a
-connection before the other has to give more; DATA and PART cost their length and 32 bytes, so that a flood of empty
-messages ends as well. The parts of a message are given back as they arrive, up to the size of one.
+There is no answer to OPEN: the opener sends at once, and learns of a refusal by a RESET. Numbers only grow. A frame for
+a connection that has ended is what crossed that end, and is dropped. Each side may send 64 KiB of a connection before
+the other has to give more, which it may do at once. DATA and PART have at most 32 KiB, and cost that and 32 bytes, so
+that a flood of empty messages ends as well. The last one may overdraw the window. Parts of a message are given back as
+they arrive, up to the size of one message.
 
 Why not Wisp, and why not yamux: see docs/relay.md.
 """
@@ -39,6 +40,9 @@ U32: Final = Struct(">I")
 COST: Final = 32
 """Bytes that a frame costs beside its payload."""
 
+INITIAL: Final = 64 << 10
+"""What may be sent of a connection before anything was given back."""
+
 CHUNK: Final = 32 << 10
 """Largest payload of one frame: with more, one connection would hold the others up."""
 
@@ -48,7 +52,7 @@ BAD_FRAME, LIMIT = 4400, 4429
 
 @dataclass(frozen=True, slots=True)
 class ManyLimits:
-    """`connections` at a time, `window` and `message` in bytes. Both sides need the same `window`.
+    """`connections` at a time; `window` (64 KiB at least) and `message` in bytes.
 
     `assembling` is for the parts of unfinished messages, of all connections together.
     """
@@ -89,8 +93,11 @@ class Many:
         # What has to be told: it is not sent where it comes up, since who reads must never wait for who reads there.
         self._control: deque[bytes] = deque()
         self._due = asyncio.Event()
+        self._told = asyncio.Event()
+        self._told.set()
         self._ended: TransportClosed | None = None
-        self._goaway: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._leaving = asyncio.Event()
+        self._leave_within = 0.0
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -112,9 +119,8 @@ class Many:
         if len(self._open) >= self.limits.connections:
             raise TransportClosed(LIMIT, f"{len(self._open)} connections are open; close one")
         number, self._next = self._next, self._next + 2
-        connection = self._made(number)
-        connection._unsent.append(HEAD.pack(OPEN, number))
-        return connection
+        self._say(OPEN, number)
+        return self._made(number)
 
     async def accept(self) -> ManyConnection:
         """The next connection that the other side opens. Raises `TransportClosed` when the carrier has ended."""
@@ -123,8 +129,11 @@ class Many:
         return connection
 
     async def going_away(self) -> float:
-        """Waits until the other side says that it ends; returns in how many seconds."""
-        return await asyncio.shield(self._goaway)
+        """Waits until the other side says that it will end; returns in how many seconds. Raises `TransportClosed`."""
+        await self._leaving.wait()
+        if self._ended is not None:
+            raise self._ended
+        return self._leave_within
 
     def go_away(self, seconds: float) -> None:
         """Tells the other side to open no more, and to be gone in that time."""
@@ -153,9 +162,9 @@ class Many:
         except TransportClosed as ended:
             await self._end(ended)
         except _Fault as fault:
-            ended = TransportClosed(BAD_FRAME, f"BAD_FRAME: {fault}")
-            await self._end(ended)
-            await self._carrier.close(ended.code, ended.reason)
+            broken = TransportClosed(BAD_FRAME, f"BAD_FRAME: {fault}")
+            await self._end(broken)
+            await self._carrier.close(broken.code, broken.reason)
 
     def _take(self, frame: bytes) -> None:
         """Raises `_Fault` for what is not allowed; then nothing more is read."""
@@ -164,8 +173,8 @@ class Many:
         kind, number = HEAD.unpack_from(frame)
         payload = frame[HEAD.size :]
         if kind == GOAWAY and number == 0 and len(payload) == U32.size:
-            if not self._goaway.done():
-                self._goaway.set_result(U32.unpack(payload)[0] / 1000)
+            self._leave_within = U32.unpack(payload)[0] / 1000
+            self._leaving.set()
         elif kind == OPEN and not payload:
             self._take_open(number)
         elif kind not in (DATA, PART, WINDOW, FINISH, RESET):
@@ -179,10 +188,12 @@ class Many:
         if number <= self._theirs or number % 2 == self._next % 2:
             raise _Fault("OPEN with a number that cannot be")
         self._theirs = number
-        if len(self._open) >= self.limits.connections or self._backlog.full:
-            self._say(RESET, number, U16.pack(LIMIT) + b"LIMIT: close another connection first")
-        else:
-            self._backlog.put(self._made(number))
+        if len(self._control) > 4 * self.limits.connections + 64:
+            raise _Fault("more to be told than the other side listens to")
+        if len(self._open) < self.limits.connections and self._backlog.put(self._made(number)):
+            return
+        self._forget(number)
+        self._say(RESET, number, U16.pack(LIMIT) + b"LIMIT: close another connection first")
 
     def _has_been(self, number: int) -> bool:
         return 0 < number < self._next if number % 2 == self._next % 2 else 0 < number <= self._theirs
@@ -197,20 +208,29 @@ class Many:
                 self._due.clear()
                 while self._control:
                     await self._carrier.send(self._control.popleft())
+                self._told.set()
         except TransportClosed:
-            pass  # which `_read` finds out too
+            self._told.set()  # `_read` finds out too, and so does whoever sends
+
+    async def _send(self, frame: bytes) -> None:
+        """Sends data, after all that had to be told before."""
+        while not self._told.is_set():
+            await self._told.wait()
+        await self._carrier.send(frame)
 
     def _say(self, kind: int, number: int, payload: bytes = b"") -> None:
-        self._control.append(HEAD.pack(kind, number) + payload)
-        if len(self._control) > 4 * self.limits.connections + 64:
-            raise _Fault("the other side makes this one talk and does not listen")
-        self._due.set()
+        if self._ended is None:
+            self._control.append(HEAD.pack(kind, number) + payload)
+            self._told.clear()
+            self._due.set()
 
     # Life
 
     def _made(self, number: int) -> ManyConnection:
         connection = self._open[number] = ManyConnection(self, number)
         self._opened += 1
+        if self.limits.window > INITIAL:
+            self._say(WINDOW, number, U32.pack(self.limits.window - INITIAL))
         return connection
 
     def _forget(self, number: int) -> None:
@@ -224,30 +244,29 @@ class Many:
             connection._end(ended.code, ended.reason)
         self._open.clear()
         await self._backlog.end(ended.code, ended.reason)
-        if not self._goaway.done():
-            self._goaway.cancel()
+        self._leaving.set()
 
 
 class ManyConnection:
     """One connection inside of a carrier: a `Transport` that can be half-closed as well."""
 
-    __slots__ = ("_finished", "_heard_all", "_inbox", "_many", "_number", "_parts", "_read", "_room", "_sending")
-    __slots__ += ("_size", "_unsent", "_window", "peer")
-
     def __init__(self, many: Many, number: int) -> None:
-        self.peer = Peer("many", f"{many._carrier.peer.address}#{number}", many._carrier.peer.id, many._carrier.peer.grants)
+        carrier = many._carrier.peer
+        self.peer = Peer("many", f"{carrier.address}#{number}", carrier.id, carrier.grants)
         self._many = many
         self._number = number
         self._inbox = Inbox()
-        self._window = many.limits.window
+        self._costs: deque[int] = deque()
+        """What each message of the inbox gives back."""
+        self._window = INITIAL
         """What may be sent."""
         self._room: asyncio.Future[None] | None = None
         self._sending = asyncio.Lock()
-        self._unsent: list[bytes] = []
         self._read = 0
         """What was read and not given back yet."""
         self._size = 0
-        """What was received and not given back yet."""
+        """What was received and is not read yet."""
+        self._assembled = 0
         self._parts: list[bytes] = []
         self._finished = False
         self._heard_all = False
@@ -262,17 +281,27 @@ class ManyConnection:
         if len(data) > self._many.limits.message:
             raise ValueError(f"a message of {len(data)} bytes: {self._many.limits.message} at most")
         async with self._sending:
-            for at in range(0, len(data) or 1, CHUNK):
-                part = data[at : at + CHUNK]
-                await self._have_room()
-                self._window -= len(part) + COST
-                kind = DATA if at + CHUNK >= len(data) else PART
-                await self._put(HEAD.pack(kind, self._number) + part)
+            at = 0
+            try:
+                while True:
+                    part = data[at : at + CHUNK]
+                    await self._have_room()
+                    self._window -= len(part) + COST
+                    kind = DATA if at + CHUNK >= len(data) else PART
+                    await self._many._send(HEAD.pack(kind, self._number) + part)
+                    at += CHUNK
+                    if kind == DATA:
+                        return
+            except asyncio.CancelledError:
+                if at:
+                    # The rest of this message will never come, and no other can follow a part of it.
+                    await self.close(LOST, "a message was cut")
+                raise
 
     async def recv(self) -> bytes:
-        """The next message. Raises `TransportClosed` after the last: with 1000 also when the other side has finished."""
+        """The next message. Raises `TransportClosed` after the last, with 1000 when the other side has finished."""
         message = await self._inbox.get()
-        self._give_back(len(message) % CHUNK + COST if len(message) > CHUNK else len(message) + COST)
+        self._give_back(self._costs.popleft())
         return message
 
     def finish(self) -> None:
@@ -281,6 +310,7 @@ class ManyConnection:
             self._finished = True
             self._many._say(FINISH, self._number)
             self._forget_if_over()
+            wake(self._room)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends both directions."""
@@ -289,13 +319,6 @@ class ManyConnection:
             self._many._say(RESET, self._number, U16.pack(code if 1000 <= code < 5000 else GOING_AWAY) + text)
         self._end(code, reason)
         self._many._forget(self._number)
-
-    async def _put(self, frame: bytes) -> None:
-        self._check()
-        for earlier in self._unsent:
-            await self._many._carrier.send(earlier)
-        self._unsent.clear()
-        await self._many._carrier.send(frame)
 
     async def _have_room(self) -> None:
         while self._window <= 0:
@@ -333,32 +356,38 @@ class ManyConnection:
             if self._heard_all:
                 raise _Fault("data after FINISH")
             return
-        self._size += len(payload) + COST
-        if self._size > limits.window + CHUNK + COST:
+        cost = len(payload) + COST
+        self._size += cost
+        if len(payload) > CHUNK or self._size + self._read > limits.window + CHUNK + COST:
             raise _Fault("more data than its window")
-        if kind == DATA and not self._parts:
-            self._inbox.put(payload)
-            return
-        self._parts.append(payload)
-        many._assembling += len(payload)
-        if many._assembling > limits.assembling or sum(map(len, self._parts)) > limits.message:
-            raise _Fault("a message that is too large")
+        if kind == PART or self._parts:
+            self._parts.append(payload)
+            self._assembled += len(payload)
+            many._assembling += len(payload)
+            # Without the second rule, empty parts would cost nothing for ever.
+            if self._assembled > limits.message or len(self._parts) > 4 * limits.message // CHUNK + 4:
+                raise _Fault("a message that is too large")
+            if many._assembling > limits.assembling:
+                raise _Fault("too many messages that are not finished")
         if kind == PART:
-            self._give_back(len(payload) + COST)
-        else:
-            message = b"".join(self._parts)
+            self._give_back(cost)
+            return
+        if self._parts:
+            payload = b"".join(self._parts)
             self._drop_parts()
-            self._inbox.put(message)
+        self._costs.append(cost)
+        self._inbox.put(payload)
 
-    def _give_back(self, size: int) -> None:
-        self._size -= size
-        self._read += size
+    def _give_back(self, cost: int) -> None:
+        self._size -= cost
+        self._read += cost
         if self._read >= self._many.limits.window // 4 and self._number in self._many._open:
             self._many._say(WINDOW, self._number, U32.pack(self._read))
             self._read = 0
 
     def _drop_parts(self) -> None:
-        self._many._assembling -= sum(map(len, self._parts))
+        self._many._assembling -= self._assembled
+        self._assembled = 0
         self._parts.clear()
 
     def _end(self, code: int, reason: str) -> None:
