@@ -4,7 +4,6 @@ import io
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from asyncmachine.rpc import TransportClosed
@@ -14,7 +13,7 @@ from examples.wasm_workflow.app import App, NotSetUp, check_setup
 from examples.wasm_workflow.orders import Cut
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.states import Orchestrator, Page
-from tests.wasm_workflow.relayed import Relayed, open_tunnel
+from tests.wasm_workflow.relayed import Relayed, http, open_tunnel
 
 CALM = Settings(seed=0, success_rate=10**9, hash_iterations=1000)
 BUSY = Settings(seed=0, success_rate=10**9, hash_iterations=300_000)
@@ -46,14 +45,14 @@ async def test_nobody_else_gets_a_tunnel() -> None:
 
 
 async def test_the_page_and_its_python_are_served() -> None:
-    async with App(CALM, bind()) as app, httpx.AsyncClient(base_url=app.address) as http:
-        page = await http.get("/")
-        assert page.status_code == 200
-        assert "<title>Five machines" in page.text
+    async with App(CALM, bind()) as app:
+        page = await http("GET", app.address, "/")
+        assert page.status == 200
+        assert b"<title>Five machines" in page.body
         assert "'unsafe-eval'" in page.headers["content-security-policy"], "PyScript needs it"
         for path in ("style.css", "main.py", "pyscript.json", "boot.mjs", "vendor/pyodide/pyodide.mjs"):
-            assert (await http.get(f"/{path}")).status_code == 200, path
-        packed = zipfile.ZipFile(io.BytesIO((await http.get("/workflow.zip")).content))
+            assert (await http("GET", app.address, f"/{path}")).status == 200, path
+        packed = zipfile.ZipFile(io.BytesIO((await http("GET", app.address, "/workflow.zip")).body))
         names = packed.namelist()
         assert {"examples/__init__.py", "examples/wasm_workflow/browser.py"} <= set(names)
         assert all(name.startswith("examples/") for name in names)
@@ -67,9 +66,8 @@ async def test_nothing_is_left_when_it_ends() -> None:
         address = app.address
     assert not sources.exists()
     assert app.machine.is_disposed
-    async with httpx.AsyncClient() as http:
-        with pytest.raises(httpx.ConnectError):
-            await http.get(address)
+    with pytest.raises(ConnectionRefusedError):
+        await http("GET", address, "/")
 
 
 def test_what_is_not_installed_is_named_with_the_cure(tmp_path: Path) -> None:
