@@ -41,7 +41,7 @@ const { loadPyodide } = await import(vendor + "/pyodide/pyodide.mjs");
 const { readFileSync } = await import("node:fs");
 const where = { lockFileURL: vendor + "/wheels/pyodide-lock.json", packageBaseUrl: vendor + "/wheels/" };
 const python = await loadPyodide({ ...where, packages: ["asyncmachine"], stdout: () => {} });
-python.FS.writeFile("/home/pyodide/machine_rows.py", readFileSync(0, "utf8"));
+python.FS.writeFile("machine_rows.py", readFileSync(0, "utf8"));
 const found = python.runPython(
   "import json, machine_rows; machine_rows.figures(); json.dumps(machine_rows.figures())");
 console.log(found);

@@ -8,7 +8,6 @@ from typing import Any
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
-
 LATER = frozenset({"annotationlib", "compression"})
 """Modules of later standard libraries: the browser runs CPython 3.14, whatever Python checks the tree."""
 
