@@ -29,12 +29,9 @@ class Worker(rpc.StateSource):
 class Handlers:
     """Of the worker."""
 
-    def CallOpEnter(self, e: am.Event) -> bool:
-        return bool(e.raw_args["op"] == VALUES.index(e.machine.switch(VALUES) or "") + 1)
-
     def CallOpState(self, e: am.Event) -> None:
-        e.add(random.choice(VALUES))
-        e.add("Event")
+        assert e.machine.switch(VALUES) == VALUES[e.raw_args["op"] - 1]
+        e.add((random.choice(VALUES), "Event"))
 
 
 def worker() -> am.Machine[Worker]:

@@ -170,7 +170,7 @@ class Client:
                 raise CallRefused(Code.NO_STATE, f"the source has no state {missing} for this client") from None
             return connection.session.call(kind, places, packed, event, connection.now)
 
-        return self._ask(send, f"{kind} {' '.join(states)}")
+        return self._ask(send, kind, *states)
 
     def sync(self) -> Result:
         """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
@@ -180,15 +180,15 @@ class Client:
         """A handler of the mirror raised: the source is told."""
         self.netmach.add_err(error)
 
-    def _ask(self, send: Callable[[Connection], int], what: str) -> Result:
+    def _ask(self, send: Callable[[Connection], int], *what: str) -> Result:
         result = RemoteResult(self.machine.add_err, self._loop)
         self._in_loop(self._send, result, send, what)
         return result
 
-    def _send(self, result: Result, send: Callable[[Connection], int], what: str) -> None:
+    def _send(self, result: Result, send: Callable[[Connection], int], what: tuple[str, ...]) -> None:
         connection = self._connecting.ready
         if connection is None:
-            result._fail(NotConnected(f"not connected to the source: {what} was not sent"))
+            result._fail(NotConnected(f"not connected to the source: {' '.join(what)} was not sent"))
             return
         try:
             self._calls[connection.session, send(connection)] = result

@@ -76,9 +76,9 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
 """For each phase and sender: the kinds it may send, and the phase after each."""
 
 
-def next_phase(phase: Phase, sender: Role, kind: type[m.Message]) -> Phase | None:
-    """The phase after a message of this kind; None if it is not legal."""
-    return TABLE[phase, sender].get(kind)
+def moves(phase: Phase, sender: Role) -> Moves:
+    """The kinds that a side may send now, and the phase after each."""
+    return TABLE[phase, sender]
 
 
 def legal_kinds(phase: Phase, sender: Role) -> str:

@@ -35,7 +35,7 @@ from asyncmachine.rpc.errors import (
 )
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.keepalive import Due, Keepalive
-from asyncmachine.rpc.legality import Phase, Role, legal_kinds, next_phase
+from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
 from asyncmachine.rpc.timing import NATIVE, Timing
 
 PATIENCE: Final = 0.5
@@ -49,14 +49,14 @@ class Session:
     """The state of one conversation, on either side. `id` names it; it is empty until WELCOME."""
 
     __slots__ = (
-        "_calls", "_deadline", "_following", "_outgoing", "_sender", "counters", "id", "keepalive", "phase", "role",
-        "timing",
+        "_calls", "_deadline", "_following", "_outgoing", "_receivable", "_sendable", "_sender", "counters", "id",
+        "keepalive", "phase", "role", "timing",
     )  # fmt: skip
 
     def __init__(self, role: Role, now: float, timing: Timing = NATIVE) -> None:
         self.role = role
         self.timing = timing
-        self.phase = Phase.NEW
+        self._enter(Phase.NEW)
         self.id = b""
         self.counters = Counters()
         self.keepalive = Keepalive(now, timing, 0.0 if role is Role.SERVER else PATIENCE)
@@ -74,7 +74,7 @@ class Session:
             return []
         message = decode(frame)
         kind = type(message)
-        phase = next_phase(self.phase, self.role.other, kind)
+        phase = self._receivable.get(kind)
         if phase is None:
             legal = legal_kinds(self.phase, self.role.other)
             raise PeerFault(f"{kind.__name__} from the {self.role.other.value}: expected {legal} ({self.phase.value})")
@@ -135,7 +135,7 @@ class Session:
 
     def end(self) -> list[e.Event]:
         """The transport has closed: calls without an answer fail with `UnknownOutcome`. Again, it returns nothing."""
-        self.phase = Phase.ENDED
+        self._enter(Phase.ENDED)
         events = self._following.left() if self._following is not None else []
         for call in self._calls.abandon():
             lost = UnknownOutcome("the connection ended before the answer: the source may have run it or not")
@@ -258,7 +258,7 @@ class Session:
         self._queue(frame)
 
     def _phase_after(self, kind: type[m.Message]) -> Phase:
-        phase = next_phase(self.phase, self.role, kind)
+        phase = self._sendable.get(kind)
         if phase is None:
             legal = legal_kinds(self.phase, self.role)
             raise Misuse(f"the {self.role.value} cannot send {kind.__name__}: expected {legal} ({self.phase.value})")
@@ -269,9 +269,14 @@ class Session:
         self.counters.frames_out += 1
         self.counters.bytes_out += len(frame)
 
+    def _enter(self, phase: Phase) -> None:
+        # The table is looked at when the phase changes, not for every message.
+        self.phase = phase
+        self._sendable, self._receivable = moves(phase, self.role), moves(phase, self.role.other)
+
     def _entered(self, phase: Phase, now: float | None) -> None:
         if phase is not self.phase:
-            self.phase = phase
+            self._enter(phase)
             if now is not None:
                 self._deadline = now + self.timing.answer
                 self.keepalive.heard(now)
