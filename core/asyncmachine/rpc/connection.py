@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -47,7 +46,7 @@ class Connection:
         self._react = react
         self._on_drained = drained
         self._loop = asyncio.get_running_loop()
-        self._backlog: deque[bytes] = deque()
+        self._backlog: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._acting = False
@@ -154,7 +153,9 @@ class Connection:
         """Sends until nothing is left. An idle connection has no writer."""
         try:
             while self._backlog:
-                await self.transport.send(self._backlog.popleft())
+                frames, self._backlog = self._backlog, []
+                for frame in frames:
+                    await self.transport.send(frame)
         except TransportClosed:
             self._backlog.clear()
         except AmError as error:  # a transport with narrower limits than ours

@@ -15,7 +15,8 @@ class Inbox:
     __slots__ = ("_ended", "_messages", "_reader", "_take", "size")
 
     def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
+        # None when empty: many inboxes are idle, and an empty deque takes most of a kilobyte.
+        self._messages: deque[bytes] | None = None
         self._reader: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None
         self._take: Callable[[list[bytes]], None] | None = None
@@ -30,6 +31,8 @@ class Inbox:
     def put(self, message: bytes) -> None:
         """Takes a message in, unless the pipe has ended."""
         if self._ended is None:
+            if self._messages is None:
+                self._messages = deque()
             self._messages.append(message)
             self.size += len(message)
             wake(self._reader)
@@ -46,14 +49,13 @@ class Inbox:
         """Gives what comes through `put_all` to `take` instead of the reader, beginning with all that waits."""
         self._take = take
         if take is not None and self._messages:
-            waiting, self._messages, self.size = list(self._messages), deque(), 0
+            waiting, self._messages, self.size = list(self._messages), None, 0
             take(waiting)
 
     def end(self, code: int, reason: str = "", *, drop: bool = False) -> bool:
         """Notes the end; with `drop` what was not read is lost. True for the first end; others do not count."""
         if drop:
-            self._messages.clear()
-            self.size = 0
+            self._messages, self.size = None, 0
         if self._ended is not None:
             return False
         self._ended = (code, reason)
@@ -62,11 +64,13 @@ class Inbox:
 
     async def get(self) -> bytes:
         """The next message. Raises `TransportClosed` after the last one."""
-        while not self._messages:
+        while self._messages is None:
             self.check()
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         message = self._messages.popleft()
+        if not self._messages:
+            self._messages = None
         self.size -= len(message)
         return message
 
