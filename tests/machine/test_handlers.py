@@ -76,6 +76,32 @@ def test_only_names_that_begin_like_a_state_are_looked_at() -> None:
     assert am.Machine(AB, Handlers()).add("A").executed
 
 
+def test_a_method_in_lower_case_is_a_handler_if_it_names_a_state() -> None:
+    class Handlers:
+        calls: list[str] = []  # noqa: RUF012
+
+        def runState(self, e: am.Event) -> None:
+            self.calls.append(e.name)
+
+        def runner(self) -> None: ...
+
+        def reset(self) -> None:
+            """Reads like the pair of the states `re` and `set`."""
+
+    schema: RawSchema = {"run": {}, "re": {}, "set": {}}
+    am.Machine(schema, Handlers()).add("run")
+    both = am.Machine({"LeftA": {}, "Leftrun": {}})
+    both.bind(Handlers(), prefix="Left")
+    both.add("Leftrun")
+    assert Handlers.calls == ["runState", "LeftrunState"]
+
+
+@pytest.mark.parametrize(("handlers", "name"), [(None, "None"), (len, "len"), (note, "note")])
+def test_what_cannot_have_handlers_is_refused(handlers: object, name: str) -> None:
+    with pytest.raises(SchemaError, match=f"^{name} is no object with handlers: bind one function with `machine.on`"):
+        am.Machine(AB).bind(handlers)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import asyncmachine as am
@@ -331,3 +333,10 @@ def test_a_long_chain_of_requirements_is_ordered() -> None:
 def test_relations_must_be_a_known_way_to_resolve() -> None:
     with pytest.raises(SchemaError, match=r"relations must be .* got .other."):
         am.Machine({"A": {}}, relations="other")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("states", [["Foo"], "Foo", None, Base()])
+def test_what_is_no_schema_is_refused(states: Any) -> None:
+    words = f"a mapping from names to states; got an instance of {type(states).__name__}$"
+    with pytest.raises(SchemaError, match=words):
+        am.Machine(states)

@@ -6,7 +6,7 @@ go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import SchemaError
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 
 def schema_from(states: Any, names: Iterable[str] | None = None) -> Schema:
-    """A schema from a class of states, a schema or a plain mapping; `names` fixes the order of its states."""
+    """A schema from a class of states, a schema or a plain mapping; `names` fixes the order of its states.
+
+    Raises `SchemaError` for anything else.
+    """
     found = states.schema if isinstance(states, StatesMeta) else states
+    if not isinstance(found, Mapping):
+        got = f"an instance of {type(states).__name__}"
+        raise SchemaError(f"states are a class of states, a schema or a mapping from names to states; got {got}")
     if not isinstance(found, Schema):
         found = Schema(found)
     if names is not None:

@@ -16,7 +16,9 @@ name           phase        when
 =============  ===========  =====================================================
 
 A negotiation handler vetoes by returning False. Names are looked up and verified when handlers are bound, so a misspelt
-one is an error there and not a handler that is never called. `decorators` says the same by reference.
+one is an error there and not a handler that is never called. That goes for methods whose names begin with a capital
+letter; of the others just those are handlers that name a state exactly (``fooState`` of a state ``foo``). `decorators`
+says the same by reference.
 """
 
 from __future__ import annotations
@@ -175,7 +177,7 @@ def bound(
     slots: dict[Slot, Call] = {}
     names: dict[Slot, str] = {}
     pools: dict[Limit, Pool] = {}
-    for name, function, handled in _candidates(handlers):
+    for name, function, handled in _candidates(handlers, index, prefix):
         for slot in _slots(index, name, handled, prefix):
             if kinds is not None and slot.kind not in kinds:
                 raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
@@ -285,8 +287,10 @@ class HandlerTable:
         self.known = {}
 
 
-def _candidates(handlers: object) -> Iterator[tuple[str, Handler, tuple[Handled, ...]]]:
-    """Decorated functions with what they handle, and public callables whose names begin like a state's."""
+def _candidates(
+    handlers: object, index: Mapping[str, int], prefix: str
+) -> Iterator[tuple[str, Handler, tuple[Handled, ...]]]:
+    """Decorated functions with what they handle, and public callables that are named like handlers."""
     if isinstance(handlers, Mapping):
         for name, function in handlers.items():
             yield name, function, ()
@@ -296,13 +300,23 @@ def _candidates(handlers: object) -> Iterator[tuple[str, Handler, tuple[Handled,
     if marks_of(handlers).handles and callable(handlers):
         yield getattr(handlers, "__name__", repr(handlers)), handlers, marks_of(handlers).handles
         return
+    if handlers is None or inspect.isroutine(handlers):
+        name = getattr(handlers, "__name__", "None")
+        raise SchemaError(
+            f"{name} is no object with handlers: bind one function with `machine.on` or as `{{'FooState': function}}`"
+        )
     for name in dir(handlers):
         # Asked of the class, so that properties are not computed.
         handled = marks_of(getattr(type(handlers), name, None)).handles
-        if handled or name[0].isupper():
+        if handled or name[0].isupper() or _names_state(index, prefix + name):
             found = getattr(handlers, name)
             if callable(found) and not isinstance(found, type):
                 yield name, found, handled
+
+
+def _names_state(index: Mapping[str, int], name: str) -> bool:
+    """True for a state's name with the suffix of a handler. Pairs do not count: `reset` need not mean `re` and `set`."""
+    return any(name.endswith(suffix) and name[: -len(suffix)] in index for suffix in (*NEGOTIATION, *FINAL))
 
 
 def _slots(index: Mapping[str, int], name: str, handled: tuple[Handled, ...], prefix: str) -> list[Slot]:

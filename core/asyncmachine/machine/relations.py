@@ -9,8 +9,7 @@ of *target* states. Three rules shape it:
   unless that one has already gone. As called states stand first, then active ones, then implied ones, this gives the
   order of precedence: called over active over implied, and among called ones the first over the later.
 * **Require** takes out every state with a missing requirement, again and again until nothing changes; it is applied
-both
-  before blocking and at the end.
+  both before blocking and at the end.
 
 The survivors are put in order: required states before those that require them, then After between neighbours. The order
 is the order of handlers and of the list of active states. All functions here are pure; states are indexes, sets of them

@@ -228,8 +228,10 @@ class ServedClient:
             self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
 
 
-def check_source(source: View[Any]) -> str:
+def check_source(source: object) -> str:
     """Why a machine cannot be exposed, empty if it can."""
+    if not isinstance(source, View):
+        return f"only a machine can be exposed, got {source!r}"
     if source.handlers() and not source.has("ErrOnClient"):
         return (
             f"machine {source.id!r} has handlers, so clients may report errors to it: "

@@ -110,7 +110,7 @@ def pack(value: Any, where: str = "value", depth: int = 0) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         return _int(int(value), where)
-    raise Unsendable(f"{where} is a {kind.__name__}, which {_advice(value)}")
+    raise Unsendable(f"{where} is of type {kind.__name__}, which {_advice(value)}")
 
 
 def unpack_ext(code: int, data: memoryview) -> Any:
