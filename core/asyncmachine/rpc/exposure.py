@@ -21,7 +21,7 @@ _epochs: WeakKeyDictionary[View[Any], int] = WeakKeyDictionary()
 
 def epoch_of(source: View[Any]) -> int:
     """A number that every server of this machine gives, and that no other machine has: not one made anew either."""
-    return _epochs.setdefault(source, randbits(32))
+    return _epochs.setdefault(source, 1 << 31 | randbits(31))  # always of the same size on the wire
 
 
 class Exposure:
