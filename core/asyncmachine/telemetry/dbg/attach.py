@@ -101,8 +101,10 @@ def attach(machine: View[Any], address: str | Dial = "1", *, options: SenderOpti
     target: Hashable = url_of(address) if isinstance(address, str) else address
     while not machine.is_disposed:
         with _guard:
+            for ended in [key for key, running in _running.items() if running.sender.is_finished]:
+                del _running[ended]
             running = _running.get(target)
-            if running is None or running.sender.is_finished:
+            if running is None:
                 running = _running[target] = _start(target, options)
         if running.sender.attach(machine) is not None:
             return Attachment(machine, running.sender)

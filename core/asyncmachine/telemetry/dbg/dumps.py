@@ -78,8 +78,6 @@ class Dumps:
     ends_when_idle = False
 
     def __init__(self, folder: Path, base: str) -> None:
-        if not BASE_NAME.fullmatch(base):
-            raise DbgError(f"a dump cannot be called {base!r}: use letters, digits, and _ . -")
         self.folder = folder
         self.base = base
         self._part = folder
@@ -157,6 +155,8 @@ class RotatingDumps(Dumps):
     ends_when_idle = True
 
     def __init__(self, folder: Path, base: str = "am-dbg-dump", rotation: Rotation | None = None) -> None:
+        if not BASE_NAME.fullmatch(base):
+            raise DbgError(f"a dump cannot be called {base!r}: use letters, digits, and _ . -")
         super().__init__(folder, base)
         self.rotation = rotation or Rotation()
 
@@ -170,8 +170,9 @@ class RotatingDumps(Dumps):
         )
 
     def kept(self) -> list[Path]:
-        """The finished files, the oldest first."""
-        name = re.compile(rf"{re.escape(self.base)}-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d(-\d+)?{re.escape(SUFFIX)}")
+        """The files there are, the oldest first; also those that a recorder which was killed has left behind."""
+        time = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d"
+        name = re.compile(rf"{re.escape(self.base)}-{time}(-\d+)?{re.escape(SUFFIX)}({re.escape(PART)})?")
         found = [path for path in self.folder.iterdir() if name.fullmatch(path.name) and path.is_file()]
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 

@@ -69,8 +69,8 @@ class Feed:
         found, index = self.described, self._index
         return m.Machine(
             machine=self.number,
-            id=clipped(found.id, m.ID_LENGTH),
-            names=names_of(found.names) or (),
+            id=clipped(found.id, m.ID_LENGTH) or "?",
+            names=distinct(names_of(found.names) or ()),
             rules=rules_of(found.schema, found.names),
             time=self.time,
             next=self.next,
@@ -274,6 +274,14 @@ def steps_between(times: Sequence[int]) -> list[int]:
     """From each point in time to the next. Notes of several threads may stand in another order than they were made."""
     found = list(map(sub, times[1:], times))
     return found if not found or min(found) >= 0 else [max(0, step) for step in found]
+
+
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, with a number behind those that were cut to the same text."""
+    if len(set(names)) == len(names):
+        return names
+    seen = Counter(names)
+    return tuple(f"{name[:-8]}…{i}" if seen[name] > 1 else name for i, name in enumerate(names))
 
 
 def rules_of(schema: Schema, names: Sequence[str]) -> tuple[m.Rule, ...]:

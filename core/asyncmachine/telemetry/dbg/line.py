@@ -26,6 +26,8 @@ STEADY: Final = 5.0
 """A connection that lasted so many seconds was a good one: the delays begin anew."""
 
 NORMAL, GOING_AWAY, LOST = 1000, 1001, 1006
+FIRST_COMPLAINT: Final = 4000
+"""Close codes from here on say that the receiver found something wrong."""
 
 logger = logging.getLogger("asyncmachine.telemetry")
 
@@ -98,8 +100,9 @@ class Line:
             if loop.time() - begun >= STEADY:
                 attempt = 0
             if not self._is_over:
-                if attempt == 0:
-                    logger.info("%s: %s; trying again", self.name, ended)
+                level = logging.WARNING if ended.code >= FIRST_COMPLAINT else logging.INFO
+                if attempt == 0 or level == logging.WARNING:
+                    logger.log(level, "%s: %s; trying again", self.name, ended)
                 await self._pause(delay(attempt))
             attempt += 1
 

@@ -12,10 +12,11 @@ from weakref import WeakSet
 
 from asyncmachine.machine.plan import Plan
 from asyncmachine.telemetry.dbg import messages as m
-from asyncmachine.telemetry.dbg.codec import encode
-from asyncmachine.telemetry.dbg.errors import Unsendable
+from asyncmachine.telemetry.dbg.codec import decode, encode
+from asyncmachine.telemetry.dbg.errors import StreamFault, Unsendable
 from asyncmachine.telemetry.dbg.feed import Feed, lines_of, note_of, tracer_of
 from asyncmachine.telemetry.dbg.notes import Clock, Described, Ended, Item, Lines, Loss, Record
+from asyncmachine.telemetry.dbg.stream import Stream
 from asyncmachine.telemetry.dbg.texts import clipped
 from asyncmachine.telemetry.dbg.tracer import DbgTracer
 
@@ -156,8 +157,11 @@ class Packer:
         if message is None:
             return
         try:
-            yield encode(message)
-        except Unsendable as error:
+            frame = encode(message)
+            if isinstance(message, m.Machine):
+                # A schema can be anything. The receiver would close the connection for one that it does not take.
+                Stream(hello=self._hello).take(decode(frame), frame)
+        except (Unsendable, StreamFault) as error:
             feed = self._feeds.get(tracer)
             logger.error("%s: not sent: %s", tracer.machine_id, error)  # noqa: TRY400 (it tells all)
             if isinstance(message, m.Transitions) and feed is not None:
@@ -166,6 +170,8 @@ class Packer:
             elif isinstance(message, m.Machine):
                 self._muted.add(tracer)
                 self._ended(tracer, 0)
+        else:
+            yield frame
 
 
 def by_tracer(losses: Iterable[DbgTracer], items: Sequence[Item]) -> dict[DbgTracer, Sequence[Item]]:

@@ -23,8 +23,9 @@ from asyncmachine.telemetry.dbg import messages as m
 from asyncmachine.telemetry.dbg.address import Dial, Transport, TransportClosed
 from asyncmachine.telemetry.dbg.codec import decode, encode
 from asyncmachine.telemetry.dbg.dumps import Entry, Output
-from asyncmachine.telemetry.dbg.errors import LIMIT, StreamFault
+from asyncmachine.telemetry.dbg.errors import BAD_FRAME, BAD_VERSION, FRAME_TOO_LARGE, LIMIT, StreamFault
 from asyncmachine.telemetry.dbg.forward import Forwarder, ForwardLimits, Onward
+from asyncmachine.telemetry.dbg.line import GOING_AWAY
 from asyncmachine.telemetry.dbg.sender import SESSION, this_process
 from asyncmachine.telemetry.dbg.stream import Stream, Track
 
@@ -33,6 +34,14 @@ TICK: Final = 1.0
 
 RETRY_OUTPUT: Final = 60
 """Seconds until a file is begun again after one could not be written."""
+
+REASONS: Final = {
+    BAD_FRAME: "BAD_FRAME",
+    BAD_VERSION: "VERSION",
+    FRAME_TOO_LARGE: "TOO_LARGE",
+    GOING_AWAY: "SHUTDOWN",
+    LIMIT: "LIMIT",
+}
 
 logger = logging.getLogger("asyncmachine.telemetry")
 
@@ -91,6 +100,7 @@ class Recorder:
         self._last_number = 0
         self._machines = 0
         self._described = 0
+        self._is_closed = False
         self._records = self._lost = self._frames = self._bytes = self._faults = self._files = self._failures = 0
         self._no_output_before = 0
         hello = m.Hello(m.MAGIC, m.VERSION, SESSION, this_process())
@@ -103,6 +113,8 @@ class Recorder:
 
     def connect(self, peer: str = "") -> Inlet:
         """A new connection; `peer` is for log lines. Raises `StreamFault` if there are too many."""
+        if self._is_closed:
+            raise StreamFault("the recorder has ended", GOING_AWAY)
         if len(self._inlets) >= self.limits.connections:
             raise StreamFault(f"{len(self._inlets)} connections are there already", LIMIT)
         self._last_number += 1
@@ -114,7 +126,7 @@ class Recorder:
         try:
             inlet = self.connect(transport.peer.address)
         except StreamFault as fault:
-            await transport.close(fault.close, f"LIMIT: {fault}")
+            await transport.close(fault.close, reason_of(fault))
             return
         try:
             while True:
@@ -123,7 +135,7 @@ class Recorder:
             pass
         except StreamFault as fault:
             logger.warning("the stream from %s is not recorded any more: %s", inlet.peer or "a sender", fault)
-            await transport.close(fault.close, f"{'LIMIT' if fault.close == LIMIT else 'BAD_FRAME'}: {fault}")
+            await transport.close(fault.close, reason_of(fault))
         finally:
             inlet.close()
 
@@ -166,11 +178,11 @@ class Recorder:
                 await task
 
     def close(self) -> None:
-        """Ends all connections and the file. What is sent after that is not recorded."""
+        """Ends all connections and the file. What is sent after that is refused."""
+        self._is_closed = True
         for inlet in tuple(self._inlets.values()):
             inlet.close()
         self.dump()
-        self._output = None
 
     # What is known
 
@@ -255,6 +267,11 @@ class Recorder:
             logger.error("nothing is recorded for %d seconds: %s", RETRY_OUTPUT, error)  # noqa: TRY400 (it tells all)
             if self._output is not None:
                 self._output.abandon()
+
+
+def reason_of(fault: StreamFault) -> str:
+    """What a sender is told when its connection is closed."""
+    return f"{REASONS.get(fault.close, 'BAD_FRAME')}: {fault}"
 
 
 class Inlet:

@@ -31,7 +31,7 @@ from asyncmachine.telemetry.dbg.tracer import DbgTracer, tracer_for
 GATHER: Final = 0.05
 """Seconds between the first note and its sending."""
 
-COLLECT_EVERY: Final = 1.0
+LOOK_EVERY: Final = 1.0
 """Seconds between two looks for log entries that no transition takes along."""
 
 INTERNAL_TAGS: Final = ("rpc-", "relay")
@@ -80,11 +80,13 @@ class Sender:
         self._packer = Packer(m.Hello(m.MAGIC, m.VERSION, SESSION, this_process()), self.options.trace_filter)
         self._line = Line(dial, self, name)
         self._tracers: WeakSet[DbgTracer] = WeakSet()
-        self._guard = threading.Lock()
+        # Reentrant: an output of the machine's log may attach another machine.
+        self._guard = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._collect_at = 0.0
+        self._look_at = 0.0
+        self._packed: Iterator[bytes] = iter(())
         self._frames = 0
         self._bytes = 0
         self.is_finished = False
@@ -104,7 +106,7 @@ class Sender:
                 return None
             tracer = tracer_for(machine, self.outbox, self._attach_child, stacks=self.options.stacks)
             self._tracers.add(tracer)
-        machine.trace(tracer)
+            machine.trace(tracer)
         return tracer
 
     def detach(self, machine: View[Any]) -> None:
@@ -159,19 +161,23 @@ class Sender:
 
     def opening(self) -> Iterator[bytes]:
         """Who speaks, and the machines."""
+        # Packed for a connection that has ended: who speaks next begins after them.
+        for _ in self._packed:
+            pass
         yield from map(self._counted, self._packer.opening())
 
     async def due(self) -> None:
         """Returns a little after the first note; at once if many wait."""
         loop = asyncio.get_running_loop()
         while not self._due.is_set():
-            if await waited(self._due, max(0.0, self._collect_at - loop.time())):
-                break
-            self._collect()
+            if not await waited(self._due, max(0.0, self._look_at - loop.time())):
+                self._look()
+                if self.outbox:
+                    break
         if not self._urgent.is_set():
             await waited(self._urgent, GATHER)
-        if loop.time() >= self._collect_at:
-            self._collect()
+        if loop.time() >= self._look_at:
+            self._look()
         self._due.clear()
         self._urgent.clear()
 
@@ -182,7 +188,7 @@ class Sender:
 
     def frames(self) -> Iterator[bytes]:
         """What waits in the outbox."""
-        yield from map(self._counted, self._packer.frames(*self.outbox.take()))
+        yield from self._taken()
         with self._guard:
             # Under the guard, so that a machine is either attached before or finds that this sender has ended.
             idle = not self.outbox and all(tracer.has_ended for tracer in self._tracers)
@@ -190,14 +196,19 @@ class Sender:
 
     def closing(self) -> Iterator[bytes]:
         """The last log entries, and a goodbye."""
-        self._collect()
-        yield from map(self._counted, self._packer.frames(*self.outbox.take()))
+        self._look()
+        yield from self._taken()
         yield self._counted(encode(m.Bye()))
 
-    def _collect(self) -> None:
-        self._collect_at = asyncio.get_running_loop().time() + COLLECT_EVERY
+    def _taken(self) -> Iterator[bytes]:
+        self._packed = self._packer.frames(*self.outbox.take())
+        for frame in self._packed:
+            yield self._counted(frame)
+
+    def _look(self) -> None:
+        self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY
         for tracer in self._watching():
-            tracer.collect()
+            tracer.look()
 
     def _watching(self) -> list[DbgTracer]:
         with self._guard:

@@ -28,10 +28,14 @@ def arg_texts(args: Mapping[str, Any], mapper: ArgsMapper | None) -> dict[str, s
     shown = {key: value for key, value in args.items() if key != ErrorArgs.key}
     try:
         found = default_texts(shown) if mapper is None else mapper({k: without_bytes(v) for k, v in shown.items()})
-        texts = [(str(key), str(text)) for key, text in found.items()]
+        texts = [(_name(key), str(text)) for key, text in found.items()]
     except Exception as error:  # noqa: BLE001 (somebody's mapper, or `__str__`)
         texts = [("", f"arguments not shown: {type(error).__name__}")]
-    return {clipped(key, ID_LENGTH): one_line(_no_literals(text)) for key, text in texts[:MOST_ARGS]}
+    return {clipped(key, ID_LENGTH): one_line(text) for key, text in texts[:MOST_ARGS]}
+
+
+def _name(key: object) -> str:
+    return key if isinstance(key, str) else outline(key)
 
 
 def default_texts(args: Mapping[str, Any]) -> dict[str, str]:
@@ -76,11 +80,17 @@ def failure_of(args: Mapping[str, Any]) -> Failure | None:
         message = f"(text not shown: {type(error).__name__})"
     return Failure(
         clipped(type(found.err).__qualname__, ID_LENGTH),
-        clipped(message),
+        told(message),
         # The end of a stack says where the error came from.
-        clipped(found.trace[-TEXT_LENGTH:]),
+        told(found.trace[-TEXT_LENGTH:]),
         clipped(found.handler, ID_LENGTH),
     )
+
+
+def told(text: str, limit: int = TEXT_LENGTH) -> str:
+    """A text as it may be sent: cut, Unicode, and without bytes as Python writes them."""
+    text = clipped(text, limit)
+    return _BYTES_LITERAL.sub("bytes", text) if "b'" in text or 'b"' in text else text
 
 
 def clipped(text: str, limit: int = TEXT_LENGTH) -> str:
@@ -94,14 +104,9 @@ def clipped(text: str, limit: int = TEXT_LENGTH) -> str:
 
 def one_line(text: str, limit: int = ARG_LENGTH) -> str:
     """The text cut to a short line."""
-    return clipped(" ".join(text[: 2 * limit].splitlines()), limit)
+    return told(" ".join(text[: 2 * limit].splitlines()), limit)
 
 
 def names_of(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Names as they travel."""
     return None if names is None else tuple([clipped(name, ID_LENGTH) for name in names])
-
-
-def _no_literals(text: str) -> str:
-    """The text without what Python writes for bytes, which a record's own `repr` may hold."""
-    return _BYTES_LITERAL.sub("bytes", text) if "b'" in text or 'b"' in text else text

@@ -23,7 +23,7 @@ from asyncmachine.machine.schema import Schema
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
-from asyncmachine.telemetry.dbg.messages import MOST_LINES, MOST_STEPS, TEXT_LENGTH, Flag
+from asyncmachine.telemetry.dbg.messages import MOST_LINES, MOST_STEPS, Flag
 from asyncmachine.telemetry.dbg.notes import (
     Clock,
     Described,
@@ -36,7 +36,7 @@ from asyncmachine.telemetry.dbg.notes import (
     flags_of,
 )
 from asyncmachine.telemetry.dbg.outbox import Outbox
-from asyncmachine.telemetry.dbg.texts import arg_texts, clipped, failure_of
+from asyncmachine.telemetry.dbg.texts import arg_texts, failure_of, told
 
 MOST_FAILURES: Final = 10
 """A tracer that has failed more often stops."""
@@ -45,8 +45,15 @@ MOST_TOKENS: Final = 1000
 """Mutations at the front of the queue whose transition is waited for."""
 
 DEEPEST_STACK: Final = 32
-MOST_TEXT: Final = 96 << 10
+MOST_TEXT: Final = 64 << 10
 """Characters of all log entries of one record."""
+
+RECORD_WEIGHT, LINE_WEIGHT, STEP_WEIGHT, FRAME_WEIGHT = 128, 64, 16, 128
+"""About the bytes of a record, a log entry, a step, and a stack frame, without their texts."""
+
+AUTO, ACCEPTED, CHECK, QUEUED, BROKEN = (
+    int(flag) for flag in (Flag.AUTO, Flag.ACCEPTED, Flag.CHECK, Flag.QUEUED, Flag.BROKEN)
+)
 
 OWN_MODULES: Final = ("asyncmachine.machine", "asyncmachine.telemetry")
 SWITCHED: Final = {"[when": "when", "[ctx": "state_ctx", "[pipe": "graph"}
@@ -77,8 +84,7 @@ class DbgTracer(Tracer):
         self._next_token = count(1)
         self.has_ended = False
         self._put(self.described)
-        # A machine that nobody disposes of ends when it is collected.
-        weakref.finalize(machine, self.end).atexit = False
+        weakref.finalize(machine, self._collected).atexit = False
 
     def end(self) -> None:
         """Says that the machine is not watched any more. For whoever takes the tracer away; once is enough."""
@@ -86,25 +92,18 @@ class DbgTracer(Tracer):
             self.has_ended = True
             self._put(Ended())
 
-    def collect(self) -> None:
+    def look(self) -> None:
         """Notes what no hook tells of: pending log entries, and other groups. For the sender's timer."""
         machine = self.machine()
         if machine is not None and not machine.is_disposed:
-            self._put_pending(machine.log)
-            if groups_of(machine) != self.described.groups:
-                self.describe(machine)
-
-    def describe(self, machine: View[Any], clock: Clock | None = None) -> None:
-        """Notes the machine anew."""
-        self.described = Described.of(machine, clock)
-        self._put(self.described)
+            self._try(self._look, machine)
 
     # Hooks
 
     def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
         """The hot one."""
         if self._is_fresh:
-            self._note_whole(machine, plan, queue_tick)
+            self._try(self._note_whole, machine, plan, queue_tick)
             return
         items = self._items
         items.append((self, monotonic_ns(), plan, queue_tick))
@@ -115,30 +114,49 @@ class DbgTracer(Tracer):
         self._begun = monotonic_ns()
 
     def transition_end(self, tx: Transition) -> None:
-        try:
-            self._note_transition(tx)
-        except Exception as error:  # noqa: BLE001 (a watched machine runs as if it were not)
-            self._failed(error)
+        self._try(self._note_transition, tx)
 
     def schema_change(self, machine: View[Any], old: Schema) -> None:
-        self.describe(machine)
+        self._try(self._describe, machine)
 
     def machine_restore(self, machine: View[Any]) -> None:
-        self._put(Clock.of(machine))
+        self._try(self._note_clock, machine)
 
     def new_submachine(self, parent: View[Any], machine: View[Any]) -> None:
-        try:
-            self._submachine(machine)
-        except Exception as error:  # noqa: BLE001
-            self._failed(error)
+        self._try(self._submachine, machine)
 
     def machine_dispose(self, machine_id: str) -> None:
         machine = self.machine()
         if machine is not None:
-            self._put_pending(machine.log)
+            self._try(self._put_pending, machine.log)
         self.end()
 
     # Notes
+
+    def _try(self, function: Callable[..., object], *args: object) -> None:
+        """A watched machine runs as if it were not."""
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+
+    def _collected(self) -> None:
+        """The machine was collected, and nobody had disposed of it. Runs anywhere, so it takes no lock."""
+        if not self.has_ended:
+            self.has_ended = True
+            self._items.append((self, monotonic_ns(), Ended(), 0))
+
+    def _look(self, machine: View[Any]) -> None:
+        self._put_pending(machine.log)
+        if groups_of(machine) != self.described.groups:
+            self._describe(machine)
+
+    def _describe(self, machine: View[Any], clock: Clock | None = None) -> None:
+        self.described = Described.of(machine, clock)
+        self._put(self.described)
+
+    def _note_clock(self, machine: View[Any]) -> None:
+        self._put(Clock.of(machine))
 
     def _put(self, note: Note, weight: int = 0, queue_tick: int = 0) -> None:
         self._outbox.put((self, monotonic_ns(), note, queue_tick), weight)
@@ -153,6 +171,8 @@ class DbgTracer(Tracer):
         """The first one: with all ticks."""
         self._is_fresh = False
         after = machine.time()
+        if len(after) != len(self.described.names):
+            self._describe(machine)
         before = list(after)
         for state, difference in changes_of(plan):
             before[state] -= difference
@@ -163,23 +183,25 @@ class DbgTracer(Tracer):
         self._is_fresh = False
         if tx.is_check and not log.can:
             return
-        before, mutation = tx.before, tx.mutation
+        before = tx.before
         if len(before) != len(self.described.names):
             # A mirror has learnt of states, for which there is no hook.
-            self.describe(machine, Clock(before, machine.queue_tick, machine.machine_tick))
-        flags = Flag(mutation.kind_id)
-        if tx.is_auto:
-            flags |= Flag.AUTO
-        if tx.accepted:
-            flags |= Flag.ACCEPTED
-        if tx.is_check:
-            flags |= Flag.CHECK
-        if tx.broken:
-            flags |= Flag.BROKEN
+            self._describe(machine, Clock(before, machine.queue_tick, machine.machine_tick))
+        if machine.is_local and not tx.is_auto:
+            kind, called = tx.plan.kind, tx.plan.called
+        else:
+            kind, called = tx.mutation.kind_id, tx.mutation.indexes
+        flags = (
+            kind
+            | (AUTO if tx.is_auto else 0)
+            | (ACCEPTED if tx.accepted else 0)
+            | (CHECK if tx.is_check else 0)
+            | (BROKEN if tx.broken else 0)
+        )
         self._last_id, self._queued = tx.id, count()
         record = Record(
-            int(flags),
-            mutation.indexes,
+            flags,
+            called,
             before,
             tx.after,
             tx.id,
@@ -192,7 +214,7 @@ class DbgTracer(Tracer):
         )
         self._begun = 0
         if self._tokens and not tx.queue_tick:
-            _, record.token = self._tokens.pop(id(mutation), (mutation, 0))
+            _, record.token = self._tokens.pop(id(tx.mutation), (tx.mutation, 0))
         self._put_record(record, tx.args, log, machine.queue_tick)
 
     def _put_record(self, record: Record, args: Mapping[str, Any], log: Log, queue_tick: int) -> None:
@@ -201,9 +223,11 @@ class DbgTracer(Tracer):
             if log.args:
                 record.args = arg_texts(args, log.args_mapper)
         record.weight = (
-            weight_of(record.log)
+            RECORD_WEIGHT
+            + weight_of(record.log)
             + weight_of(record.pre)
-            + 64 * len(record.steps)
+            + STEP_WEIGHT * len(record.steps)
+            + FRAME_WEIGHT * len(record.stack)
             + sum(map(len, record.args.values()))
             + (len(record.failure.message) + len(record.failure.trace) if record.failure else 0)
         )
@@ -238,22 +262,14 @@ class QueueTracer(DbgTracer):
         self._stacks = stacks
 
     def mutation_queued(self, machine: View[Any], mutation: Mutation) -> None:
-        try:
-            self._note_mutation(machine, mutation)
-        except Exception as error:  # noqa: BLE001
-            self._failed(error)
+        self._try(self._note_mutation, machine, mutation)
 
     def _note_mutation(self, machine: View[Any], mutation: Mutation) -> None:
         log = machine.log
         if mutation.is_check and not log.can:
             return
-        flags = Flag(mutation.kind_id) | Flag.QUEUED
-        if mutation.is_auto:
-            flags |= Flag.AUTO
-        if mutation.is_check:
-            flags |= Flag.CHECK
         record = Record(
-            int(flags),
+            mutation.kind_id | QUEUED | (AUTO if mutation.is_auto else 0) | (CHECK if mutation.is_check else 0),
             mutation.indexes,
             id=f"{self._last_id}-{next(self._queued)}",
             queue_len=queue_len_of(machine),
@@ -292,7 +308,7 @@ def shown(log: Log, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
     for entry in entries:
         if off and entry.text.startswith(off):
             continue
-        text = entry.text if len(entry.text) <= TEXT_LENGTH and entry.text.isascii() else clipped(entry.text)
+        text = told(entry.text)
         room -= len(text)
         if room < 0 or len(found) == MOST_LINES - 1:
             found.append(LogEntry(entry.level, "(further entries are not sent)"))
@@ -303,7 +319,7 @@ def shown(log: Log, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
 
 def weight_of(entries: Sequence[LogEntry]) -> int:
     """About the bytes of these entries."""
-    return sum(64 + len(entry.text) for entry in entries)
+    return sum(LINE_WEIGHT + len(entry.text) for entry in entries)
 
 
 def groups_of(machine: View[Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
