@@ -315,7 +315,7 @@ def _candidates(
 
 
 def _names_state(index: Mapping[str, int], name: str) -> bool:
-    """True for a state's name with the suffix of a handler. Pairs do not count: `reset` need not mean `re` and `set`."""
+    """True for a state's name with the suffix of a handler. Pairs are left out: `reset` may mean something else."""
     return any(name.endswith(suffix) and name[: -len(suffix)] in index for suffix in (*NEGOTIATION, *FINAL))
 
 
