@@ -3,6 +3,8 @@
     POST /token {op, id, target, secret?}  →  {token, resume, expires_in}
     GET  /<op>/<id>/<target>               Sec-WebSocket-Protocol: amrpc.v1, amtok.<token>
 
+`ammany.v1` instead of `amrpc.v1` makes a tunnel for many connections.
+
 `secret` is the resume secret of an earlier answer, for a page that opens its own id again. Whoever has it is the owner,
 so a page must not leave it where a duplicated tab finds a copy.
 """
@@ -27,6 +29,9 @@ from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError, che
 from asyncmachine_relay.tokens import Claims, Tokens
 
 SUBPROTOCOL = "amrpc.v1"
+"""One connection."""
+MANY = "ammany.v1"
+"""Many connections (`asyncmachine.rpc.transport.many`)."""
 TOKEN_PREFIX = "amtok."  # noqa: S105 (a prefix)
 
 Authorize = Callable[[Request], TunnelGrants | Awaitable[TunnelGrants | None] | None]
@@ -60,6 +65,12 @@ class Admitted(NamedTuple):
 
     matcher: Matcher
     claims: Claims
+    many: bool
+
+
+def protocol_of(offered: Sequence[str]) -> str | None:
+    """The first of our subprotocols that is offered."""
+    return next((name for name in offered if name in {SUBPROTOCOL, MANY}), None)
 
 
 class Admission:
@@ -101,10 +112,10 @@ class Admission:
         target = check_target(socket.path_params["target"])
         offered = socket.scope["subprotocols"]
         tokens = [name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)]
-        if SUBPROTOCOL not in offered or len(tokens) != 1:
+        if protocol_of(offered) is None or len(tokens) != 1:
             raise Refused(Reason.AUTH, f"offer the subprotocols {SUBPROTOCOL} and {TOKEN_PREFIX}<token from /token>")
         claims = self._tokens.redeem(tokens[0], op, name, target)
-        return Admitted(self._match(op, name, target), claims)
+        return Admitted(self._match(op, name, target), claims, many=protocol_of(offered) == MANY)
 
     def _match(self, op: Op, id: str, target: str) -> Matcher:
         match = first(self.matches[op], id, target)

@@ -44,8 +44,8 @@ from asyncmachine.telemetry.dbg.address import PATH
 from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.address_files import AddressFiles
 from asyncmachine_relay.addresses import networks
-from asyncmachine_relay.admission import SUBPROTOCOL, Admission, Authorize, own_machine
-from asyncmachine_relay.bridging import Bridges, Dialled, Listened
+from asyncmachine_relay.admission import Admission, Authorize, own_machine, protocol_of
+from asyncmachine_relay.bridging import Bridges, matchers_of
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.guard import Caller, Guard
 from asyncmachine_relay.headers import ContentPolicies, SecurityHeaders
@@ -216,6 +216,7 @@ class Relay:
         """Refuses new tunnels and lets the open ones leave; returns when all have, or the time is over."""
         self._stopping = True
         self.machine.add(RelayStates.Draining)
+        self.tunnels.go_away(seconds)
         try:
             async with asyncio.timeout(seconds):
                 await self.tunnels.emptied()
@@ -251,13 +252,8 @@ class Relay:
         """Own matchers first, then the targets. Raises `RelayConfigError`."""
         targets = tuple(targets)
         check_names(targets)
-        return {
-            Op.LISTEN: (
-                *self._own[Op.LISTEN],
-                *(Listened(each, self._bridges) for each in targets if Op.LISTEN in each.ops),
-            ),
-            Op.DIAL: (*self._own[Op.DIAL], *(Dialled(each, self._bridges) for each in targets if Op.DIAL in each.ops)),
-        }
+        further = matchers_of(targets, self._bridges)
+        return {op: (*self._own[op], *further[op]) for op in Op}
 
     # Routes
 
@@ -304,8 +300,7 @@ class Relay:
 
     async def _dbg(self, socket: WebSocket) -> None:
         """Accepts first, as for a tunnel."""
-        offered = SUBPROTOCOL in socket.scope["subprotocols"]
-        await socket.accept(subprotocol=SUBPROTOCOL if offered else None)
+        await socket.accept(subprotocol=protocol_of(socket.scope["subprotocols"]))
         assert self._ingest is not None
         try:
             if self._stopping:
@@ -340,17 +335,17 @@ class Relay:
 
     async def _tunnel(self, op: Op, socket: WebSocket) -> None:
         """Accepts first: a page cannot read why an upgrade failed, but it can read a close frame."""
-        offered = SUBPROTOCOL in socket.scope["subprotocols"]
-        await socket.accept(subprotocol=SUBPROTOCOL if offered else None)
+        await socket.accept(subprotocol=protocol_of(socket.scope["subprotocols"]))
         try:
             if self._stopping:
                 raise _stopping()
-            matcher, claims = self._admission.admit(op, socket)
+            matcher, claims, many = self._admission.admit(op, socket)
             caller = Caller.of(socket.scope)
             peer = Peer("websocket", f"{caller.address}:{caller.port}", claims.id, claims.grants)
             transport = WebSocketTransport(socket, peer, self.limits, caller=op is Op.DIAL)
             try:
-                await self.tunnels.run(claims, matcher, transport, caller.address)
+                note = self._note_connection
+                await self.tunnels.run(claims, matcher, transport, caller.address, many=many, note=note)
             except Refused:
                 raise
             except Exception as error:
@@ -382,13 +377,20 @@ class Relay:
             extra={"event": event, "op": tunnel.op, "tunnel": tunnel.id, "target": tunnel.target, "peer": peer.address},
         )
 
+    def _note_connection(self, tunnel: Tunnel, error: Exception) -> None:
+        if isinstance(error, Refused):
+            self._note(error, {"path": f"/{tunnel}", "client": (tunnel.transport.peer.address, 0)})
+        else:
+            logger.error("the matcher of %s failed", tunnel, exc_info=error)
+            self.machine.add_err(error)
+
     def _note(self, refused: Refused, scope: Scope) -> None:
         """Paths may hold anything, so they are quoted and cut; tokens are in headers, which are never logged.
 
         The stack goes: it tells nothing of a stranger's mistake, and its frames would keep the token.
         """
         self.counts.refused[refused.reason] += 1
-        peer = Caller.of(scope).address
+        peer = Caller.of({"headers": (), **scope}).address
         logger.info(
             "refused %.200r from %s: %s",
             scope["path"],

@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.policy import RelayConfigError
 
+MIN_WINDOW = 64 << 10
+"""What may be sent before anything was granted (`asyncmachine.rpc.transport.many`)."""
 MAX_PEERS = 4096
 """Addresses whose opens are counted at a time; the one unseen for longest is forgotten first."""
 
@@ -64,7 +66,7 @@ class Limits:
     connections: int = 32
     """TCP connections at a time inside of one tunnel."""
     window: int = 128 << 10
-    """Bytes that each of them may send ahead of its reader."""
+    """Bytes that each of them may send ahead of its reader; 64 KiB at least."""
     sockets: int = 2048
     """TCP connections to the relay's own port, whatever they are used for."""
     sockets_per_peer: int = 128
@@ -78,6 +80,8 @@ class Limits:
         if self.buffer_low >= self.buffer_high:
             wrong = f"limit buffer_low={self.buffer_low} must be below buffer_high={self.buffer_high}"
             raise RelayConfigError(wrong, field="buffer_low")
+        if self.window < MIN_WINDOW:
+            raise RelayConfigError(f"limit window={self.window} must be at least {MIN_WINDOW}", field="window")
         if self.token > 60:
             wrong = f"limit token={self.token} must be at most 60: a token opens one tunnel, now"
             raise RelayConfigError(wrong, field="token")

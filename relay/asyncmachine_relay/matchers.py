@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -36,6 +37,9 @@ class Tunnel:
 
 
 Serve = Callable[[Tunnel], Awaitable[None]]
+Serving = AbstractAsyncContextManager[Tunnel]
+"""A new connection, as a tunnel of its own, for as long as it is entered."""
+ServeMany = Callable[[Tunnel, Callable[[], Serving]], Awaitable[None]]
 
 
 class Matcher(Protocol):
@@ -52,6 +56,10 @@ class Matcher(Protocol):
     def serve(self) -> Serve:
         """Has the tunnel until it returns."""
 
+    @property
+    def serve_many(self) -> ServeMany | None:
+        """The same for a page that is called, with many connections. None: it takes one."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -64,6 +72,7 @@ class Match:
     target: str
     serve: Serve
     states: ClassVar[type[TunnelStates]] = TunnelStates
+    serve_many: ClassVar[None] = None
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

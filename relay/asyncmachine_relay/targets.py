@@ -31,8 +31,8 @@ class Target:
     the first that is free. Port 0 (only for `listen`) is any free one. `ops` are what it is for. `ids` is a regular
     expression that must fit the whole id. `raw` carries bytes as they come instead of length-prefixed messages.
     `networks` are the private ones its name may resolve to; an address as `host` lists itself, `localhost` lists
-    loopback. `public` lets `listen` bind an address that others can reach. `connections` are those at a time, 0 for
-    what `limits` says.
+    loopback. `public` lets `listen` bind an address that others can reach. `connections` are those at a time, of all
+    tunnels together; 0 sets no limit beside those of tunnels.
 
     Raises `RelayConfigError`.
     """

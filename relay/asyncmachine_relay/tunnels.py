@@ -17,9 +17,10 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import NORMAL, TransportClosed
+from asyncmachine_relay.carrying import Carrying, Note
 from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.limits import Limits
-from asyncmachine_relay.matchers import Matcher, Tunnel
+from asyncmachine_relay.matchers import Matcher, Serve, Tunnel
 from asyncmachine_relay.policy import Op, Reason, Refused
 from asyncmachine_relay.states import TunnelStates
 from asyncmachine_relay.tokens import Claims
@@ -40,6 +41,7 @@ class Place:
     share: str
     owner: bytes
     before: Place | None
+    carrying: Carrying | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the matcher has ended too."""
 
@@ -78,8 +80,20 @@ class Tunnels:
         """Those of all open tunnels."""
         return [place.transport for place in self._open.values()]
 
-    async def run(self, claims: Claims, matcher: Matcher, transport: WebSocketTransport, address: str) -> None:
-        """The whole life of a tunnel. Raises `Refused` when it may not begin, and else what its matcher raised."""
+    async def run(
+        self,
+        claims: Claims,
+        matcher: Matcher,
+        transport: WebSocketTransport,
+        address: str,
+        *,
+        many: bool,
+        note: Note,
+    ) -> None:
+        """The whole life of a tunnel. Raises `Refused` when it may not begin, and else what its matcher raised.
+
+        With `many` it carries many connections; `note` is told of those that fail.
+        """
         place = self._take(claims, matcher, transport, share_of(address))
         machine = place.tunnel.machine
         try:
@@ -88,7 +102,11 @@ class Tunnels:
                 await self._end(place.before)
                 place.before = None
             machine.add(TunnelStates.Open)
-            serving = asyncio.create_task(_answer(place.tunnel, matcher), name=f"matcher of {place.tunnel}")
+            serve = matcher.serve
+            if many:
+                place.carrying = Carrying(place.tunnel, matcher, self._limits, note)
+                serve = place.carrying.serve
+            serving = asyncio.create_task(_answer(place.tunnel, serve), name=f"matcher of {place.tunnel}")
             try:
                 await transport.pump()
                 self._free(place)
@@ -104,6 +122,12 @@ class Tunnels:
                 del self._ending[place.key]
             place.finished.set()
             machine.dispose()
+
+    def go_away(self, seconds: float) -> None:
+        """Asks all who can be asked (tunnels for many connections) to leave within that time."""
+        for place in self._open.values():
+            if place.carrying is not None:
+                place.carrying.many.go_away(seconds)
 
     async def emptied(self) -> None:
         """Returns once no tunnel is open."""
@@ -199,10 +223,10 @@ class Ending:
         self._transport.refuse(Refused(Reason.SHUTDOWN, "the operator ended this tunnel"))
 
 
-async def _answer(tunnel: Tunnel, matcher: Matcher) -> None:
+async def _answer(tunnel: Tunnel, serve: Serve) -> None:
     """Lets the matcher have the tunnel, and closes it whatever comes of that."""
     try:
-        await matcher.serve(tunnel)
+        await serve(tunnel)
     except TransportClosed:
         pass  # how a matcher that reads on learns of the end
     except Refused as refused:

@@ -288,6 +288,33 @@ async def pour(carrier: MemoryTransport, frames: Iterable[bytes]) -> int:
     raise AssertionError("the other side takes everything")
 
 
+@pytest.mark.parametrize("last", [0, 1, CHUNK])
+async def test_large_messages_that_nobody_reads_are_bounded_however_they_are_cut(last: int) -> None:
+    async with stranger() as (carrier, many):
+        parts = [frame(PART, 1, bytes(CHUNK))] * (MIB // CHUNK - 1)
+        message = [*parts, frame(DATA, 1, bytes(last))]
+        await carrier.send(frame(OPEN, 1))
+        connection = await many.accept()
+        await pour(carrier, cycle(message))
+        assert connection._inbox.size <= MIB + many.limits.window + 2 * CHUNK
+
+
+async def test_large_messages_that_are_read_pass_one_after_the_other() -> None:
+    async with both() as (one, two):
+        out = one.open()
+
+        async def send() -> None:
+            for number in range(5):
+                await out.send(bytes([number]) * MIB)
+
+        sending = asyncio.create_task(send())
+        arrived = await two.accept()
+        for number in range(5):
+            assert await arrived.recv() == bytes([number]) * MIB
+            await asyncio.sleep(0)
+        await sending
+
+
 async def test_more_than_the_window_ends_the_carrier() -> None:
     async with stranger() as (carrier, many):
         sent = await pour(carrier, chain([frame(OPEN, 1)], repeat(frame(DATA, 1, bytes(CHUNK)), 1000)))

@@ -13,8 +13,8 @@ A message of the carrier is one frame: ``u8 kind  u32 connection  payload`` (big
 There is no answer to OPEN: the opener sends at once, and learns of a refusal by a RESET. Numbers only grow. A frame for
 a connection that has ended is what crossed that end, and is dropped. Each side may send 64 KiB of a connection before
 the other has to give more, which it may do at once. DATA and PART have at most 32 KiB, and cost that and 32 bytes, so
-that a flood of empty messages ends as well. The last one may overdraw the window. Parts of a message are given back as
-they arrive, up to the size of one message.
+that a flood of empty messages ends as well. The last one may overdraw the window. Parts of the message that is to be
+read next are given back as they arrive, since it may be larger than the window; those of later ones are not.
 
 Why not Wisp, and why not yamux: see docs/relay.md.
 """
@@ -267,6 +267,8 @@ class ManyConnection:
         self._size = 0
         """What was received and is not read yet."""
         self._assembled = 0
+        self._kept = 0
+        """What the parts cost that are not given back, since a message before theirs is not read yet."""
         self._parts: list[bytes] = []
         self._finished = False
         self._heard_all = False
@@ -302,6 +304,9 @@ class ManyConnection:
         """The next message. Raises `TransportClosed` after the last, with 1000 when the other side has finished."""
         message = await self._inbox.get()
         self._give_back(self._costs.popleft())
+        if not self._costs and self._kept:
+            self._give_back(self._kept)
+            self._kept = 0
         return message
 
     def finish(self) -> None:
@@ -370,10 +375,15 @@ class ManyConnection:
             if many._assembling > limits.assembling:
                 raise _Fault("too many messages that are not finished")
         if kind == PART:
-            self._give_back(cost)
+            if self._costs:
+                self._kept += cost
+            else:
+                self._give_back(cost)
             return
         if self._parts:
             payload = b"".join(self._parts)
+            cost += self._kept
+            self._kept = 0
             self._drop_parts()
         self._costs.append(cost)
         self._inbox.put(payload)
