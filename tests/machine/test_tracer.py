@@ -253,3 +253,31 @@ def test_a_thousand_tracers_come_and_go_and_leave_memory_flat() -> None:
     tracemalloc.stop()
     assert machine.tracers == ()
     assert after - before < 20_000
+
+
+def test_on_change_hears_of_each_transition_that_is_no_dry_run() -> None:
+    machine = am.Machine({"A": {}, "B": {"require": "A"}})
+    heard: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    heard_by = machine.on_change(lambda _, before, after: heard.append((before, after)))
+    machine.add("A")
+    machine.add(["B", "A"])
+    machine.can_remove("A")
+    machine.remove("B")
+    machine.untrace(heard_by)
+    machine.remove("A")
+    assert heard == [((0, 0, 0), (1, 0, 0)), ((1, 0, 0), (1, 1, 0)), ((1, 1, 0), (1, 2, 0))]
+
+
+def test_on_error_hears_of_added_errors_and_of_those_of_handlers() -> None:
+    machine = am.Machine({"A": {}}, {"AState": lambda e: 1 / 0})
+    heard: list[BaseException] = []
+    machine.on_error(lambda _, error: heard.append(error))
+    added = ValueError("added")
+    machine.add_err(added)
+    machine.add("A")
+    assert heard[0] is added and isinstance(heard[1], ZeroDivisionError) and len(heard) == 2
+
+
+def test_an_unknown_option_is_named() -> None:
+    with pytest.raises(TypeError, match="'queue_limits'; did you mean queue_limit"):
+        am.Machine({"A": {}}, queue_limits=3)  # type: ignore[call-overload]

@@ -1,6 +1,7 @@
 """Helpers on top of the machine; everyday names are `am.helpers.…`.
 
 ===================  ===================================================================================================
+`common`             a machine set up by the environment
 `pipes`              states of one machine follow those of another; `am.pipes`
 `mirror`             a small machine that follows some states of another one
 `waiting`            for several things, for a time, unless the machine errs
@@ -23,6 +24,7 @@
 from asyncmachine.helpers import pipes
 from asyncmachine.helpers.arg_texts import ArgTexts, args_names, args_unmarshal
 from asyncmachine.helpers.batch import Batcher
+from asyncmachine.helpers.common import new_common
 from asyncmachine.helpers.cond import Cond
 from asyncmachine.helpers.disposal import dispose, dispose_bind
 from asyncmachine.helpers.env import (
@@ -132,6 +134,7 @@ __all__ = [
     "log_env",
     "logger_output",
     "missing_states",
+    "new_common",
     "new_mirror",
     "pipes",
     "remove_multi",

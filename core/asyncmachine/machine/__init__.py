@@ -31,6 +31,7 @@ from asyncmachine.machine.log import Log
 from asyncmachine.machine.log_args import merge_log_args_mappers, new_log_args_mapper
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Mutation, MutationSource
+from asyncmachine.machine.options import Options
 from asyncmachine.machine.result import CANCELED, EXECUTED, FinalResult, Outcome, Result
 from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
 from asyncmachine.machine.scope import Scope
@@ -63,6 +64,7 @@ __all__ = [
     "Machine",
     "Mutation",
     "MutationSource",
+    "Options",
     "Outcome",
     "PendingResult",
     "QueryFailed",

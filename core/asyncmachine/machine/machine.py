@@ -11,7 +11,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.drain import Drain, Source, source_of
@@ -20,23 +20,18 @@ from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.export import Export
 from asyncmachine.machine.growth import grown, schema_from, take_over
 from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutation, called_names
+from asyncmachine.machine.options import DEFAULTS, Options, check_options, resolver_of
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.recovery import Catching, error_states
-from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import CANCELED, Result
-from asyncmachine.machine.rules import Resolver, rules_of
+from asyncmachine.machine.rules import rules_of
 from asyncmachine.machine.schema import EXCEPTION, State, StatesMeta
-from asyncmachine.machine.strict import STRICT
-from asyncmachine.machine.tracer import Tracer
+from asyncmachine.machine.tracer import ChangeTracer, ErrorTracer
 from asyncmachine.machine.transition import Transition
-from asyncmachine.machine.verify import UnknownNames
 from asyncmachine.machine.view import View
 from asyncmachine.machine.watchdog import WATCHDOG, Busy
-
-Relations = Literal["recorded", "strict"] | Resolver
-"""A shipped resolver by name, or one of your own."""
 
 D = TypeVar("D", bound=str)
 T = TypeVar("T")
@@ -46,19 +41,14 @@ class Machine(Drain[N]):
     """A state machine in this process. All methods may be called from any thread.
 
     `states` is a class of states, a schema, or a plain mapping; `handlers` an object or a dict, bound at once.
-    `parent` is the machine this one belongs to: it is disposed with it. `names` fixes the order of the states.
-    `unknown_names="keep"` drops relations to states that do not exist instead of raising `SchemaError`.
-    `relations` picks the resolver: `recorded` (the default) or `strict`.
-
-    A handler that takes longer than `handler_timeout` seconds has its transition broken off and `Exception` added; at
-    `handler_deadline` an error is raised inside of it, and mutations are canceled for `handler_backoff` seconds.
-    `eval_timeout` is how long `eval` waits for its turn while another thread drains.
+    The other keywords are told in `Options`.
     """
 
     is_local = True
 
     __slots__ = (
         "_busy",
+        "_catches",
         "_groups",
         "_interrupted",
         "_loop",
@@ -70,76 +60,39 @@ class Machine(Drain[N]):
     )
 
     @overload
-    def __init__(
-        self: Machine[D],
-        states: type[D],
-        handlers: object = None,
-        *,
-        id: str = "",
-        tags: Iterable[str] = (),
-        parent: View[Any] | None = None,
-        names: Iterable[str] | None = None,
-        queue_limit: int = 1000,
-        handler_timeout: float = 1.0,
-        handler_deadline: float = 10.0,
-        handler_backoff: float = 3.0,
-        eval_timeout: float = 1.0,
-        tracers: Iterable[Tracer] = (),
-        relations: Relations = "recorded",
-        unknown_names: UnknownNames = "error",
-    ) -> None: ...
+    def __init__(self: Machine[D], states: type[D], handlers: object = None, **options: Unpack[Options]) -> None: ...
 
     @overload
     def __init__(
         self: Machine[str],
         states: Mapping[str, State | Mapping[str, Any]],
         handlers: object = None,
-        *,
-        id: str = "",
-        tags: Iterable[str] = (),
-        parent: View[Any] | None = None,
-        names: Iterable[str] | None = None,
-        queue_limit: int = 1000,
-        handler_timeout: float = 1.0,
-        handler_deadline: float = 10.0,
-        handler_backoff: float = 3.0,
-        eval_timeout: float = 1.0,
-        tracers: Iterable[Tracer] = (),
-        relations: Relations = "recorded",
-        unknown_names: UnknownNames = "error",
+        **options: Unpack[Options],
     ) -> None: ...
 
-    def __init__(
-        self,
-        states: Any,
-        handlers: object = None,
-        *,
-        id: str = "",
-        tags: Iterable[str] = (),
-        parent: View[Any] | None = None,
-        names: Iterable[str] | None = None,
-        queue_limit: int = 1000,
-        handler_timeout: float = 1.0,
-        handler_deadline: float = 10.0,
-        handler_backoff: float = 3.0,
-        eval_timeout: float = 1.0,
-        tracers: Iterable[Tracer] = (),
-        relations: Relations = "recorded",
-        unknown_names: UnknownNames = "error",
-    ) -> None:
-        rules = rules_of(schema_from(states, names), resolver_of(relations), unknown_names)
-        parent_id = parent.id if parent is not None else ""
-        super().__init__(id, rules, tags=tags, parent_id=parent_id, queue_limit=queue_limit)
-        self.handler_timeout = handler_timeout
-        self.handler_deadline = handler_deadline
-        self.handler_backoff = handler_backoff
-        self.eval_timeout = eval_timeout
+    def __init__(self, states: Any, handlers: object = None, **options: Unpack[Options]) -> None:
+        check_options(options)
+        parent, settings = options.get("parent"), options.get("settings", DEFAULTS)
+        resolver = resolver_of(options.get("relations", "recorded"))
+        schema = schema_from(states, options.get("names"))
+        super().__init__(
+            options.get("id", ""),
+            rules_of(schema, resolver, options.get("unknown_names", "error")),
+            tags=options.get("tags", ()),
+            parent_id=parent.id if parent is not None else "",
+            queue_limit=options.get("queue_limit", settings.queue_limit),
+        )
+        self.handler_timeout = options.get("handler_timeout", settings.handler_timeout)
+        self.handler_deadline = options.get("handler_deadline", settings.handler_deadline)
+        self.handler_backoff = options.get("handler_backoff", settings.handler_backoff)
+        self.eval_timeout = options.get("eval_timeout", settings.eval_timeout)
+        self._catches = settings.catch_errors
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy: Busy | None = None
         self._reported: Busy | None = None
         self._interrupted: Busy | None = None
         self._groups: Mapping[str, tuple[str, ...]] = states.groups if isinstance(states, StatesMeta) else {}
-        self._set_tracers(tuple(tracers))
+        self._set_tracers(tuple(options.get("tracers", ())))
         if parent is not None:
             for tracer in parent.tracers:
                 parent._guarded(tracer.new_submachine, parent, self)
@@ -283,6 +236,19 @@ class Machine(Drain[N]):
         """The transition that runs now; within a drain also the last one that ran."""
         return self._tx
 
+    # Callbacks
+
+    def on_change(self, callback: Callable[[View[Any], tuple[int, ...], tuple[int, ...]], object]) -> str:
+        """Calls `callback(machine, ticks before, ticks after)` at the end of each transition, canceled ones too.
+
+        Returns an id for `untrace`.
+        """
+        return self.trace(ChangeTracer(callback))
+
+    def on_error(self, callback: Callable[[View[Any], BaseException], object]) -> str:
+        """Calls `callback(machine, error)` for each error that activates `Exception`. Returns an id for `untrace`."""
+        return self.trace(ErrorTracer(callback))
+
     # Handlers
 
     def bind(self, handlers: object, *, id: str = "", prefix: str = "") -> str:
@@ -397,13 +363,3 @@ class Machine(Drain[N]):
             closes = closes and not self._draining
         if closes:
             self._dispose_now()
-
-
-def resolver_of(relations: Relations) -> Resolver:
-    """The resolver that a name stands for. Raises `SchemaError` for an unknown name."""
-    if not isinstance(relations, str):
-        return relations
-    found: dict[str, Resolver] = {"recorded": RECORDED, "strict": STRICT}
-    if relations not in found:
-        raise SchemaError(f"relations must be 'recorded', 'strict' or a resolver, got {relations!r}")
-    return found[relations]

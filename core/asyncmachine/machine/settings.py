@@ -22,7 +22,7 @@ AM_LOG_STATE_CTX      scopes are recorded
 AM_DBG_ADDR           address of the debugger, `1` for ``localhost:6831``
 AM_DBG_NO_TRACE       recorded mutations come without a stack
 AM_HEALTHCHECK        debugged machines get a periodic `Healthcheck`
-AM_DETECT_EVAL        evaluations inside of handlers are found out and named
+AM_DETECT_EVAL        known, without effect: an evaluation inside of a handler is always found out
 AM_TRACE_FILTER       text that is taken out of stack traces
 ====================  ================================================================================================
 """
@@ -125,10 +125,8 @@ class Settings:
     handler_deadline: float = 10.0
     handler_backoff: float = 3.0
     eval_timeout: float = 1.0
-    dispose_timeout: float = 1.0
     queue_limit: int = 1000
     catch_errors: bool = True
-    detect_eval: bool = False
     trace_filter: str = ""
 
     log_level: int = 0
@@ -159,7 +157,6 @@ class Settings:
         address = env["AM_DBG_ADDR"].strip() if flag(env, "AM_DBG_ADDR") else ""
         found = cls(
             catch_errors=not debug,
-            detect_eval=flag(env, "AM_DETECT_EVAL"),
             trace_filter=env.get("AM_TRACE_FILTER", ""),
             log_level=level(env.get("AM_LOG", "")),
             log_print=flag(env, "AM_LOG_PRINT") or env.get("AM_DEBUG") == "2",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine.args import ErrorArgs
+
 if TYPE_CHECKING:
     from asyncmachine.machine.mutation import Mutation
     from asyncmachine.machine.plan import Plan
@@ -68,6 +70,29 @@ class Tracer:
 
     def machine_dispose(self, machine_id: str) -> None:
         """The machine is being disposed."""
+
+
+class ChangeTracer(Tracer):
+    """Calls a function with the ticks before and after each transition that is no dry run."""
+
+    def __init__(self, callback: Callable[[View[Any], tuple[int, ...], tuple[int, ...]], object]) -> None:
+        self._callback = callback
+
+    def transition_end(self, tx: Transition) -> None:
+        if not tx.is_check:
+            self._callback(tx.machine, tx.before, tx.after)
+
+
+class ErrorTracer(Tracer):
+    """Calls a function with each error that activates `Exception`."""
+
+    def __init__(self, callback: Callable[[View[Any], BaseException], object]) -> None:
+        self._callback = callback
+
+    def transition_end(self, tx: Transition) -> None:
+        found = tx.args.get(ErrorArgs.key)
+        if tx.accepted and not tx.is_check and isinstance(found, ErrorArgs):
+            self._callback(tx.machine, found.err)
 
 
 Hook = Callable[..., object]

@@ -249,7 +249,9 @@ def asks(tx: Transition, turn: Turn) -> bool:
                     f"{turn.name} returned {type(verdict).__name__}: a negotiation handler returns False to veto, "
                     "True or None to accept"
                 )
-        except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+        except Exception as error:
+            if not tx.machine._catches:
+                raise
             failed(tx, turn, error)
             return False
         if verdict is False:
@@ -287,7 +289,10 @@ def finish(tx: Transition, turns: tuple[Turn, ...]) -> tuple[int, ...]:
                     traced(tx, turn, call)
                 else:
                     invoke(tx, turn, call)
-            except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+            except Exception as error:
+                if not machine._catches:
+                    take_back(tx, turn)
+                    raise
                 failed(tx, turn, error)
                 return take_back(tx, turn)
             except BaseException:
