@@ -67,13 +67,14 @@ async def opened(address: str) -> AsyncIterator[Chromium]:
     """Opens the address. Raises `NoChromium`. The browser and its profile are gone at the end."""
     path = find()
     root = ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
-    with TemporaryDirectory(prefix="wasm-workflow-", ignore_cleanup_errors=True) as profile:
+    with TemporaryDirectory(prefix="wasm-workflow-", ignore_cleanup_errors=True) as folder:
         process = await asyncio.create_subprocess_exec(
             path,
             *FLAGS,
             *root,
-            f"--user-data-dir={profile}",
+            f"--user-data-dir={folder}/profile",
             address,
+            env={**os.environ, "TMPDIR": folder},  # it is killed in the end, so it cannot tidy up itself
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
