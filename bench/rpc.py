@@ -186,7 +186,7 @@ async def many() -> tuple[float, float]:
     tracemalloc.stop()
     best = float("inf")
     for _ in range(ROUNDS):
-        seen = am.wait_all(*(client.netmach.when_ticks("S10", 1) for client in clients))
+        seen = am.wait_all(*(client.netmach.when_ticks(Twenty.S10, 1) for client in clients))
         begun = perf_counter()
         source.add(Twenty.S10)
         await seen

@@ -24,6 +24,7 @@ class Worker(rpc.StateSource):
     Value1 = am.state(remove=VALUES)
     Value2 = am.state(remove=VALUES)
     Value3 = am.state(remove=VALUES)
+    Values = am.group(VALUES)
 
 
 class Handlers:
@@ -61,9 +62,9 @@ async def driving(port: int, scheme: str = "tcp") -> AsyncIterator[Drive]:
 
     async def drive(count: int) -> None:
         for _ in range(count):
-            event = mirror.when_ticks("Event", 2)
-            value = mirror.switch(VALUES)
-            result = mirror.add("CallOp", op=VALUES.index(value or "") + 1)
+            event = mirror.when_ticks(Worker.Event, 2)
+            value = mirror.switch(Worker.Values)
+            result = mirror.add(Worker.CallOp, op=VALUES.index(value or "") + 1)
             await event
             assert (await result).executed
 

@@ -826,11 +826,11 @@ async def a_mirror_can_be_the_source_of_another(net: Net) -> None:
         leaf = rpc.Client(dial, Basic, id="leaf")
         leaf.start()
         await leaf.when_ready()
-        assert (await leaf.netmach.add(["A", "D"])).executed
+        assert (await leaf.netmach.add([Basic.A, Basic.D])).executed
         assert pair.source.is_("A", "D")
         assert leaf.netmach.clock() == pair.source.clock()
         pair.source.add("B")
-        await leaf.netmach.when("B")
+        await leaf.netmach.when(Basic.B)
         await leaf.stop()
         await asyncio.wait(serving)
         for machine in (leaf.machine, relay.machine):

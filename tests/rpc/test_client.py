@@ -272,7 +272,12 @@ async def test_stopping_in_the_middle_of_a_dial() -> None:
 async def test_calls_before_the_start_say_what_to_do() -> None:
     client = rpc.Client(never(), Basic)
     with pytest.raises(rpc.NotConnected, match=r"start\(\)"):
-        client.netmach.add("A")
+        client.netmach.add(Basic.A)
+
+
+def test_an_address_is_read_when_the_client_is_made() -> None:
+    with pytest.raises(rpc.AddressError, match=r"'127\.0\.0\.1:80': expected one of tcp://"):
+        rpc.Client("127.0.0.1:80", Basic)
 
 
 async def test_a_consumer_needs_a_state_for_payloads() -> None:
@@ -286,7 +291,7 @@ async def test_ids_and_tags() -> None:
     assert (client.machine.id, client.machine.tags, client.machine.parent_id) == ("rc-me", ("rpc-client",), "parent")
     assert (client.netmach.id, client.netmach.tags, client.netmach.parent_id) == ("rnm-me", ("rpc-netmach",), "parent")
     assert len(rpc.Client(never(), Basic).machine.id) == len("rc-") + 5
-    wait = client.netmach.when("A")
+    wait = client.netmach.when(Basic.A)
     parent.dispose()
     assert client.machine.is_disposed
     with pytest.raises(am.Disposed):

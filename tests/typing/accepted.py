@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import assert_type
 
 import asyncmachine as am
+from asyncmachine import rpc
 
 
 class Base(am.StatesDef):
@@ -111,3 +112,12 @@ def starts(machine: am.Machine[Download]) -> None:
 def a_machine_that_takes_any_name_takes_these() -> None:
     starts(am.Machine({"Start": {}}))
     starts(am.Machine(Download))
+
+
+async def mirrors(dial: rpc.Dial) -> None:
+    typed = rpc.Client("ws://127.0.0.1:1/", Download)
+    assert_type(typed.netmach, rpc.NetworkMachine[Download])
+    assert (await typed.netmach.add([Download.Start, Download.Downloading])).executed
+    untyped: rpc.Client = rpc.Client(dial)
+    await untyped.netmach.when("Start")
+    await rpc.Client(dial, Download.schema).netmach.when("Start")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import asyncmachine as am
+from asyncmachine import rpc
 
 
 class Download(am.StatesDef):
@@ -47,6 +48,12 @@ def questions_and_waits(machine: am.Machine[Download]) -> None:
     machine.when_time(["Start"], [1])  # type: ignore[list-item]
     machine.when_args(Upload.Start)  # type: ignore[arg-type]
     machine.scope("Start")  # type: ignore[arg-type]
+
+
+def a_mirror(client: rpc.Client[Download]) -> None:
+    client.netmach.add("Start")  # type: ignore[arg-type]
+    client.netmach.when(Upload.Start)  # type: ignore[arg-type]
+    rpc.Client("ws://127.0.0.1:1/", Download).netmach.remove(Upload.Uploading)  # type: ignore[arg-type]
 
 
 def arguments(machine: am.Machine[Download], e: am.Event) -> None:

@@ -72,7 +72,7 @@ async def test_a_mirror_is_shown_like_a_machine_and_its_elements_know_that_it_is
     await link.client.when_ready()
     assert document.draw() == {("html", "stale", ""): False, ("#a", "text", ""): "live"}
     link.shop.add(Shop.Open)
-    await link.client.netmach.when("Open")
+    await link.client.netmach.when(Shop.Open)
     assert document.draw() == {("#a", "visible", ""): True}
     await link.cut()
     assert document.asks()
@@ -109,7 +109,7 @@ async def test_a_checkbox_of_a_mirror_waits_for_the_outcome() -> None:
     document.draw()
     document.fire("input", "#open", checked=True)
     assert document.draw() == {}
-    await link.client.netmach.when("Open")
+    await link.client.netmach.when(Shop.Open)
     assert document.draw() == {}
     assert Shop.Open in link.shop
     await link.close()

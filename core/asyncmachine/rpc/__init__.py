@@ -13,7 +13,7 @@
     mux = rpc.Mux(source, "tcp://127.0.0.1:0")           # to many, at an address
     mux.start()
     await mux.when_ready()
-    client = rpc.Client(rpc.dial(mux.address), Download)
+    client = rpc.Client(mux.address, Download)           # or a function that connects
 
 Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
 travels), `connection` (a session on a transport), then the shells: `server` with `served`, `mux` for many clients,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from secrets import token_hex
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
@@ -35,23 +35,33 @@ from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
+from asyncmachine.rpc.transport.addresses import dial as dial_to
 from asyncmachine.rpc.values import pack_args
 
 DIAL_TIMEOUT: Final = 3.0
 """Seconds for one attempt to connect."""
 
 
-class Client:
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as WithDefault  # `typing` has it from Python 3.13 on
+
+    S = WithDefault("S", bound=str, default=Any)
+else:
+    S = TypeVar("S", bound=str)
+
+
+class Client(Generic[S]):
     """Mirrors the source behind `dial` as `netmach`, which can be read, awaited and bound to from the beginning.
 
-    `schema` is the class of states (or the schema) of the source; without one it is asked for. `consumer` is the
-    machine that takes payloads. What the connection does shows in `machine`. Methods may be called from any thread.
+    `dial` is an address such as ``ws://127.0.0.1:8080/``, or a function that connects. `schema` is the class of states
+    (or the schema) of the source; without one it is asked for. `consumer` is the machine that takes payloads. What the
+    connection does shows in `machine`. Methods may be called from any thread.
     """
 
     def __init__(
         self,
-        dial: Dial,
-        schema: type[Any] | Mapping[str, State] | None = None,
+        dial: Dial | str,
+        schema: type[S] | Mapping[str, State] | None = None,
         id: str = "",
         consumer: Machine[Any] | None = None,
         parent: View[Any] | None = None,
@@ -74,7 +84,7 @@ class Client:
         self._places: dict[str, int] = {}
         self._resume: m.Resume | None = None
         self._connecting = Connecting(
-            dial,
+            dial_to(dial) if isinstance(dial, str) else dial,
             self._hello,
             self._react,
             timing=timing or default_timing(),
@@ -85,7 +95,7 @@ class Client:
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
         self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop)
         self._wants_schema = schema is None
-        self.netmach: NetworkMachine[Any] = NetworkMachine(
+        self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
             _schema(schema),
             id=f"rnm-{suffix}",
@@ -96,8 +106,8 @@ class Client:
 
     @classmethod
     def over(
-        cls, transport: Transport, schema: type[Any] | Mapping[str, State] | None = None, **options: Any
-    ) -> Client:
+        cls, transport: Transport, schema: type[S] | Mapping[str, State] | None = None, **options: Any
+    ) -> Client[S]:
         """A client on a connection that is there already. It ends with it."""
 
         async def dial() -> Transport:
@@ -113,7 +123,9 @@ class Client:
         self.machine.add((C.Start, C.Connecting))
 
     def when_ready(self) -> Wait:
-        """Met when the mirror follows its source."""
+        """Met when the mirror follows its source. It waits for as long as that takes: what is in the way is in
+        `machine.err`, and `machine.when("ConnRetryFailed")` tells that nothing more is tried.
+        """
         return self.machine.when(C.Ready)
 
     def stop(self) -> Wait:
