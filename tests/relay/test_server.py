@@ -341,7 +341,8 @@ async def test_nothing_is_logged_in_an_ordinary_life(caplog: pytest.LogCaptureFi
             async with opened(run) as page:
                 await run.server.stop()
                 assert await ending(page) == (1001, "SHUTDOWN")
-    assert caplog.text == ""
+    # asyncio's debug mode, in which tests run, complains of a slow machine.
+    assert [record.getMessage() for record in caplog.records if record.name != "asyncio"] == []
 
 
 async def test_another_server_can_run_the_app() -> None:
