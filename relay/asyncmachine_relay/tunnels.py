@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncmachine as am
@@ -167,7 +168,6 @@ class Tunnels:
         self._number += 1
         machine: am.Machine[TunnelStates] = am.Machine(
             matcher.states,
-            Ending(transport),
             id=f"{self._parent.id}-wt-{self._number}",
             tags=("relay-tunnel",),
             parent=self._parent,
@@ -178,6 +178,8 @@ class Tunnels:
             (machine.add if now else machine.remove)(TunnelStates.Congested)
 
         transport.on_congested(congested)
+        ending = Refused(Reason.SHUTDOWN, "the operator ended this tunnel")
+        machine.when(TunnelStates.Disposing).then(partial(transport.refuse, ending))
         return machine
 
     def _free(self, place: Place) -> None:
@@ -211,16 +213,6 @@ class Tunnels:
             raise Refused(Reason.LIMIT, f"your address has {limits.tunnels_per_peer} tunnels; close one")
         if self._by_id[id] - less >= limits.tunnels_per_id:
             raise Refused(Reason.LIMIT, f"this id has {limits.tunnels_per_id} tunnels; close one")
-
-
-class Ending:
-    """Handlers of a tunnel's machine: whoever adds `Disposing` ends the tunnel."""
-
-    def __init__(self, transport: WebSocketTransport) -> None:
-        self._transport = transport
-
-    def DisposingState(self, e: am.Event) -> None:
-        self._transport.refuse(Refused(Reason.SHUTDOWN, "the operator ended this tunnel"))
 
 
 async def _answer(tunnel: Tunnel, serve: Serve) -> None:
