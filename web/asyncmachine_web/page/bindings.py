@@ -60,10 +60,15 @@ class Binding:
     sent: Sent | object = UNSENT
 
 
+_TEXTLESS: Final = (bytes, bytearray, memoryview, set, frozenset)
+
+
 def as_text(value: object) -> str:
+    if type(value) is str:
+        return value
     if value is None:
         return ""
-    if isinstance(value, bytes | bytearray | memoryview | set | frozenset):
+    if isinstance(value, _TEXTLESS):
         raise BindingError(f"a {type(value).__name__} has no text of its own; format it, e.g. with .hex() or sorted()")
     return str(value)
 
@@ -195,6 +200,8 @@ class Bindings:
 
     def _reads(self, binding: Binding, reads: Reads) -> None:
         """Enter what the binding reads now; a source is watched from its first reader to its last."""
+        if reads == binding.reads:
+            return
         for readable, key in reads - binding.reads:
             if readable not in self._readers:
                 self._readers[readable] = {}

@@ -1,0 +1,394 @@
+"""Bindings in a real page: many of them, for long, with fields, with mistakes, and with values of every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import CDPSession, Page, expect
+
+from tests.web.browser import Mishaps, run
+
+PREPARE = """
+import gc, js
+from pyodide.ffi import create_once_callable
+from asyncmachine_web.page.ui import Html, Page, progress
+from asyncmachine_web.page.reads import Source
+
+States = {"On": {}, "Hit": {"multi": True}, "No": {"require": ["On"]}} | {f"S{i}": {} for i in range(1000)}
+machine = am.Machine(States, id="bound")
+page = Page(machine)
+
+def body(html):
+    js.document.body.innerHTML = html
+
+async def frame():
+    for _ in range(2):
+        drawn = asyncio.get_running_loop().create_future()
+        js.requestAnimationFrame(create_once_callable(lambda _: drawn.set_result(None)))
+        await drawn
+
+def texts(selector):
+    return [found.textContent for found in js.document.querySelectorAll(selector)]
+"""
+
+
+@pytest.fixture
+def bound(python: Page) -> Page:
+    """A page whose Python has a machine of a thousand states and more, and an empty document."""
+    run(python, PREPARE + "\nNone")
+    return python
+
+
+@pytest.fixture
+def cdp(bound: Page) -> CDPSession:
+    return bound.context.new_cdp_session(bound)
+
+
+FLOOD = """
+body('<p id="p"></p><ul id="l"></ul>')
+draws = 0
+
+def text(m):
+    global draws
+    draws += 1
+    return str(m.count("Hit"))
+
+page.bind("#p", text=text)
+page.each("#l", lambda m: [{"id": n, "t": m.tick(n)} for n in ("Hit", "On")], "<li>{t}</li>")
+
+async def flood(seconds):
+    begin = js.performance.now()
+    done = 0
+    while (spent := js.performance.now() - begin) < seconds * 1000:
+        while done < spent:
+            machine.add("Hit")
+            done += 1
+        await asyncio.sleep(0.002)
+    await frame()
+    return done
+
+None
+"""
+
+
+def heap(cdp: CDPSession) -> tuple[int, int]:
+    """Bytes of JavaScript's heap that are in use, and document nodes, after garbage is collected."""
+    for _ in range(2):
+        cdp.send("HeapProfiler.collectGarbage")
+    counters: dict[str, int] = cdp.send("Memory.getDOMCounters")
+    used: int = cdp.send("Runtime.getHeapUsage")["usedSize"]
+    return used, counters["nodes"]
+
+
+def test_a_thousand_bindings_follow_a_thousand_states(bound: Page) -> None:
+    told = run(
+        bound,
+        """
+        body("".join(f'<p id="s{i}"></p>' for i in range(1000)))
+        evaluated = []
+        for i in range(1000):
+            def text(m, name=f"S{i}"):
+                evaluated.append(name)
+                return f"{name} {m.tick(name)}"
+            page.bind(f"#s{i}", text=text, cls={"on": f"S{i}"})
+        await frame()
+        told = [texts("p")[999], js.document.querySelectorAll(".on").length]
+        machine.add([f"S{i}" for i in range(1000)])
+        await frame()
+        told += [texts("p")[999], js.document.querySelectorAll(".on").length]
+        evaluated.clear()
+        machine.remove("S7")
+        await frame()
+        told += [evaluated, texts("p")[7], js.document.querySelectorAll(".on").length]
+        json.dumps(told)
+        """,
+    )
+    assert told == ["S999 0", 0, "S999 1", 1000, ["S7"], "S7 2", 999]
+
+
+def test_mounting_and_unmounting_ten_thousand_times_leaves_nothing(bound: Page, cdp: CDPSession) -> None:
+    mount = """
+        async def mount(times):
+            for i in range(times):
+                body(f'<p id="p"></p><ul id="l"></ul><input id="f"><form id="o"><button>go</button></form>')
+                typed = page.value("")
+                page.bind("#p", text=lambda m: m.tick("Hit"), cls={"on": "On"}, visible="On")
+                page.bind("#f", value=typed)
+                form = page.form("#o", "Hit")
+                page.each("#l", lambda m: [{"id": n} for n in m.active_states()], "<li>{id}</li>")
+                if i % 100 == 99:
+                    machine.toggle("On")
+                    await frame()  # the others leave before they are ever drawn
+                form.close()
+            body("")
+            await frame()
+            gc.collect()
+            return [len(page._bindings), len(page._handlers), len(page._sources), len(machine.tracers),
+                    len(gc.get_objects())]
+        await mount(300)
+        json.dumps(await mount(200))
+        """
+    *left, objects = run(bound, mount)
+    assert left == [0, 0, 0, 0]
+    used, nodes = heap(cdp)
+    *left, objects_later = run(bound, "json.dumps(await mount(10_000))")
+    assert left == [0, 0, 0, 0]
+    used_later, nodes_later = heap(cdp)
+    assert objects_later < objects + 500
+    assert used_later < used + 1_000_000
+    assert nodes_later < nodes + 100
+
+
+def test_a_flood_of_changes_is_drawn_once_a_frame_and_leaves_nothing(bound: Page, cdp: CDPSession) -> None:
+    """A thousand changes a second, while the page is seen."""
+    run(bound, FLOOD)
+    run(bound, "await flood(1); None")
+    used, nodes = heap(cdp)
+    done, draws, shown, wanted = run(
+        bound,
+        """
+        draws = 0
+        done = await flood(6)
+        json.dumps([done, draws, texts("#p")[0], str((machine.tick("Hit") + 1) // 2)])
+        """,
+    )
+    assert shown == wanted
+    assert done >= 5_000
+    assert draws <= 6 * 60 * 1.5
+    used_later, nodes_later = heap(cdp)
+    assert used_later < used + 500_000
+    assert nodes_later < nodes + 50
+
+
+def test_a_hidden_page_catches_up_once(bound: Page, context: Any) -> None:
+    """Nothing is evaluated while nobody looks, and all that changed is one batch on return."""
+    run(
+        bound,
+        """
+        body('<p id="p"></p>')
+        evaluated = 0
+        def text(m):
+            global evaluated
+            evaluated += 1
+            return str(m.count("Hit"))
+        page.bind("#p", text=text)
+        await frame()
+        evaluated = 0
+        None
+        """,
+    )
+    bound.evaluate("requestAnimationFrame = () => 1")  # what a hidden page's does: it never calls
+    assert run(
+        bound, "for _ in range(5000): machine.add('Hit')\njson.dumps([evaluated, len(page._bindings._touched)])"
+    ) == [
+        0,
+        1,
+    ]
+    assert bound.locator("#p").inner_text() == "0"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("2**53 + 1", "9007199254740993"),
+        ("float('nan')", "nan"),
+        ("None", ""),
+        ("'\\ud800\\u2028<b>\\0'", None),
+        ("'x' * 3_000_000", None),
+    ],
+)
+def test_values_cross_equal(bound: Page, value: str, shown: str | None) -> None:
+    told = run(
+        bound,
+        f"""
+        body('<p id="p"></p>')
+        value = {value}
+        shown = page.value("before")
+        page.bind("#p", text=shown, attr={{"data-x": shown}})
+        await frame()
+        shown.set(value)
+        await frame()
+        wanted = "" if value is None else str(value)
+        element = js.document.getElementById("p")
+        kept = element.getAttribute("data-x") == wanted if element.hasAttribute("data-x") else value is None
+        json.dumps([element.textContent == wanted, kept, element.children.length, wanted[:100]])
+        """,
+    )
+    text, attribute, children, wanted = told
+    assert (text, attribute, children) == (True, True, 0)
+    assert shown is None or wanted == shown
+
+
+def test_values_without_a_text_are_told_and_disturb_nobody(bound: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("a bytes has no text of its own|a set has no text of its own")
+    told = run(
+        bound,
+        """
+        body('<p id="a"></p><p id="b"></p><p id="c"></p>')
+        page.bind("#a", text=lambda m: b"x")
+        page.bind("#b", text=lambda m: {1})
+        page.bind("#c", text=lambda m: "fine")
+        await frame()
+        json.dumps(texts("p"))
+        """,
+    )
+    assert told == ["", "", "fine"]
+
+
+def test_a_template_that_javascript_cannot_take_disturbs_nobody(bound: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("#bad list")
+    told = run(
+        bound,
+        """
+        body('<ul id="bad"></ul><ul id="good"></ul><p id="p"></p>')
+        page.each("#bad", lambda m: [{"id": m.tick("Hit")}], '<li title="{id}" title="{id}">x</li><{id}')
+        page.each("#good", lambda m: [{"id": m.tick("Hit")}], "<li>{id}</li>")
+        page.bind("#p", text=lambda m: m.tick("Hit"))
+        await frame()
+        machine.add("Hit")
+        await frame()
+        json.dumps([texts("#good li"), texts("#p")])
+        """,
+    )
+    assert told == [["1"], ["1"]]
+
+
+def test_html_is_text_unless_it_is_marked(bound: Page) -> None:
+    told = run(
+        bound,
+        """
+        body('<p id="p"></p><ul id="l"></ul>')
+        evil = "<img src=x onerror='document.title=1'>"
+        shown = page.value(evil)
+        page.bind("#p", text=shown)
+        page.each("#l", shown.get and (lambda m: [{"id": 1, "evil": evil, "good": Html("<b>{}</b>").format(evil)}]),
+                  "<li title='{evil}'>{evil}{good}</li>")
+        await frame()
+        counts = [js.document.querySelectorAll(s).length for s in ("img", "#l b")]
+        shown.set(Html("<i>{}</i>").format(evil))
+        await frame()
+        json.dumps([counts, js.document.querySelector("#p").innerHTML, js.document.querySelectorAll("img").length])
+        """,
+    )
+    assert told == [[0, 1], "<i>&lt;img src=x onerror='document.title=1'&gt;</i>", 0]
+
+
+def test_fields_go_both_ways(bound: Page) -> None:
+    run(
+        bound,
+        """
+        body('''<input id="t"><input id="n" type="number"><input id="c" type="checkbox"><input id="no" type="checkbox">
+            <select id="s"><option>a<option>b</select>
+            <input type="radio" name="r" value="x" class="r"><input type="radio" name="r" value="y" class="r">
+            <p id="p"></p>''')
+        t, n, s, r = page.value("one"), page.value(1), page.value("b"), page.value("x")
+        page.bind("#t", value=t)
+        page.bind("#n", value=n)
+        page.bind("#s", value=s)
+        page.bind(".r", value=r)
+        page.bind("#c", checked="On")
+        page.bind("#no", checked="No")
+        page.bind("#p", text=lambda m: f"{t.get()} {n.get()!r} {s.get()} {r.get()} {m.is_('On')} {m.is_('No')}")
+        await frame()
+        None
+        """,
+    )
+    shown = bound.locator("#p")
+    expect(shown).to_have_text("one 1 b x False False")
+    assert bound.evaluate("[t.value, n.value, s.value, document.querySelector('.r').checked]") == [
+        "one",
+        "1",
+        "b",
+        True,
+    ]
+    bound.locator("#no").click()
+    expect(bound.locator("#no")).not_to_be_checked()  # it requires On
+    bound.locator("#t").fill("two")
+    bound.locator("#n").fill("2")
+    bound.locator("#s").select_option("a")
+    bound.locator(".r").nth(1).check()
+    bound.locator("#c").check()
+    expect(shown).to_have_text("two 2 a y True False")
+    bound.locator("#no").check()
+    expect(shown).to_have_text("two 2 a y True True")
+    run(bound, "t.set('three'); n.set(3); s.set('b'); r.set('x'); machine.set([]); await frame(); None")
+    expect(bound.locator("#t")).to_have_value("three")
+    expect(bound.locator("#n")).to_have_value("3")
+    expect(bound.locator("#s")).to_have_value("b")
+    expect(bound.locator(".r").nth(0)).to_be_checked()
+    expect(bound.locator("#c")).not_to_be_checked()
+
+
+def test_typing_does_not_move_the_cursor(bound: Page) -> None:
+    run(bound, "body('<input id=t>'); t = page.value('abc'); page.bind('#t', value=t); await frame(); None")
+    bound.locator("#t").focus()
+    bound.evaluate("t.setSelectionRange(1, 1)")
+    bound.keyboard.type("xy")
+    run(bound, "await frame(); None")
+    assert bound.evaluate("[t.value, t.selectionStart]") == ["axybc", 3]
+
+
+def test_a_form_is_one_line_and_tells_how_it_went(bound: Page) -> None:
+    run(
+        bound,
+        """
+        body('''<form id="f"><input name="name" id="name"><button>send</button>
+            <p data-message role="status"></p></form>''')
+        got = []
+        def HitState(e):
+            got.append(e.raw_args["name"])
+            e.remove("Hit")
+        machine.bind({"HitState": HitState})
+        name = page.value("")
+        page.bind("#name", value=name)
+        page.form("#f", "Hit", until="On", timeout=5)
+        await frame()
+        None
+        """,
+    )
+    form = bound.locator("#f")
+    bound.locator("#name").fill("Ada")
+    bound.keyboard.press("Enter")
+    expect(form).to_have_attribute("aria-busy", "true")
+    expect(form).to_have_attribute("data-state", "busy")
+    run(bound, "machine.add('On'); None")
+    expect(form).to_have_attribute("data-state", "done")
+    expect(bound.locator("#name")).to_have_value("")
+    assert run(bound, "json.dumps([got, name.get()])") == [["Ada"], ""]
+    assert bound.url.endswith("/pages/python.html")
+
+
+def test_what_shows_a_mirror_is_marked_stale_within_a_second_of_a_cut(bound: Page) -> None:
+    """The source is in a worker, which is killed."""
+    run(
+        bound,
+        """
+        body('<p id="m"></p><p id="l"></p><ul id="u"></ul>')
+        worker = Worker.fork("source", "workload:serve")
+        client = rpc.Client(worker.dial, workload.Leaf)
+        client.start()
+        await client.when_ready()
+        page.bind("#m", client, text=lambda m: f"{m.count('Done')} {'stale' if m.stale else 'live'}")
+        page.bind("#l", text=lambda m: m.tick("Hit"))
+        page.each("#u", lambda m: [{"id": n} for n in m.active_states()], "<li>{id}</li>", source=client)
+        await client.netmach.add("Job")
+        None
+        """,
+    )
+    expect(bound.locator("#m")).to_have_text("1 live")
+    expect(bound.locator("#u li")).to_have_text(["Done"])
+    expect(bound.locator("[data-stale]")).to_have_count(0)
+    milliseconds = bound.evaluate(
+        """async () => {
+            await python.runPythonAsync("worker.terminate()");
+            const cut = performance.now();
+            while (document.querySelectorAll("[data-stale]").length !== 2) await new Promise(requestAnimationFrame);
+            return performance.now() - cut;
+        }"""
+    )
+    assert milliseconds < 1000
+    expect(bound.locator("#m")).to_have_text("1 stale")
+    assert bound.locator("#l").get_attribute("data-stale") is None
+    run(bound, "worker.restart(); await client.when_ready(); None")
+    expect(bound.locator("[data-stale]")).to_have_count(0)
