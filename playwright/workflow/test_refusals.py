@@ -9,9 +9,8 @@ from http.client import HTTPConnection
 import pytest
 from playwright.sync_api import Browser
 
-from examples.wasm_workflow.settings import QUICK_ITERATIONS, Settings
 from examples.wasm_workflow.states import Orchestrator
-from tests.wasm_workflow.native import PATIENCE, Serve, seed_of_length
+from tests.wasm_workflow.native import ENDLESS, PATIENCE, Serve
 from tests.wasm_workflow.tab import Tab
 
 KEEP_SOCKETS = """
@@ -58,21 +57,18 @@ async (tokens) => {
 WISH = {"op": "listen", "id": "browser1", "target": "orchestrator"}
 PATH = "/listen/browser1/orchestrator"
 
-LASTING = Settings(seed=seed_of_length(rounds=20), hash_iterations=QUICK_ITERATIONS)
-"""A run that is not over so soon."""
-
 
 @pytest.mark.parametrize("path", ["/listen/browser1/", "/dial/browser1/"])
 def test_a_wrong_frame_ends_its_tunnel_and_the_page_opens_it_again(
     serve: Serve, tab: Tab, address: str, path: str
 ) -> None:
     """With the tunnel of the node its attempt is lost, and it starts over; that of the mirror is no part of the run."""
-    flow = serve(LASTING)
+    flow = serve(ENDLESS)
     tab.page.add_init_script(KEEP_SOCKETS)
-    tab.open(address)
-    flow.reach(Orchestrator.RoundOpen)
-    told = {frame: tab.page.evaluate(SEND, [path, frame]) for frame in ("text", "oversized", "malformed")}
-    assert Orchestrator.WorkDelivered not in flow.machine, "the run is under way"
+    with flow.unfinished():
+        tab.open(address)
+        flow.reach(Orchestrator.RoundOpen)
+        told = {frame: tab.page.evaluate(SEND, [path, frame]) for frame in ("text", "oversized", "malformed")}
     assert told["text"] == "1003 TEXT: text frames are not taken; send binary ones"
     assert told["oversized"] == "1009 TOO_LARGE: a frame has at most 1048576 bytes; send chunks"
     assert told["malformed"].startswith("4400 BAD_FRAME: not a message: ")
@@ -84,9 +80,8 @@ def test_a_wrong_frame_ends_its_tunnel_and_the_page_opens_it_again(
 def test_a_tunnel_needs_a_token_that_is_fresh_and_was_never_used(
     serve: Serve, tab: Tab, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flow = serve(LASTING)
-    tab.open(address)
-    flow.reach(Orchestrator.RoundOpen)
+    flow = serve(ENDLESS)
+    relay = flow.app.relay
 
     def ask() -> str:
         return str(tab.page.evaluate(ASK, WISH))
@@ -94,16 +89,18 @@ def test_a_tunnel_needs_a_token_that_is_fresh_and_was_never_used(
     def opened(*tokens: str) -> str:
         return str(tab.page.evaluate(OPEN, list(tokens)))
 
-    used = ask()
-    assert opened(used) == "4409 DUPLICATE: this id is taken; close its other tab, or use another id"
-    assert opened(used) == "4401 AUTH: the token was used; fetch a fresh one from /token"
-    assert opened().startswith("4401 AUTH: offer the subprotocols amrpc.v1 and amtok.")
-    assert opened("forged") == "4401 AUTH: the token is malformed; fetch a fresh one from /token"
-    old = ask()
-    with monkeypatch.context() as clock:
-        clock.setattr(flow.app.relay._admission._tokens, "_clock", lambda: time.time() + flow.app.relay.limits.token)
-        assert opened(old) == "4401 AUTH: the token has expired; fetch a fresh one from /token"
-    assert Orchestrator.WorkDelivered not in flow.machine, "the run is under way"
+    with flow.unfinished():
+        tab.open(address)
+        flow.reach(Orchestrator.RoundOpen)
+        assert opened().startswith("4401 AUTH: offer the subprotocols amrpc.v1 and amtok.")
+        assert opened("forged") == "4401 AUTH: the token is malformed; fetch a fresh one from /token"
+        used = ask()
+        assert opened(used) == "4409 DUPLICATE: this id is taken; close its other tab, or use another id"
+        assert opened(used) == "4401 AUTH: the token was used; fetch a fresh one from /token"
+        old = ask()
+        with monkeypatch.context() as later:
+            later.setattr(relay._admission._tokens, "_clock", lambda: time.time() + relay.limits.token)
+            assert opened(old) == "4401 AUTH: the token has expired; fetch a fresh one from /token"
     flow.deliver()
     tab.expect_delivery()
     assert flow.machine.tick(Orchestrator.Browser1Conn) == 1, "nobody took browser1's place"
@@ -112,24 +109,27 @@ def test_a_tunnel_needs_a_token_that_is_fresh_and_was_never_used(
 def test_foreign_pages_and_hosts_are_turned_away_before_anything_is_accepted(
     serve: Serve, tab: Tab, address: str, port: int, browser: Browser
 ) -> None:
-    flow = serve(LASTING)
-    tab.open(address)
-    flow.reach(Orchestrator.RoundOpen)
-    host = f"127.0.0.1:{port}"
-    foreign = f"http://localhost:{port}"
-    for headers in ({"Host": host, "Origin": foreign}, {"Host": host, "Origin": "null"}, {"Host": "foreign.invalid"}):
-        assert status("POST", "/token", port, headers) == 403, headers
-        assert status("GET", PATH, port, headers | UPGRADE) == 403, headers
-    assert status("GET", "/", port, {"Host": "foreign.invalid"}) == 403
-    context = browser.new_context()
-    page = context.new_page()
-    answer = page.goto(foreign)
-    assert answer is not None
-    assert answer.status == 403
-    page.goto("about:blank")
-    assert page.evaluate(OPEN.replace('"/listen', f'"ws://{host}/listen'), ["any"]) == "1006 ", "nothing to learn here"
-    context.close()
-    assert Orchestrator.WorkDelivered not in flow.machine, "the run is under way"
+    flow = serve(ENDLESS)
+    host, foreign = f"127.0.0.1:{port}", f"http://localhost:{port}"
+    with flow.unfinished():
+        tab.open(address)
+        flow.reach(Orchestrator.RoundOpen)
+        assert status("GET", "/", port, {"Host": "foreign.invalid"}) == 403
+        for headers in (
+            {"Host": host, "Origin": foreign},
+            {"Host": host, "Origin": "null"},
+            {"Host": "foreign.invalid"},
+        ):
+            assert status("POST", "/token", port, headers) == 403, headers
+            assert status("GET", PATH, port, headers | UPGRADE) == 403, headers
+        stranger = browser.new_context().new_page()
+        answer = stranger.goto(foreign)
+        assert answer is not None
+        assert answer.status == 403
+        stranger.goto("about:blank")
+        open_from_afar = OPEN.replace('"/listen', f'"ws://{host}/listen')
+        assert stranger.evaluate(open_from_afar, ["any"]) == "1006 ", "there is nothing to learn for it"
+        stranger.context.close()
     flow.deliver()
     tab.expect_delivery()
 

@@ -13,13 +13,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncmachine as am
 from asyncmachine_relay import bind
-from examples.wasm_workflow import dag, seeds
+from examples.wasm_workflow import dag
 from examples.wasm_workflow.app import App
 from examples.wasm_workflow.settings import QUICK_ITERATIONS, Settings
 from examples.wasm_workflow.states import Orchestrator
@@ -37,6 +36,9 @@ CALM = Settings(seed=0, success_rate=10**9, hash_iterations=QUICK_ITERATIONS)
 BUSY = replace(CALM, hash_iterations=500_000)
 """Nor here, and a node is at work for half a second, for faults that have to meet it there."""
 
+ENDLESS = replace(CALM, max_restarts=10**9)
+"""For `Native.unfinished`."""
+
 DIGESTS = {
     "browser3": "798084a3599272353ed165b1ef2717344a89246ca3756680059b7b1340053007"
     "b7af049916f67388bea5cdc007dbf7368522d808bd5a6ad68b57612b5fc804b2",
@@ -53,14 +55,6 @@ def reserved_port() -> Iterator[int]:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
-
-
-def seed_of_length(rounds: int) -> int:
-    """The first seed that delivers in exactly that round, with the default rate."""
-    for seed in count():
-        if len(list(seeds.foretell(seed, Settings.success_rate, rounds + 1))) == rounds:
-            return seed
-    raise AssertionError("unreachable: there is always another number")
 
 
 class Native:
@@ -100,6 +94,20 @@ class Native:
         results = self.app.handlers.run.results
         assert {node: results[node].hex() for node in dag.FINAL} == DIGESTS
         assert not self.machine.is_err()
+
+    @contextmanager
+    def unfinished(self) -> Iterator[None]:
+        """In the block the run goes on and on: in each round a result is corrupted."""
+
+        def corrupt(e: am.Event) -> None:
+            e.add(Orchestrator.CorruptNext)
+
+        self.machine.bind({"StartWorkState": corrupt}, id="unfinished")
+        try:
+            yield
+            assert Orchestrator.WorkDelivered not in self.machine
+        finally:
+            self.machine.detach("unfinished")
 
     @contextmanager
     def outage(self, seconds: float) -> Iterator[None]:
