@@ -1,5 +1,5 @@
 # Every target but clean stands on setup, which does only what is not done yet.
-# HEADLESS, SEED, SUCCESS_RATE, HASH_ITERATIONS and PORT count on the command line and from the environment
+# HEADLESS, SEED, SUCCESS_RATE, HASH_ITERATIONS, PORT and DBG count on the command line and from the environment
 # (make hands both on to the programs). PYTHON names the Python that makes .venv.
 
 PYTHON ?= python3
@@ -13,6 +13,7 @@ BENCHES := $(filter-out report,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.p
 
 help:
 	@echo 'make demo [HEADLESS=1] [SEED=7]   five machines at work: open the printed address, or watch the terminal'
+	@echo 'make demo DBG=FILE.amdbg          the same, recorded: .venv/bin/am dbg ls FILE.amdbg'
 	@echo 'make test | check                 all tests | lint, types, import rules'
 	@echo 'make bench [NAME=thread]          figures, each within five minutes'
 	@echo 'make nightly TIME=30              long property, fuzz and load runs, in minutes'

@@ -15,6 +15,7 @@ from asyncmachine_web.build import pack, static_folder
 from examples.wasm_workflow.figures import Story
 from examples.wasm_workflow.network import Network
 from examples.wasm_workflow.orchestrator import OrchestratorHandlers, orchestrator
+from examples.wasm_workflow.recording import Recording
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.states import Orchestrator
 from examples.wasm_workflow.story import Event
@@ -42,6 +43,7 @@ class App:
         self.handlers = OrchestratorHandlers(settings, self._tell, self.cut)
         self.machine = orchestrator(self.handlers)
         self.network = Network(self.machine, self.handlers, self.story)
+        self._recording = None if settings.dbg is None else Recording(settings.dbg, self.machine)
         self._ending = False
         self._sources = TemporaryDirectory(prefix="wasm-workflow-")
         self.relay = Relay(
@@ -49,17 +51,20 @@ class App:
             listen=[Match(r"browser[12]", target=TARGET, serve=self._worker)],
             dial=[Match(r"browser1", target=TARGET, serve=self._page)],
             csp={"/": "pyscript", "/worker.mjs": "strict"},
+            recorder=None if self._recording is None else self._recording.recorder,
         )
         self._server = RelayServer(self.relay, bound)
 
     @property
     def address(self) -> str:
         """The one to open: its Origin is the one that is let in."""
-        return f"{self._server.origin}/"
+        return f"{self._server.origin}/{'' if self._recording is None else '?dbg=1'}"
 
     async def __aenter__(self) -> Self:
         check_setup(static_folder())
         pack(ROOT, SOURCES, Path(self._sources.name) / "workflow.zip")
+        if self._recording is not None:
+            await self._recording.__aenter__()
         await self._server.start()
         self.machine.add(Orchestrator.Start)
         return self
@@ -67,6 +72,8 @@ class App:
     async def __aexit__(self, *_: object) -> None:
         self._ending = True
         await self._server.stop()
+        if self._recording is not None:
+            await self._recording.__aexit__()
         self.machine.dispose()
         self.relay.dispose()
         self._sources.cleanup()

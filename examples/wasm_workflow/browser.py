@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import asyncmachine as am
+from asyncmachine.telemetry.dbg.address import PATH
+from asyncmachine.telemetry.dbg.attach import attach
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.relay import Refused, Tunnel
@@ -19,13 +21,21 @@ from examples.wasm_workflow.worker import WorkerHandlers
 TARGET = "orchestrator"
 MODULE = "examples.wasm_workflow.browser"
 
+RECORDED = "_recorded"
+"""At the end of a main's name: its machine sends all that it does to the page's server."""
+
 
 def page() -> None:
     """The page: browser1, the mirror of the orchestrator, and all that is shown."""
+    from js import URLSearchParams, location
+
+    suffix = RECORDED if URLSearchParams.new(location.search).get("dbg") == "1" else ""
     view = View()
     listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
-    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher")}
+    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}")}
     node, client = page_node(workers, dialling, view.take)
+    if suffix:
+        attach(node.machine, PATH)
     view.bind(node.machine, client.netmach)
     for tunnel in (listening, dialling):
         watch_refusals(tunnel, node.machine, view)
@@ -54,18 +64,32 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
     tunnel.machine.bind({"GaveUpState": refused, "ErrRefusedEnd": let_in})
 
 
-async def run_dispatcher(context: Context) -> None:
+async def run_dispatcher(context: Context, suffix: str = "") -> None:
     """browser2. It ends with its page."""
-    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf") for leaf in LEAVES}
+    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}") for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
+    if suffix:
+        attach(node.machine, PATH)
     lifecycle().on_wake(node.server.retry_now)
     node.server.listen(relay.listen(context.id, TARGET))
     await asyncio.gather(*(handlers.follow_leaf(node.machine, leaf) for leaf in leaves.values()))
 
 
-async def run_leaf(context: Context) -> None:
+async def run_dispatcher_recorded(context: Context) -> None:
+    """The same with a record."""
+    await run_dispatcher(context, RECORDED)
+
+
+async def run_leaf(context: Context, suffix: str = "") -> None:
     """browser3 or browser4. It ends with its parent."""
     node = Node.create(context.id)
+    if suffix:
+        attach(node.machine, PATH)
     node.machine.bind(WorkerHandlers(context.id, node.send))
     node.server.listen(context.dial)
     await node.machine.when_disposed()
+
+
+async def run_leaf_recorded(context: Context) -> None:
+    """The same with a record."""
+    await run_leaf(context, RECORDED)

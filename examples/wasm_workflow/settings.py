@@ -6,6 +6,7 @@ import argparse
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from asyncmachine import AmError
@@ -45,6 +46,8 @@ class Settings:
     exit_on_completed: bool = False
     node_timeout: float = NODE_TIMEOUT
     max_restarts: int = MAX_RESTARTS
+    dbg: Path | None = None
+    """Where all that the five machines do is recorded."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -61,6 +64,8 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"PORT={self.port}: must be from 0 to 65535 (0 takes any free one)")
+        if self.dbg is not None and (self.dbg.is_dir() or not self.dbg.parent.is_dir()):
+            raise SettingsError(f"DBG={self.dbg}: must be a file in a directory that is there")
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str], *, random_seed: Callable[[], int] | None = None) -> Settings:
@@ -76,6 +81,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str], *, random_seed: Callab
         port=_or(switch.number("port"), Settings.port),
         headless=headless,
         exit_on_completed=switch.flag("exit_on_completed"),
+        dbg=None if (dump := switch.text("dbg")) is None else Path(dump),
     )
 
 
@@ -138,6 +144,7 @@ def parser() -> Parser:
         "--headless", nargs="?", const="1", metavar="1|0", help="open the page in Chromium, print the run, then end"
     )
     made.add_argument("--exit-on-completed", nargs="?", const="1", metavar="1|0", help="end when the work is delivered")
+    made.add_argument("--dbg", metavar="FILE", help="record the five machines there; `am dbg ls FILE` lists it")
     return made
 
 

@@ -1,0 +1,48 @@
+"""`DBG=FILE`: all five machines are recorded. Page and workers send through the relay, the orchestrator from here."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import asyncmachine as am
+from asyncmachine.rpc.transport.memory import MemoryListener
+from asyncmachine.telemetry.dbg.attach import attach
+from asyncmachine.telemetry.dbg.dumps import SingleDump
+from asyncmachine.telemetry.dbg.recorder import Recorder
+
+
+class Recording:
+    """Records into a file for as long as it is entered. Give `recorder` to the relay."""
+
+    def __init__(self, path: Path, machine: am.Machine[Any]) -> None:
+        self.recorder = Recorder(SingleDump(path))
+        self._machine = machine
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.recorder.running())
+        listener = MemoryListener()
+        attachment = attach(self._machine, listener.dial)
+        taking = asyncio.create_task(self._take(listener))
+
+        async def leave() -> None:
+            if attachment is not None:
+                await attachment.sender.close()
+            await listener.close()
+            await taking
+
+        self._stack.push_async_callback(leave)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _take(self, listener: MemoryListener) -> None:
+        try:
+            while True:
+                await self.recorder.serve(await listener.accept())
+        except am.AmError:
+            pass  # the listener is closed
