@@ -139,5 +139,5 @@ async def test_a_fault_ends_it_and_what_comes_behind_is_not_looked_at() -> None:
         with pytest.raises(TransportClosed, match="BAD_FRAME"):
             await far.recv()
         assert (await serving).code == 4400
-        assert server.client_id == ""
+        assert server.client_ids == ()
         await closed(far)

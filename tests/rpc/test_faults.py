@@ -342,7 +342,7 @@ def test_a_client_that_comes_back_replaces_its_own_half_open_connection() -> Non
             await pair.mirror.when("A", "B")
             pair.assert_equal()
             assert len(pair.source.tracers) == 1
-            assert pair.server.client_id == "rc-test"
+            assert pair.server.client_ids == ("rc-test",)
 
     run(body())
 

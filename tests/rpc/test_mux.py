@@ -56,7 +56,7 @@ async def test_three_clients_see_what_one_of_them_does(address: str, tmp_path: A
         await clients[1].netmach.add("A")
         await am.wait_all(*(each.netmach.when("A") for each in clients))
         assert [each.netmach.clock() for each in clients] == [exposed.clock()] * 3
-        assert [server.client_id for server in mux.servers.values()] == ["rc-c0", "rc-c1", "rc-c2"]
+        assert [server.client_ids for server in mux.servers.values()] == [("rc-c0",), ("rc-c1",), ("rc-c2",)]
         assert [server.machine.id for server in mux.servers.values()] == ["rs-test-1", "rs-test-2", "rs-test-3"]
         assert not mux.machine.is_err()
     assert exposed.tracers == ()

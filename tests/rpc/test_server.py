@@ -88,13 +88,13 @@ async def test_the_states_of_a_session() -> None:
         welcome = await client.handshake()
         await on.server.machine.when(S.Ready)
         assert seen == ["ClientConnected", "Handshaking", "-Handshaking", "HandshakeDone", "Ready"]
-        assert on.server.client_id == "rc-raw"
+        assert on.server.client_ids == ("rc-raw",)
         assert (welcome.source, welcome.version, welcome.epoch > 0) == ("source", 1, True)
         seen.clear()
         await client.end.close()
         await on.server.machine.when_not(S.ClientConnected)
         assert seen == ["-ClientConnected", "-HandshakeDone", "-Ready"]
-        assert on.server.client_id == ""
+        assert not on.server.client_ids
 
 
 async def test_who_the_client_is_comes_with_the_state() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.errors import ListenerFailed
+from asyncmachine.rpc.states import Listening
+from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Listen, Listener, Transport, TransportClosed, failed_dial
 
 
@@ -58,3 +62,23 @@ async def _accept_all(
         return any_came
     finally:
         await listener.close()
+
+
+async def serve_arrivals(
+    machine: Machine[S], listen: Listen, arrived: Callable[[Transport], object], backoff: Backoff
+) -> None:
+    """The life of a server at an address, in the states of its machine. Ends when it is cancelled, or has given up."""
+    # The clients there are need no listener, but they need RpcReady; so it stays as long as they do. ErrNetwork would
+    # drop them as well.
+
+    def opened(address: str) -> None:
+        if S.ClientConnected not in machine:
+            machine.add(S.RpcAccepting, Listening(address))
+
+    def failed(error: TransportClosed) -> None:
+        machine.add_err(ListenerFailed(f"cannot take connections: {error.reason or error}"))
+        if S.ClientConnected not in machine:
+            machine.add(S.RpcStarting)
+
+    await keep_accepting(listen, arrived, opened=opened, failed=failed, backoff=backoff)
+    machine.remove(S.Start)

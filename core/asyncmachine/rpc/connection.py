@@ -28,27 +28,25 @@ class Connection:
     """Runs one session until its transport ends.
 
     `react(connection, event)` is called for each event, in order; what it raises ends the connection and comes back to
-    it as `SessionFailed`. `drained()` is called when everything has been sent. To send something, use the session and
-    then `flush`.
+    it as `SessionFailed`. `drained()`, if it is set, is called when everything has been sent. To send something, use
+    the session and then `flush`.
     """
 
     __slots__ = (
-        "_acting", "_backlog", "_closer", "_closing", "_direct", "_drained", "_due", "_loop", "_on_drained", "_react",
-        "_timer", "_writer", "session", "transport",
+        "_acting", "_backlog", "_closer", "_closing", "_direct", "_due", "_emptied", "_loop", "_react", "_timer",
+        "_writer", "drained", "session", "transport",
     )  # fmt: skip
 
-    def __init__(
-        self, session: Session, transport: Transport, react: React, drained: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, session: Session, transport: Transport, react: React) -> None:
         self.session = session
         self.transport = transport
         self._direct = cast("Direct | None", transport if hasattr(transport, "deliver") else None)
         self._react = react
-        self._on_drained = drained
+        self.drained: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._backlog: list[bytes] = []
         self._writer: asyncio.Task[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._emptied: asyncio.Future[None] | None = None
         self._acting = False
         self._closing: tuple[int, str] | None = None
         self._closer: asyncio.Task[None] | None = None
@@ -163,15 +161,15 @@ class Connection:
             self._failed(error)
         finally:
             self._writer = None
-            if self._drained is not None and not self._drained.done():
-                self._drained.set_result(None)
-        if self._on_drained is not None and self._closing is None:
-            self._on_drained()
+            if self._emptied is not None and not self._emptied.done():
+                self._emptied.set_result(None)
+        if self.drained is not None and self._closing is None:
+            self.drained()
 
     async def _until_drained(self) -> None:
-        self._drained = self._loop.create_future()
-        await self._drained
-        self._drained = None
+        self._emptied = self._loop.create_future()
+        await self._emptied
+        self._emptied = None
 
     async def _close(self, code: int, reason: str) -> None:
         if self._writer is not None:

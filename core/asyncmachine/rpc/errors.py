@@ -94,6 +94,10 @@ class TooLarge(Unsendable):
     """A message beyond the frame limit."""
 
 
+class ListenerFailed(RpcError):
+    """A server cannot take connections at its address, or not any more. It tries again; the clients there are stay."""
+
+
 class NotConnected(RpcError):
     """There is no session with the source now. The call was not sent."""
 

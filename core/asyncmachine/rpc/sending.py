@@ -10,6 +10,7 @@ from typing import Any
 from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
+from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.deliveries import Kept, Outbox
 from asyncmachine.rpc.errors import Code, DeliveryFailed
@@ -23,20 +24,19 @@ from asyncmachine.rpc.values import pack, pack_data
 class Sending:
     """Sends payloads over all sessions of one server.
 
-    `client()` is the one that is connected, if any, `loop()` the server's event loop, `failed(error)` is told of
-    deliveries that fail and that nobody awaits.
+    `loop()` is the server's event loop, `failed(error)` is told of deliveries that fail and that nobody awaits.
     """
 
-    __slots__ = ("_client", "_failed", "_in_loop", "_loop", "_outbox")
+    __slots__ = ("_clients", "_failed", "_in_loop", "_loop", "_outbox")
 
     def __init__(
         self,
-        client: Callable[[], ServedClient | None],
+        clients: Clients,
         loop: Callable[[], asyncio.AbstractEventLoop | None],
         in_loop: Callable[..., None],
         failed: Callable[[AmError], object],
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._loop = loop
         self._in_loop = in_loop
         self._failed = failed
@@ -46,9 +46,7 @@ class Sending:
         self, name: str, data: Any, origin: MutationSource | None, destination: str, meta: Mapping[str, Any] | None
     ) -> Result:
         """Keeps a payload and sends it if its client is there. Raises as `Server.send_payload` does."""
-        client = self._client()
-        if client is not None and destination not in ("", client.id):
-            raise DeliveryFailed(Code.REFUSED, f"the payload is for {destination!r}, connected is {client.id!r}")
+        destination = self._clients.destination(destination)
         payload = Payload(
             token=token_bytes(8),
             name=name,
@@ -67,7 +65,7 @@ class Sending:
     def resume(self, client: ServedClient) -> None:
         """Sends a client that has become ready everything that waits for it."""
         for kept in self._outbox.of(client.id):
-            self._send(kept)
+            self._send_to(client, kept)
 
     def settled(self, event: PayloadSettled) -> None:
         """The client has told what became of a payload."""
@@ -79,8 +77,12 @@ class Sending:
             self._outbox.settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
 
     def _send(self, kept: Kept) -> None:
-        client = self._client()
-        if client is None or not client.ready or kept.destination not in ("", client.id) or kept.result.done():
+        for client in self._clients:
+            if kept.destination in ("", client.id):
+                self._send_to(client, kept)
+
+    def _send_to(self, client: ServedClient, kept: Kept) -> None:
+        if not client.ready or kept.result.done():
             return
         if client.exposure.grants.receives(kept.name):
             client.payload(kept.frame)

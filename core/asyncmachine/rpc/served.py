@@ -56,6 +56,7 @@ class ServedClient:
         self._scheduled = False
         self._answering = False
         self._timer: asyncio.TimerHandle | None = None
+        connection.drained = self._drained
 
     @property
     def connection(self) -> Connection:
@@ -125,7 +126,7 @@ class ServedClient:
         self._connection.session.payload(frame)
         self._connection.flush()
 
-    def drained(self) -> None:
+    def _drained(self) -> None:
         """The connection has room again: pushes that were held back are sent as one."""
         if self.ready and self._debounce.deadline is not None:
             self._push()

@@ -1,12 +1,13 @@
-"""The server: exposes one machine to one client at a time.
+"""The server: exposes one machine to one client at a time, or to several.
 
-It is given connections (`serve`), or gets them from a relay itself (`listen`). What it does shows in `server.machine`.
+It is given connections (`serve`), takes them at an address (`serve_at`), or gets them from a relay (`listen`). What it
+does shows in `server.machine`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from secrets import token_bytes
 from typing import Any
 
@@ -20,31 +21,32 @@ from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.accepting import serve_arrivals
 from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.clients import RETRY_AFTER, Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure, epoch_of
-from asyncmachine.rpc.grants import Allow, Grants, decide
+from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.legality import Role
 from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.served import ServedClient, check_source
 from asyncmachine.rpc.session import Session
-from asyncmachine.rpc.states import ClientInfo, ServerPayload, ServerStates
+from asyncmachine.rpc.states import ClientInfo, Listening, ServerPayload, ServerStates
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.timing import Timing, default_timing
-from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
-
-RETRY_AFTER = 1.0
-"""Seconds after which a client that is refused for now may try again."""
+from asyncmachine.rpc.transport import Dial, Listen, Transport, TransportClosed
+from asyncmachine.rpc.transport.addresses import listen as listen_at
 
 
 class Server:
     """Exposes `source`. All methods but the coroutines may be called from any thread.
 
     `push_interval` (seconds) is the shortest time between two pushes, 0 for none: then a mirror learns of changes with
-    the answers to its own mutations only. `allow(id, token, peer)` decides who may do what.
+    the answers to its own mutations only. `allow(id, token, peer)` decides who may do what. `clients` is how many there
+    may be at once; each needs an id of its own, and further ones are told to come back later.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Server:
         allow: Allow | None = None,
         parent: View[Any] | None = None,
         *,
+        clients: int = 1,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -66,27 +69,29 @@ class Server:
         self._timing = timing or default_timing()
         self._backoff = backoff or default_backoff()
         self._pause = Pause()
-        self._client: ServedClient | None = None
+        self._clients = Clients(clients)
         self._connections: set[Connection] = set()
         self._dial: Dial | None = None
+        self._listen: Listen | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._farewell: tuple[str, bool] = ("", True)
         self._stopped: list[Wait] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.machine = Machine(
             ServerStates, _Handlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
-        self._sending = Sending(lambda: self._client, lambda: self._loop, self._in_loop, self.machine.add_err)
+        self._sending = Sending(self._clients, lambda: self._loop, self._in_loop, self.machine.add_err)
         self.machine.on_dispose(lambda _: self.stop())
 
     # Lifetime
 
     async def serve(self, transport: Transport) -> TransportClosed:
-        """Serves one connection to its end, and returns how it ended. A second client is told to come back later."""
+        """Serves one connection to its end, and returns how it ended. A client too many is told to come back later."""
         self._loop = asyncio.get_running_loop()
         if "Start" not in self.machine:
             self.machine.add(S.Start)
         session = Session(Role.SERVER, self._loop.time(), self._timing)
-        connection = Connection(session, transport, self._react, self._drained)
+        connection = Connection(session, transport, self._react)
         self._connections.add(connection)
         try:
             return await connection.run()
@@ -97,9 +102,16 @@ class Server:
 
     def listen(self, dial: Dial) -> None:
         """Gets connections itself: dials, serves, and dials again with back-off. Needs a running loop."""
-        self._loop = asyncio.get_running_loop()
         self._dial = dial
-        self.machine.add((S.Start, S.WebSocketTunnel))
+        self._begin(S.WebSocketTunnel)
+
+    def serve_at(self, listen: Listen | str) -> None:
+        """Takes connections at an address (``tcp://127.0.0.1:0``, or a function that opens a listener).
+
+        `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop.
+        """
+        self._listen = listen_at(listen) if isinstance(listen, str) else listen
+        self._begin()
 
     def retry_now(self) -> None:
         """Ends the pause before a listening server dials again: the network is back, or the page is visible again."""
@@ -120,9 +132,34 @@ class Server:
         return stopped
 
     @property
-    def client_id(self) -> str:
-        """Id of the client that is connected, empty without one."""
-        return self._client.id if self._client is not None else ""
+    def client_ids(self) -> tuple[str, ...]:
+        """Ids of the clients that are connected, in the order they came."""
+        return self._clients.ids
+
+    def _begin(self, *states: S) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.machine.add((S.Start, *states))
+
+    def _work(self) -> Coroutine[Any, Any, None] | None:
+        """What goes on as long as Start is active: getting connections, unless they are given."""
+        if self._dial is not None:
+            return keep_listening(self.machine, self._dial, self.serve, self._backoff, self._pause)
+        if self._listen is not None:
+            return serve_arrivals(self.machine, self._listen, self._arrived, self._backoff)
+        return None
+
+    def _arrived(self, transport: Transport) -> None:
+        self._run(self.serve(transport), "serve")
+
+    def _run(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.machine.id}.{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._note_end()
 
     # Payloads
 
@@ -133,7 +170,8 @@ class Server:
 
         Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`. `e` stamps the payload
         with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive equal or is
-        too large, `DeliveryFailed` if `destination` is not the id of the connected client.
+        too large, `DeliveryFailed` if `destination` is not the id of the connected client. With several clients, a
+        payload without a destination is for the one whose mutation is being handled; there has to be one.
         """
         return self._sending.send(name, data, source_of(e), destination, meta)
 
@@ -145,74 +183,58 @@ class Server:
     # Events
 
     def _react(self, connection: Connection, event: e.Event) -> None:
-        client = self._client if self._client is not None and self._client.connection is connection else None
+        if isinstance(event, e.HelloReceived):
+            self._greet(connection, event.hello)
+            return
+        client = self._clients.at(connection)
+        if client is None:
+            return
         match event:
-            case e.HelloReceived():
-                self._greet(connection, event.hello)
-            case e.MutationRequested() if client is not None:
-                client.run(event)
+            case e.MutationRequested():
+                with self._clients.asking(client):
+                    client.run(event)
             case e.PayloadSettled():
                 self._sending.settled(event)
-            case e.SyncRequested() if client is not None:
+            case e.SyncRequested():
                 client.sync(event.id)
                 self.machine.add(S.MetricSync)
-            case e.Established() if client is not None:
+            case e.Established():
                 client.established()
                 self.machine.add(S.HandshakeDone, self._info(client))
                 self._sending.resume(client)
-            case e.SessionFailed() if client is not None:
+            case e.SessionFailed():
                 self.machine.add_err(event.error)
 
     def _greet(self, connection: Connection, hello: m.Hello) -> None:
         try:
-            grants = self._judge(connection, hello)
+            if "RpcReady" not in self.machine:
+                raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
+            grants = self._clients.admit(hello, connection.transport.peer, self._allow)
             self._welcome(connection, hello, Exposure(self.source, grants))
         except Rejected as no:
+            if no.__cause__ is not None:
+                self.machine.add_err(no.__cause__)
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
-
-    def _judge(self, connection: Connection, hello: m.Hello) -> Grants:
-        """What a new client may do. Raises `Rejected`."""
-        if "RpcReady" not in self.machine:
-            raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
-        lowest, highest = hello.versions
-        if not lowest <= m.VERSION <= highest:
-            raise Rejected(Code.VERSION, f"versions {lowest} to {highest} are offered, {m.VERSION} is spoken")
-        try:
-            grants = decide(self._allow, hello.id, hello.token, connection.transport.peer)
-        except Exception as error:
-            self.machine.add_err(error)
-            raise Rejected(Code.INTERNAL, "the decision about this client failed", RETRY_AFTER) from error
-        if grants is None:
-            raise Rejected(Code.FORBIDDEN, f"{hello.id} is not let in")
-        current = self._client
-        if current is not None and not _replaces(hello, current):
-            raise Rejected(Code.BUSY, f"one client at a time, there is {current.id}", RETRY_AFTER)
-        return grants
 
     def _welcome(self, connection: Connection, hello: m.Hello, exposure: Exposure) -> None:
         client = ServedClient(self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err)
         try:
             client.welcome(hello, token_bytes(8), epoch_of(self.source))
         except Unsendable as error:
-            self.machine.add_err(error)
             raise Rejected(Code.INTERNAL, str(error)) from error
-        if self._client is not None:
+        old = self._clients.named(hello.id)
+        if old is not None:
             # The same client over a new connection: the old one is dead, this side only has not noticed yet.
-            old = self._client.connection
-            self._left(old)
-            old.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
-        self._client = client
+            self._left(old.connection)
+            old.connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
+        self._clients.add(client)
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         self.machine.remove(S.Exception)
         self.machine.add((S.ClientConnected, S.Handshaking), self._info(client))
 
     def _info(self, client: ServedClient) -> ClientInfo:
         return ClientInfo(client.id, client.connection.transport.peer.address)
-
-    def _drained(self) -> None:
-        if self._client is not None:
-            self._client.drained()
 
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
         if self._loop is None or asyncio._get_running_loop() is self._loop:
@@ -221,11 +243,11 @@ class Server:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _left(self, connection: Connection) -> None:
-        client = self._client
-        if client is not None and client.connection is connection:
-            self._client = None
+        client = self._clients.remove(connection)
+        if client is not None:
             client.close()
-            self.machine.remove(S.ClientConnected, self._info(client))
+            if not self._clients:
+                self.machine.remove(S.ClientConnected, self._info(client))
 
     def _hang_up(self) -> None:
         reason, reconnect = self._farewell
@@ -234,15 +256,10 @@ class Server:
             connection.close(close_code(Code.SHUTDOWN), reason)
 
     def _note_end(self) -> None:
-        if not self._connections:
+        if not (self._connections or self._tasks):
             stopped, self._stopped = self._stopped, []
             for wait in stopped:
                 wait._end()
-
-
-def _replaces(hello: m.Hello, current: ServedClient) -> bool:
-    """Whether this is the current client once more: only it knows the number of its session."""
-    return hello.resume is not None and hello.resume.session == current.connection.session.id
 
 
 class _Handlers:
@@ -252,26 +269,24 @@ class _Handlers:
         self._server = server
 
     def StartState(self, e: MachineEvent) -> None:
-        dial = self._server._dial
-        if dial is not None:
-            server = self._server
-            listening = keep_listening(server.machine, dial, server.serve, server._backoff, server._pause)
-            e.scope.create_task(listening, name=f"{e.machine.id}.listen")
+        work = self._server._work()
+        if work is not None:
+            e.scope.adopt(self._server._run(work, "listen"))
 
     def StartEnd(self, e: MachineEvent) -> None:
         self._server._hang_up()
 
     def RpcStartingState(self, e: MachineEvent) -> None:
-        if self._server._dial is None:
+        if self._server._dial is None and self._server._listen is None:
             e.add("RpcAccepting")
 
     def RpcAcceptingState(self, e: MachineEvent) -> None:
-        e.add("RpcReady")
+        e.add("RpcReady", e.args_or_none(Listening))
 
     def ClientConnectedEnd(self, e: MachineEvent) -> None:
-        client = self._server._client
-        if client is not None and "Start" in e.machine:
-            client.connection.close(close_code(Code.INTERNAL), "the server dropped the client")
+        for client in self._server._clients:
+            if "Start" in e.machine:
+                client.connection.close(close_code(Code.INTERNAL), "the server dropped the client")
 
     def HandshakeDoneState(self, e: MachineEvent) -> None:
         e.remove("Exception")

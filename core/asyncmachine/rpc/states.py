@@ -121,6 +121,6 @@ class ClientInfo(Args, state="ClientConnected", prefix="rpc"):
 
 @dataclass(frozen=True)
 class Listening(Args, state="Ready", prefix="rpc"):
-    """Comes with `Ready` of a mux, and with `RpcAccepting` of a server that listens: where it can be dialled."""
+    """Comes with `Ready` of a mux, and with `RpcReady` of a server at an address: where it can be dialled."""
 
     address: str

@@ -1,0 +1,169 @@
+"""Several clients of one server, and a server that takes them at an address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import Listening
+from asyncmachine.rpc.states import ServerStates as S
+from asyncmachine.rpc.transport import Listener, Transport, TransportClosed
+from asyncmachine.rpc.transport.memory import MemoryListener
+from tests.rpc.behaviour import QUICK, Basic, Taking
+
+
+class Place:
+    """A server at a listener in this process."""
+
+    def __init__(self, handlers: object = None, **options: Any) -> None:
+        self.source: am.Machine[Any] = am.Machine(Basic, handlers, id="source")
+        self.server = rpc.Server(self.source, "test", **{"push_interval": 0.001, "backoff": QUICK, **options})
+        self.listeners: list[MemoryListener] = []
+
+    async def listen(self) -> Listener:
+        self.listeners.append(MemoryListener())
+        return self.listeners[-1]
+
+    async def dial(self) -> Transport:
+        return await self.listeners[-1].dial()
+
+    @asynccontextmanager
+    async def client(self, id: str, consumer: am.Machine[Any] | None = None) -> AsyncIterator[rpc.Client]:
+        client = rpc.Client(self.dial, Basic, id=id, consumer=consumer, backoff=QUICK)
+        client.start()
+        await client.when_ready()
+        yield client
+        await client.stop()
+        client.machine.dispose()
+
+
+@asynccontextmanager
+async def place(handlers: object = None, **options: Any) -> AsyncIterator[Place]:
+    made = Place(handlers, **options)
+    made.server.serve_at(made.listen)
+    await made.server.machine.when(S.RpcReady)
+    yield made
+    await made.server.stop()
+    made.server.machine.dispose()
+
+
+def consumer() -> tuple[am.Machine[Any], Taking]:
+    taking = Taking()
+    return am.Machine(Basic, taking, id="consumer"), taking
+
+
+async def test_several_see_and_do_the_same_and_leave_one_by_one() -> None:
+    async with place(clients=3) as at, at.client("a") as a:
+        async with at.client("b") as b, at.client("c") as c:
+            assert list(at.server.client_ids) == ["rc-a", "rc-b", "rc-c"]
+            await b.netmach.add("A")
+            await am.wait_all(*(each.netmach.when("A") for each in (a, b, c)))
+            assert a.netmach.clock() == b.netmach.clock() == c.netmach.clock() == at.source.clock()
+            ticks = at.server.machine.tick(S.ClientConnected)
+        assert list(at.server.client_ids) == ["rc-a"]
+        assert at.server.machine.tick(S.ClientConnected) == ticks
+        assert at.server.machine.is_(S.Ready)
+        assert (await a.netmach.add("B")).executed
+        gone = at.server.machine.when_not(S.ClientConnected)
+        await a.stop()
+        await gone
+
+
+async def test_one_too_many_and_one_of_the_same_id_are_told_to_come_later() -> None:
+    async with place(clients=2) as at, at.client("a"), at.client("b"):
+        for name, told in (("c", "no more than 2 at a time"), ("a", "a client rc-a already")):
+            refused = rpc.Client(at.dial, Basic, id=name, reconnect=False)
+            await refused.run()
+            assert isinstance(refused.machine.err, rpc.Rejected)
+            assert refused.machine.err.code == rpc.Code.BUSY
+            assert told in str(refused.machine.err)
+            refused.machine.dispose()
+
+
+async def test_payloads_go_to_whom_they_are_for() -> None:
+    def asked(e: am.Event) -> None:
+        at.server.send_payload("answer", e.raw_args["n"], e)
+
+    (first, got_first), (second, got_second) = consumer(), consumer()
+    async with place({"AskState": asked}, clients=2) as at, at.client("a", first) as a, at.client("b", second) as b:
+        arrived = first.when_ticks("ServerPayload", 1), second.when_ticks("ServerPayload", 1)
+        await a.netmach.add("Ask", n=1)
+        await b.netmach.add("Ask", n=2)
+        await am.wait_all(*arrived)
+        assert ([got.data for got in got_first.got], [got.data for got in got_second.got]) == ([1], [2])
+        assert (await at.server.send_payload("named", 3, destination="rc-b")).executed
+        assert [got.data for got in got_second.got] == [2, 3]
+        with pytest.raises(rpc.DeliveryFailed, match="name a destination"):
+            at.server.send_payload("unnamed", 4)
+
+
+async def test_a_payload_waits_for_the_client_it_names() -> None:
+    async with place(clients=2) as at, at.client("a"):
+        later = at.server.send_payload("later", 5, destination="rc-c")
+        third, taking = consumer()
+        async with at.client("c", third):
+            assert (await later).executed
+        assert [got.data for got in taking.got] == [5]
+
+
+async def test_the_address_comes_with_the_state() -> None:
+    seen: list[str] = []
+    at = Place()
+    at.server.machine.bind({"RpcReadyState": lambda e: seen.append(e.args(Listening).address)})
+    at.server.serve_at("tcp://127.0.0.1:0")
+    await at.server.machine.when(S.RpcReady)
+    (address,) = seen
+    client = rpc.Client(rpc.dial(address), Basic, id="a")
+    client.start()
+    await client.when_ready()
+    assert (await client.netmach.add(Basic.A)).executed
+    await client.stop()
+    await at.server.stop()
+    with pytest.raises(TransportClosed):
+        await rpc.dial(address)()
+    at.server.machine.dispose()
+
+
+async def test_retry_closed_listener() -> None:
+    """Who is there goes on; the listener comes back; the error is over with it."""
+    async with place(clients=2) as at, at.client("a") as client:
+        await at.listeners[0].close()
+        assert (await client.netmach.add("A")).executed
+        while len(at.listeners) == 1:
+            await asyncio.sleep(0.001)
+        assert isinstance(at.server.machine.err, rpc.ListenerFailed)
+        assert at.server.machine.tick(S.ErrRpc) > 0
+        assert client.machine.tick(C.Connected) == 1
+        assert (await client.netmach.add("B")).executed
+        async with at.client("b"):
+            pass
+
+
+async def test_retry_conn() -> None:
+    """The client is there first; the server begins after its third attempt."""
+    at = Place()
+
+    async def dial() -> Transport:
+        if not at.listeners:
+            raise OSError("nobody there")
+        return await at.listeners[-1].dial()
+
+    client = rpc.Client(dial, Basic, id="early", backoff=QUICK)
+    client.start()
+    await client.machine.when_time([C.Connecting], [5])
+    at.server.serve_at(at.listen)
+    await client.when_ready()
+    assert client.machine.not_(C.RetryingConn, C.RetryingCall, C.ConnRetryFailed, C.Exception)
+    assert at.server.machine.is_(S.RpcReady)
+    await client.stop()
+    await at.server.stop()
+    at.server.machine.dispose()
+    client.machine.dispose()
+    await asyncio.sleep(0)
