@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.web.browser import Mishaps
+from tests.web.browser import Mishaps, open_python, run
 
 COUNTERS = ["/pages/bare-counter.html", "/pages/pyscript-counter.html"]
 PHASES = ["downloading runtime", "starting Python", "loading packages", "ready"]
-RECORD = "window.phases = []; addEventListener('asyncmachine:boot', e => phases.push(e.detail.phase))"
+RECORD = """
+window.phases = []; window.snapshots = [];
+addEventListener('asyncmachine:boot', e => {
+    phases.push(e.detail.phase);
+    if (e.detail.snapshot) snapshots.push(e.detail.snapshot);
+})
+"""
+SNAPSHOT = "**/python.snapshot"
 
 
 @pytest.mark.parametrize("address", COUNTERS)
@@ -25,6 +34,169 @@ def test_phases_are_told_in_order_and_marked(page: Page, address: str) -> None:
     assert page.evaluate(marks) == [f"asyncmachine:{phase}" for phase in PHASES]
     expect(page.locator("[data-boot=error]")).to_be_hidden()
     assert page.evaluate("crossOriginIsolated") is True
+
+
+@pytest.mark.parametrize("address", COUNTERS)
+def test_a_snapshot_makes_library_and_wheel_needless(page: Page, mishaps: Mishaps, address: str) -> None:
+    page.add_init_script(RECORD)
+    page.goto(address)
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert page.evaluate("snapshots") == ["USED"]
+    assert not [url for url in mishaps.requests if re.search(r"python_stdlib|asyncmachine-.*whl", url)]
+
+
+def damage(route: Route) -> None:
+    """A hundred bytes in the middle are zero."""
+    body = bytearray(route.fetch(headers={"accept-encoding": "identity"}).body())
+    middle = len(body) // 2
+    assert any(body[middle : middle + 100])
+    body[middle : middle + 100] = bytes(100)
+    route.fulfill(body=bytes(body), content_type="application/octet-stream")
+
+
+def cut(route: Route) -> None:
+    body = route.fetch(headers={"accept-encoding": "identity"}).body()
+    route.fulfill(body=body[:-1000], content_type="application/octet-stream")
+
+
+@pytest.mark.parametrize("address", COUNTERS)
+@pytest.mark.parametrize(
+    ("mishap", "why"),
+    [
+        (damage, "DAMAGED"),
+        (cut, "DAMAGED"),
+        (lambda route: route.fulfill(body=b""), "DAMAGED"),
+        (lambda route: route.fulfill(status=404), "MISSING"),
+        (lambda route: route.fulfill(status=503), "MISSING"),
+        (lambda route: route.abort(), "MISSING"),
+    ],
+)
+def test_without_a_good_snapshot_it_starts_from_scratch(
+    page: Page, mishaps: Mishaps, address: str, mishap: Callable[[Route], None], why: str
+) -> None:
+    mishaps.expect("404|503|ERR_FAILED")
+    page.route(SNAPSHOT, mishap)
+    page.add_init_script(RECORD)
+    page.goto(address)
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert page.evaluate("phases") == PHASES
+    assert page.evaluate("snapshots") == [why]
+    expect(page.locator("[data-boot=error]")).to_be_hidden()
+
+
+def test_a_snapshot_of_another_wheel_is_stale(page: Page) -> None:
+    """Old memory never runs new code. The lock names a wheel that the snapshot was not made of."""
+    name: list[str] = []
+
+    def rename(route: Route) -> None:
+        lock = route.fetch().json()
+        ours = lock["packages"]["asyncmachine"]
+        name.append(ours["file_name"])
+        ours["file_name"] = "asyncmachine-0.1.0-0new-py3-none-any.whl"
+        route.fulfill(json=lock)
+
+    def serve(route: Route) -> None:
+        folder = route.request.url.rpartition("/")[0]
+        route.fulfill(response=route.fetch(url=f"{folder}/{name[0]}"))
+
+    page.route("**/pyodide-lock.json", rename)
+    page.route("**/asyncmachine-*.whl", serve)
+    page.add_init_script(RECORD)
+    page.goto("/pages/bare-counter.html")
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert page.evaluate("snapshots") == ["STALE"]
+
+
+def test_a_snapshot_that_does_not_fit_the_runtime_is_given_up(page: Page, mishaps: Mishaps) -> None:
+    """Its checksum of a new runtime is wrong, all else is right."""
+    mishaps.expect("wasm instantiation failed|UNFIT")  # Pyodide's own words
+
+    def other(route: Route) -> None:
+        body = bytearray(route.fetch(headers={"accept-encoding": "identity"}).body())
+        length = int.from_bytes(body[40:44], "little")
+        header = bytes(body[44 : 44 + length])
+        changed = re.sub(rb'"sum":(-?)(\d)', lambda found: b'"sum":%s%d' % (found[1], (int(found[2]) % 9) + 1), header)
+        assert changed != header
+        body[44 : 44 + length] = changed
+        body[8:40] = hashlib.sha256(body[40:]).digest()
+        route.fulfill(body=bytes(body), content_type="application/octet-stream")
+
+    page.route(SNAPSHOT, other)
+    page.add_init_script(RECORD)
+    page.goto("/pages/bare-counter.html")
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert page.evaluate("phases") == ["downloading runtime", "starting Python", *PHASES[1:]]
+    assert page.evaluate("snapshots") == ["USED", "UNFIT"]
+
+
+def test_a_page_may_do_without_a_snapshot(page: Page, mishaps: Mishaps) -> None:
+
+    def switch_off(route: Route) -> None:
+        response = route.fetch()
+        html = response.text().replace('{"sources"', '{"snapshot": false, "sources"')
+        route.fulfill(response=response, body=html)
+
+    page.route("**/bare-counter.html", switch_off)
+    page.add_init_script(RECORD)
+    page.goto("/pages/bare-counter.html")
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert page.evaluate("snapshots") == ["OFF"]
+    assert not [url for url in mishaps.requests if "python.snapshot" in url]
+
+
+def test_what_the_snapshot_lacks_is_imported_from_archives(python: Page, mishaps: Mishaps) -> None:
+    """The library's and our wheel are downloaded when something is read from them, and only then."""
+
+    def asked() -> list[str]:
+        return [
+            url.rpartition("/")[2] for url in mishaps.requests if re.search(r"python_stdlib|asyncmachine-.*whl", url)
+        ]
+
+    assert asked() == []
+    told = run(
+        python,
+        """
+        import importlib.metadata, inspect, sys
+        assert "statistics" not in sys.modules
+        import statistics
+        json.dumps([statistics.mean([1, 2, 3]), inspect.getsource(rpc.Client).splitlines()[0],
+                    inspect.getsource(am.Machine).splitlines()[0], importlib.metadata.version("asyncmachine")])
+        """,
+    )
+    assert told == [2, "class Client:", told[2], "0.1.0"]
+    assert told[2].startswith("class Machine(")
+    assert sorted(asked()) == sorted(set(asked()))
+    assert len(asked()) == 2
+
+
+def test_an_archive_that_cannot_be_had_is_an_error_of_the_import(python: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("ERR_FAILED")
+    python.route("**/python_stdlib.zip", lambda route: route.abort())
+    told = run(
+        python,
+        """
+        try:
+            import statistics
+        except OSError as error:
+            told = type(error).__name__
+        json.dumps([told, 1 + 1])
+        """,
+    )
+    assert told == ["OSError", 2]
+
+
+def test_two_pages_have_their_own_random_numbers_and_environment(context: BrowserContext) -> None:
+    """Though their memory comes from one snapshot."""
+    told = []
+    for _ in range(2):
+        page = context.new_page()
+        open_python(page)
+        code = "import os, random, uuid; json.dumps([random.random(), str(uuid.uuid4()), os.environ['AM_TEST']])"
+        told.append(run(page, code))
+    (number, unique, environment), (other_number, other_unique, _) = told
+    assert number != other_number
+    assert unique != other_unique
+    assert environment == "page"
 
 
 def test_the_version_we_tell_pyscript_is_the_one_we_load(page: Page) -> None:
@@ -77,7 +249,8 @@ def test_a_wrong_media_type_is_named_and_does_not_hang(page: Page, mishaps: Mish
 
 def test_a_boot_that_hangs_is_ended_by_its_time_out(page: Page, mishaps: Mishaps) -> None:
     """Both tries; the settings give them half a second each."""
-    mishaps.expect("did not start")
+    mishaps.expect("did not start|404")
+    page.route(SNAPSHOT, lambda route: route.fulfill(status=404))
     page.route("**/python_stdlib.zip", lambda route: None)
     page.goto("/pages/bare-slow.html")
     expect(page.locator("[data-boot=error]")).to_contain_text("no result within 0.5 s")
@@ -93,7 +266,8 @@ def test_a_boot_that_hangs_is_ended_by_its_time_out(page: Page, mishaps: Mishaps
 )
 def test_missing_files_are_named(page: Page, mishaps: Mishaps, lost: str, message: str) -> None:
     mishaps.expect("404|did not start|integrity")
-    page.route(lost, lambda route: route.fulfill(status=404))
+    for pattern in (lost, SNAPSHOT):
+        page.route(pattern, lambda route: route.fulfill(status=404))
     page.goto("/pages/bare-counter.html")
     expect(page.locator("[data-boot=error]")).to_have_text(re.compile(message))
 
@@ -129,7 +303,9 @@ def test_pyscript_with_a_broken_configuration_asks_nobody_else(
     assert page.locator("#badge").inner_text() == "" or config == "{}"
 
 
-def test_python_runs_with_our_packages_only(page: Page) -> None:
+def test_python_runs_with_our_packages_only(page: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    page.route(SNAPSHOT, lambda route: route.fulfill(status=404))
     page.goto("/pages/bare-counter.html")
     expect(page.locator("#badge")).to_have_text("0 clicks")
     requested: list[Any] = page.evaluate("performance.getEntriesByType('resource').map(r => new URL(r.name).pathname)")

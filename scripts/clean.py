@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.console import say
+from scripts.page_snapshot import SNAPSHOT
 from scripts.page_wheels import WHEELS
 from scripts.python_env import MADE_HERE
 from scripts.step import STAMP
@@ -41,7 +42,7 @@ def made(root: Path) -> Iterator[Path]:
         yield root / ".venv"
     yield root / "node_modules"
     vendor = vendor_folder(root)
-    for target in (*(copy.target for copy in COPIES), WHEELS, STAMP):
+    for target in (*(copy.target for copy in COPIES), WHEELS, SNAPSHOT, STAMP):
         yield vendor / target
         yield vendor / f"{target}.new"
     for name in CACHES:

@@ -14,6 +14,7 @@ from scripts.browser import provide_browser
 from scripts.clean import clean
 from scripts.console import SetupError, say
 from scripts.npm import npm_packages
+from scripts.page_snapshot import page_snapshot
 from scripts.page_wheels import page_wheels
 from scripts.python_env import python_env
 from scripts.step import disk_use, megabytes, perform
@@ -21,7 +22,7 @@ from scripts.vendor import vendored_libraries
 
 ROOT = Path(__file__).resolve().parent.parent
 # In this order: each one uses what the ones before it made.
-STEPS = (python_env, npm_packages, vendored_libraries, page_wheels)
+STEPS = (python_env, npm_packages, vendored_libraries, page_wheels, page_snapshot)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         say("setup: interrupted; the next run goes on from here")
         return 130
     if any(due):
-        # The wheels lie inside the vendor folder, which is counted already.
+        # Wheels and snapshot lie inside the vendor folder, which is counted already.
         homes = [step.home for step in steps if step.home.parent not in [other.home for other in steps]]
         say(f"setup: {time.monotonic() - begin:.1f} s, {megabytes(sum(map(disk_use, homes)))} on disk")
     return 0

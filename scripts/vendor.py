@@ -1,4 +1,7 @@
-"""`web/static/vendor/`: Pyodide, PyScript and the UI libraries, copied from npm's packages for the relay to serve."""
+"""`web/static/vendor/`: Pyodide, PyScript and the UI libraries, copied from npm's packages for the relay to serve.
+
+Beside the larger ones lie compressed copies, which the relay sends to browsers that take them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.console import SetupError
+from scripts.console import SetupError, run
+from scripts.prerequisites import need_node
 from scripts.step import Step, hash_of
 
 
@@ -33,6 +37,15 @@ COPIES = (
 )
 
 
+COMPRESS = """
+import sys
+from pathlib import Path
+from asyncmachine_web.build import compress
+path, *folders = sys.argv[1:]
+compress([file for folder in folders for file in Path(folder).rglob("*") if file.is_file()], path=path)
+"""
+
+
 def vendor_folder(root: Path) -> Path:
     """Where everything lies that the page loads and we did not write."""
     return root / "web" / "static" / "vendor"
@@ -44,8 +57,16 @@ def vendored_libraries(root: Path) -> Step:
         "page libraries in web/static/vendor",
         vendor_folder(root),
         lambda: hash_of((root / "package-lock.json").read_text(), Path(__file__).read_text()),
-        lambda: copy_all(root / "node_modules", vendor_folder(root)),
+        lambda: copy_and_compress(root),
     )
+
+
+def copy_and_compress(root: Path) -> None:
+    """Do both; the second in a process of its own, since it uses the packages of .venv."""
+    vendor = vendor_folder(root)
+    copy_all(root / "node_modules", vendor)
+    folders = [vendor / copy.target for copy in COPIES]
+    run([root / ".venv" / "bin" / "python", "-c", COMPRESS, need_node(root), *folders], "compressed copies", cwd=root)
 
 
 def copy_all(modules: Path, vendor: Path) -> None:

@@ -1,16 +1,17 @@
 /**
- * Starts Pyodide from our own files: bare in a page or worker, and as the `interpreter` of a PyScript configuration.
+ * Starts Python from our own files: bare in a page or worker, and as the `interpreter` of a PyScript configuration.
  *
  * Every phase is told as an `asyncmachine:boot` event on the global object and as a performance mark. A boot that
- * fails or exceeds its time-out gets one more try; then a BootError names the phase and the reason. Whatever is private
- * API of Pyodide, or replaces a global, stands in this file.
+ * fails or exceeds its time-out gets one more try; then a BootError names the phase and the reason. A memory snapshot
+ * makes it several times faster. There need be none: Python then starts from scratch, and the event says why.
  */
 import { fork } from "./fork.mjs";
 import { follow, visibility } from "./lifecycle.mjs";
+import { NoSnapshot, readHeader } from "./snapshot.mjs";
+import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
 import { claim } from "./tab.mjs";
 
-/** The pinned release in `vendor/`; PyScript keys its caches on it. */
-export const version = "314.0.7";
+export { version };
 
 /**
  * What a page says in `<script type="application/json" id="asyncmachine">`; a worker gets its parent's.
@@ -19,16 +20,20 @@ export const version = "314.0.7";
  * @property {string} [main] `package.module:function` to run, for pages without PyScript
  * @property {Record<string, string>} [env] environment variables of Python
  * @property {number} [timeout] seconds for one try, 60 by default
+ * @property {boolean} [snapshot] false to start from scratch
  *
  * @typedef {"downloading runtime" | "starting Python" | "loading packages" | "ready" | "retrying" | "failed"} Phase
- * @typedef {{phase: Phase, attempt: number, code?: string, message?: string}} Progress
- * @typedef {import("./vendor/pyodide/pyodide.mjs").PyodideAPI} Python
+ * @typedef {{phase: Phase, attempt: number, snapshot?: string, code?: string, message?: string}} Progress `snapshot` is
+ *   USED, or why it was not
+ * @typedef {import("./runtime.mjs").Python} Python
+ * @typedef {import("./runtime.mjs").Options} Options
+ * @typedef {{module: WebAssembly.Module, snapshot: import("./runtime.mjs").Bytes | string}} Parts what threads
+ *   share; instead of a snapshot there may be the reason why there is none
+ * @typedef {(phase: Phase, snapshot?: string) => void} Enter
  */
 
-const PACKAGES = ["msgspec", "asyncmachine"];
+const PACKAGES = ["asyncmachine", "msgspec"];
 const ATTEMPTS = 2;
-const { fetch } = globalThis;
-const { instantiateStreaming } = WebAssembly;
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 
 /** Why Python is not there: `code` is TIMEOUT, MIME or FAILED, `phase` is where it stopped. */
@@ -49,8 +54,8 @@ export class BootError extends Error {
 
 /** @type {Settings | undefined} */
 let settings;
-/** @type {WebAssembly.Module | undefined} */
-let compiled;
+/** What a worker gets from its parent. @type {Promise<Parts> | undefined} */
+let parts;
 /** @type {Promise<import("./tab.mjs").Tab> | undefined} */
 let tab;
 /** What a worker was started with. @type {object | undefined} */
@@ -62,7 +67,7 @@ let context;
  */
 export function inherit(given) {
   settings = given.settings;
-  compiled = given.module;
+  parts = Promise.resolve(given.parts);
   tab = Promise.resolve(given.tab);
   context = given.context;
 }
@@ -79,7 +84,7 @@ export function currentSettings() {
 
 /**
  * Pyodide's `loadPyodide` with our runtime, packages and the application's sources; takes the same options.
- * @param {import("./vendor/pyodide/pyodide.mjs").PyodideConfig} [options]
+ * @param {Options} [options]
  * @returns {Promise<Python>}
  */
 export async function loadPyodide(options = {}) {
@@ -101,7 +106,7 @@ function announce(progress) {
 }
 
 /**
- * @param {import("./vendor/pyodide/pyodide.mjs").PyodideConfig} options
+ * @param {Options} options
  * @param {number} attempt
  * @returns {Promise<Python>}
  */
@@ -109,10 +114,11 @@ async function tryBoot(options, attempt) {
   /** @type {Phase} */
   let phase = "downloading runtime";
   let over = false;
-  const enter = (/** @type {Phase} */ next) => {
+  /** @type {Enter} */
+  const enter = (next, snapshot) => {
     if (over) return; // an abandoned try that goes on in the background has nothing to say
     phase = next;
-    announce({ phase, attempt });
+    announce({ phase, attempt, ...(snapshot && { snapshot }) });
   };
   const seconds = currentSettings().timeout ?? 60;
   /** @type {PromiseWithResolvers<never>} */
@@ -120,9 +126,10 @@ async function tryBoot(options, attempt) {
   const late = `no result within ${seconds} s; is the network slow or cut?`;
   const timer = setTimeout(() => stop(new BootError("TIMEOUT", phase, late)), seconds * 1000);
   try {
-    return await Promise.race([boot(options, enter, stop), stopped]);
+    return await Promise.race([boot(options, enter), stopped]);
   } catch (error) {
-    throw error instanceof BootError ? error : new BootError("FAILED", phase, String(error), error);
+    if (error instanceof BootError) throw error;
+    throw new BootError(error instanceof WrongMediaType ? "MIME" : "FAILED", phase, String(error), error);
   } finally {
     clearTimeout(timer);
     over = true;
@@ -130,34 +137,28 @@ async function tryBoot(options, attempt) {
 }
 
 /**
- * @param {import("./vendor/pyodide/pyodide.mjs").PyodideConfig} options
- * @param {(phase: Phase) => void} enter
- * @param {(error: unknown) => void} stop
+ * @param {Options} options
+ * @param {Enter} enter
+ * @returns {Promise<Python>}
  */
-async function boot(options, enter, stop) {
+async function boot(options, enter) {
   enter("downloading runtime");
-  watchRuntime(() => enter("starting Python"), stop);
   tab ??= claim();
-  const sources = Promise.all((currentSettings().sources ?? []).map(download));
-  const parts = Promise.all([tab, sources, globalThis.document && import("./ui.mjs")]);
-  parts.catch(stop);
+  parts ??= getParts();
+  parts.catch(() => (parts = undefined)); // to be tried again
   const lock = options.lockFileContents ?? get(at("vendor/wheels/pyodide-lock.json")).then((found) => found.json());
-  const [pyodide, lockFileContents] = await Promise.all([import("./vendor/pyodide/pyodide.mjs"), lock]);
-  const python = await pyodide.loadPyodide({
-    ...options,
-    packages: [],
-    env: { ...currentSettings().env, ...options.env },
-    indexURL: at("vendor/pyodide/"), // absolute: PyScript's own workers run from blob: addresses
-    lockFileContents,
-    packageBaseUrl: at("vendor/wheels/"),
-  });
+  const ui = globalThis.document && import("./ui.mjs");
+  const sources = Promise.all((currentSettings().sources ?? []).map(download));
+  const all = await Promise.all([parts, lock, tab, ui, sources]);
+  const [, lockFileContents, mine, surface, archives] = all;
+  const env = { ...currentSettings().env, ...options.env };
+  const python = await startFrom(all[0], { ...options, env, lockFileContents }, enter);
   enter("loading packages");
   await loadPackages(python, [...PACKAGES, ...(options.packages ?? [])]);
-  const [mine, archives, ui] = await parts;
   for (const { url, bytes } of archives) python.unpackArchive(bytes, url.endsWith(".whl") ? "wheel" : "zip");
-  const inherited = { settings: currentSettings(), module: compiled, tab: mine };
+  const inherited = { settings: currentSettings(), parts: all[0], tab: mine };
   python.registerJsModule("asyncmachine_js", {
-    ui,
+    ui: surface,
     context,
     follow,
     visibility,
@@ -166,8 +167,47 @@ async function boot(options, enter, stop) {
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */
     fork: (order, tell) => fork(JSON.parse(order), inherited, tell),
   });
+  python.pyimport("asyncmachine_web.page.start").start(JSON.stringify(env));
   enter("ready");
   return python;
+}
+
+/** @returns {Promise<Parts>} */
+async function getParts() {
+  const none = (/** @type {NoSnapshot} */ { code }) => code;
+  const wanted = currentSettings().snapshot === false ? "OFF" : downloadSnapshot().catch(none);
+  const [module, snapshot] = await Promise.all([compile(), wanted]);
+  return { module, snapshot };
+}
+
+/**
+ * Silently without the snapshot when it is of no use.
+ * @param {Parts} parts
+ * @param {Options} options
+ * @param {Enter} enter
+ */
+async function startFrom(parts, options, enter) {
+  const { module, snapshot } = parts;
+  try {
+    if (typeof snapshot === "string") throw new NoSnapshot(snapshot);
+    const { runtime, wheels } = readHeader(snapshot);
+    if (runtime !== version || wheels.join() !== PACKAGES.map(fileIn(options)).join()) throw new NoSnapshot("STALE");
+    enter("starting Python", "USED");
+    return await restore(options, module, snapshot);
+  } catch (error) {
+    parts.snapshot = error instanceof NoSnapshot ? error.code : "UNFIT";
+    enter("starting Python", parts.snapshot);
+    return start(options, module);
+  }
+}
+
+/**
+ * @param {Options} options
+ * @returns {(name: string) => string} file name of a package
+ */
+function fileIn({ lockFileContents: lock }) {
+  const { packages } = typeof lock === "string" ? JSON.parse(lock) : lock;
+  return (name) => packages[name]?.file_name;
 }
 
 /**
@@ -192,40 +232,3 @@ async function get(url) {
 
 /** @param {string} url */
 const download = async (url) => ({ url, bytes: await (await get(url)).arrayBuffer() });
-
-/**
- * Watches the one call by which Pyodide compiles its runtime: keeps the compiled module for workers or uses the one
- * we were given, and reports a failure, which Pyodide only logs before it waits for ever.
- * @param {() => void} compiledNow
- * @param {(error: unknown) => void} stop
- */
-function watchRuntime(compiledNow, stop) {
-  if (compiled) globalThis.fetch = withoutRuntime;
-  WebAssembly.instantiateStreaming = async (source, imports) => {
-    WebAssembly.instantiateStreaming = instantiateStreaming; // native packages take the plain way
-    globalThis.fetch = fetch;
-    try {
-      const module = (compiled ??= await compile(await source));
-      compiledNow();
-      return { module, instance: await WebAssembly.instantiate(module, imports) };
-    } catch (error) {
-      stop(error);
-      throw error;
-    }
-  };
-}
-
-/** @param {Response} response */
-async function compile(response) {
-  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
-  const type = response.headers.get("content-type")?.split(";")[0];
-  if (type === "application/wasm") return WebAssembly.compileStreaming(response);
-  const cure = `the server sends ${response.url} as ${type}, it must be application/wasm`;
-  throw new BootError("MIME", "downloading runtime", cure);
-}
-
-/**
- * Pyodide asks for its runtime even where it is there already.
- * @type {typeof fetch}
- */
-const withoutRuntime = async (url, init) => (String(url).endsWith(".asm.wasm") ? new Response() : fetch(url, init));

@@ -18,7 +18,8 @@ import { follow, visibility } from "./lifecycle.mjs";
 /**
  * @typedef {{id: string, main: string, env: Record<string, string>}} Order
  * @typedef {import("./boot.mjs").Settings} Settings
- * @typedef {{settings: Settings, module?: WebAssembly.Module, tab: import("./tab.mjs").Tab}} Inherited
+ * @typedef {import("./boot.mjs").Parts} Parts
+ * @typedef {{settings: Settings, parts: Parts, tab: import("./tab.mjs").Tab}} Inherited
  * @typedef {(type: string, json: string) => void} Tell
  * @typedef {{port: MessagePort, connect: () => MessagePort, terminate: () => void}} Forked
  */

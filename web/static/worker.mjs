@@ -30,11 +30,11 @@ say("READY");
  * @typedef {import("./fork.mjs").Order & import("./fork.mjs").Inherited} Given
  * @param {Given & {secrets: import("./tab.mjs").Secrets, page: string, port: MessagePort}} given
  */
-async function run({ id, main, env, settings, module, secrets, page, port }) {
+async function run({ id, main, env, settings, parts, secrets, page, port }) {
   const tab = new Tab(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
   try {
     tell(page);
-    inherit({ settings, module, tab, context: { id, main, env: JSON.stringify(env), port, receive } });
+    inherit({ settings, parts, tab, context: { id, main, env: JSON.stringify(env), port, receive } });
     const python = await loadPyodide({ env });
     say("STARTED");
     await python.pyimport("asyncmachine_web.page.workers").run();

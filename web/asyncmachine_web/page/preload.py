@@ -1,0 +1,125 @@
+"""What a memory snapshot has in memory: run once, before it is taken, under node.
+
+Modules are there already when a page asks for them. It need not find, compile and run them, nor download the archives
+that they come from: the standard library's, and our wheel, which stands on the path as it is. A native package cannot
+be part of a snapshot, and neither can what imports it: of these modules the compiled code is kept. Nothing that runs
+here may hold on to anything of JavaScript's.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import marshal
+import sys
+import zipimport
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Final, cast
+from zipfile import ZipFile
+
+STANDARD: Final = (
+    *("asyncio", "base64", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum", "functools", "hashlib"),
+    *("heapq", "html", "importlib.metadata", "inspect", "io", "itertools", "json", "logging", "math", "numbers"),
+    *("pathlib", "random", "re", "secrets", "shutil", "string", "struct", "tarfile", "textwrap", "time", "traceback"),
+    *("types", "typing", "urllib.parse", "uuid", "weakref", "zipfile"),
+)
+"""Of the standard library: what Pyodide, PyScript, msgspec and we use, and what applications often do."""
+
+OURS: Final = ("asyncmachine/", "asyncmachine_web/page/")
+"""What of our wheel is meant for pages."""
+
+NATIVE: Final = ("msgspec",)
+
+
+class CompiledFinder(MetaPathFinder):
+    """Finds modules whose code is there, each once."""
+
+    def __init__(self, wheel: str) -> None:
+        self.wheel = wheel
+        self.found: dict[str, tuple[str, bytes]] = {}
+        """File and marshalled code by name."""
+
+    def add(self, name: str, file: str, source: bytes) -> None:
+        self.found[name] = file, marshal.dumps(compile(source, file, "exec", dont_inherit=True))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        found = self.found.pop(fullname, None)
+        if found is None:
+            return None
+        return spec_from_file_location(fullname, found[0], loader=CompiledLoader(fullname, *found, self.wheel))
+
+
+class CompiledLoader(SourceFileLoader):
+    """Runs the code that is there. Sources are read when a traceback or `inspect` asks for them."""
+
+    def __init__(self, name: str, file: str, code: bytes, wheel: str) -> None:
+        super().__init__(name, file)
+        self._code, self._wheel = code, wheel
+
+    def get_code(self, fullname: str) -> CodeType:
+        return cast(CodeType, marshal.loads(self._code))  # noqa: S302
+
+    def get_data(self, path: str) -> bytes:
+        if path.startswith(self._wheel):
+            return zipimport.zipimporter(self._wheel).get_data(path)
+        return super().get_data(path)
+
+
+def preload(wheel: str) -> None:
+    """`wheel` is the path of ours; native packages are installed."""
+    for name in STANDARD:
+        importlib.import_module(name)
+    finder = CompiledFinder(wheel)
+    for package in NATIVE:
+        for name, path in _modules(package):
+            finder.add(name, str(path), path.read_bytes())
+        sys.modules[package] = None  # type: ignore[assignment]  # that none of it runs
+    with ZipFile(wheel) as archive:
+        for file in sorted(archive.namelist()):
+            if file.startswith(OURS) and file.endswith(".py"):
+                name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                if not _imported(name):
+                    finder.add(name, f"{wheel}/{file}", archive.read(file))
+    for package in NATIVE:
+        del sys.modules[package]
+    sys.meta_path.insert(0, finder)
+    _keep({"/lib/python314.zip", wheel})
+    gc.collect()
+
+
+def _imported(name: str) -> bool:
+    before = set(sys.modules)
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        for half in set(sys.modules) - before:
+            del sys.modules[half]
+        return False
+    return True
+
+
+def _modules(package: str) -> Iterator[tuple[str, Path]]:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    for file in Path(spec.origin).parent.glob("*.py"):
+        yield package if file.stem == "__init__" else f"{package}.{file.stem}", file
+
+
+def _keep(archives: set[str]) -> None:
+    """These never change: what is in them need not be read again after a package was installed."""
+    forget = zipimport.zipimporter.invalidate_caches
+
+    def invalidate_caches(importer: zipimport.zipimporter) -> None:
+        if importer.archive not in archives:
+            forget(importer)
+
+    zipimport.zipimporter.invalidate_caches = invalidate_caches  # type: ignore[assignment, method-assign]

@@ -1,0 +1,142 @@
+/**
+ * The file format of a memory snapshot: what the memory of a Python that has started looks like.
+ *
+ *    0  "amsnap1\n"
+ *    8  SHA-256 of all that follows
+ *   40  u32, little endian: length of the header
+ *   44  header, JSON (`Facts` and `Layout`), what Pyodide puts before the memory, then the bytes of the runs
+ *
+ * A run is where the memory differs from that of a runtime that was only just made, which every browser makes anyway:
+ * less than half of it. The hash is taken off the main thread while the runtime is still being compiled, so that
+ * checking costs no time.
+ */
+
+/**
+ * @typedef {Uint8Array<ArrayBuffer>} Bytes
+ * @typedef {{path: string, url: string, size: number}} Archive where Python looks for it, its address below `vendor/`
+ * @typedef {{runtime: string, wheels: string[], archives: Archive[]}} Facts what the memory was made with: the release of
+ *   Pyodide, the file names of the wheels, and the archives that modules were imported from
+ * @typedef {{preface: number, fresh: number, sum: number, size: number, runs: [at: number, length: number][]}} Layout
+ *   bytes before the memory; how much a new runtime fills, and the sum of that; how much is filled in the end
+ */
+
+const MAGIC = new TextEncoder().encode("amsnap1\n");
+const HASHED = 40;
+const HEADER = HASHED + 4;
+const PAGE = 1024;
+
+/** Why there is none to be used: `code` is MISSING, DAMAGED, STALE, UNFIT, INSECURE or OFF. */
+export class NoSnapshot extends Error {
+  name = "NoSnapshot";
+  /** @param {string} code */
+  constructor(code) {
+    super(`no snapshot: ${code}`);
+    this.code = code;
+  }
+}
+
+/**
+ * @param {Uint8Array} preface
+ * @param {Uint8Array} memory
+ * @param {Uint8Array} made the memory of a runtime that was only just made
+ * @param {Facts} facts
+ */
+export async function pack(preface, memory, made, facts) {
+  const runs = differences(memory, made);
+  const size = Math.max(...runs.map(([at, length]) => at + length));
+  const fresh = Math.max(...differences(made, new Uint8Array()).map(([at, length]) => at + length));
+  /** @type {Layout} */
+  const layout = { preface: preface.length, fresh, sum: sum(made, fresh), size, runs };
+  const header = new TextEncoder().encode(JSON.stringify({ ...facts, ...layout }));
+  const parts = [header, preface, ...runs.map(([at, length]) => memory.subarray(at, at + length))];
+  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.length, HEADER));
+  bytes.set(MAGIC);
+  new DataView(bytes.buffer).setUint32(HASHED, header.length, true);
+  let at = HEADER;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  bytes.set(await sha256(bytes.subarray(HASHED)), MAGIC.length);
+  return bytes;
+}
+
+/**
+ * Checks that every byte is as it was made. Raises NoSnapshot.
+ * @param {Bytes} bytes
+ */
+export async function check(bytes) {
+  if (!globalThis.crypto?.subtle) throw new NoSnapshot("INSECURE");
+  const wanted = [...MAGIC, ...(await sha256(bytes.subarray(HASHED)))];
+  if (bytes.length < HEADER || wanted.some((byte, at) => bytes[at] !== byte)) throw new NoSnapshot("DAMAGED");
+}
+
+/**
+ * @param {Bytes} bytes checked before
+ * @returns {Facts & Layout}
+ */
+export function readHeader(bytes) {
+  return JSON.parse(new TextDecoder().decode(bytes.subarray(HEADER, dataOf(bytes))));
+}
+
+/**
+ * An array for the preface and the memory, in which only the preface is filled.
+ * @param {Bytes} bytes
+ * @param {Layout} layout
+ */
+export function begin(bytes, { preface, size }) {
+  const whole = new Uint8Array(preface + size);
+  whole.set(bytes.subarray(dataOf(bytes), dataOf(bytes) + preface));
+  return whole;
+}
+
+/**
+ * Fills the rest. Raises NoSnapshot when the new runtime is not as it was where the snapshot was made.
+ * @param {Bytes} whole
+ * @param {Bytes} bytes
+ * @param {Layout} layout
+ * @param {Uint8Array} made
+ */
+export function fill(whole, bytes, { preface, fresh, sum: expected, runs }, made) {
+  if (sum(made, fresh) !== expected) throw new NoSnapshot("UNFIT");
+  whole.set(made.subarray(0, fresh), preface);
+  let next = dataOf(bytes) + preface;
+  for (const [at, length] of runs) {
+    whole.set(bytes.subarray(next, next + length), preface + at);
+    next += length;
+  }
+}
+
+/** @param {Bytes} bytes */
+const dataOf = (bytes) => HEADER + new DataView(bytes.buffer, bytes.byteOffset).getUint32(HASHED, true);
+
+/**
+ * @param {Uint8Array} memory
+ * @param {Uint8Array} other taken for zero where it ends
+ */
+function differences(memory, other) {
+  /** @type {Layout["runs"]} */
+  const runs = [];
+  for (let at = 0; at < memory.length; at += PAGE) {
+    const theirs = other.subarray(at, at + PAGE);
+    if (memory.subarray(at, at + PAGE).every((byte, index) => byte === (theirs[index] ?? 0))) continue;
+    const last = runs.at(-1);
+    if (last && last[0] + last[1] === at) last[1] += PAGE;
+    else runs.push([at, PAGE]);
+  }
+  return runs;
+}
+
+/**
+ * A checksum that costs a millisecond.
+ * @param {Uint8Array} memory
+ * @param {number} length a multiple of 4
+ */
+function sum(memory, length) {
+  let total = 0;
+  for (const word of new Uint32Array(memory.buffer, memory.byteOffset, length / 4)) total = (total * 31 + word) | 0;
+  return total;
+}
+
+/** @param {Bytes} bytes */
+const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
