@@ -26,23 +26,11 @@ class Recording:
         await self._stack.enter_async_context(self.recorder.running())
         listener = MemoryListener()
         attachment = attach(self._machine, listener.dial)
-        taking = asyncio.create_task(self._take(listener))
-
-        async def leave() -> None:
-            if attachment is not None:
-                await attachment.sender.close()
-            await listener.close()
-            await taking
-
-        self._stack.push_async_callback(leave)
+        if attachment is not None:
+            serving = asyncio.create_task(self.recorder.serve(await listener.accept()))
+            self._stack.push_async_callback(asyncio.wait, [serving])
+            self._stack.push_async_callback(attachment.sender.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
-
-    async def _take(self, listener: MemoryListener) -> None:
-        try:
-            while True:
-                await self.recorder.serve(await listener.accept())
-        except am.AmError:
-            pass  # the listener is closed
