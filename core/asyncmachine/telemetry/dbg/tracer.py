@@ -10,6 +10,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from time import monotonic_ns
 from types import CodeType, FrameType
@@ -129,7 +130,7 @@ class DbgTracer(Tracer):
         machine = self.machine()
         if machine is not None:
             self._try(self._put_pending, machine.log)
-        self.end()
+        self._try(self.end)
 
     # Notes
 
@@ -242,7 +243,8 @@ class DbgTracer(Tracer):
         if machine is not None:
             machine.untrace(self.id)
         logger.error("%s is not watched any more: too many failures, the last one is %r", self.machine_id, error)
-        self.end()
+        with suppress(Exception):
+            self.end()
 
 
 class QueueTracer(DbgTracer):
