@@ -109,7 +109,7 @@ export function open(flush, emit) {
     listeners.forEach((byId) => byId.delete(id));
   };
   const removals = new MutationObserver((records) => {
-    removed ||= records.some((record) => record.removedNodes.length);
+    removed ||= records.some(({ removedNodes }) => [...removedNodes].some((node) => node instanceof Element));
     if (removed && bindings.size) frame();
   });
   removals.observe(document, { childList: true, subtree: true });
