@@ -111,3 +111,11 @@ def test_a_prepended_mutation_runs_before_what_waits_and_takes_no_tick() -> None
     assert results[0].executed and results[0].tick == 0
     assert machine.prepend("remove", ["B", "C"]).executed
     assert machine.queue_tick == 3
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    machine: am.Machine[Any] = am.Machine({"A": {}})
+    kind: Any = "ad"
+    for call in (machine.prepend, machine.is_queued):
+        with pytest.raises(am.InvalidArgs, match="a mutation is one of add, remove, set, got 'ad'"):
+            call(kind, "A")

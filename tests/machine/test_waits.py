@@ -618,3 +618,21 @@ async def test_a_cancelled_awaiter_leaves_nothing_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert not wait._callbacks
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda machine: machine.when(["A", "B"]), r"several one after another: got \['A', 'B'\]"),
+        (lambda machine: machine.when_time(["A"], ["1"]), r"ticks are whole numbers, got \['1'\]"),
+        (lambda machine: machine.when_queue("1"), "takes a queue tick or a result, got '1'"),
+    ],
+)
+def test_a_wait_for_nothing_that_can_be_is_refused_and_not_filed(
+    make: Callable[[am.Machine[Any]], am.Wait], words: str
+) -> None:
+    machine: am.Machine[Any] = am.Machine(ABC)
+    with pytest.raises(am.InvalidArgs, match=words):
+        make(machine)
+    machine.add(["A", "B"])
+    machine.remove("A")

@@ -19,7 +19,7 @@ from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.export import Export
 from asyncmachine.machine.growth import grown, schema_from, take_over
-from asyncmachine.machine.mutation import ADD, KINDS, REMOVE, SET, Kind, Mutation, called_names
+from asyncmachine.machine.mutation import ADD, REMOVE, SET, Kind, Mutation, called_names, kind_number
 from asyncmachine.machine.options import DEFAULTS, Options, check_options, resolver_of
 from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
@@ -178,7 +178,7 @@ class Machine(Drain[N]):
     def prepend(self, kind: Kind, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None) -> Result:
         """A mutation that runs before all that waits. It takes no queue tick."""
         names = called_names(states)
-        return self._put_first(Mutation(KINDS.index(kind), self._indexes(names), names, raw_args(args), source_of(e)))
+        return self._put_first(Mutation(kind_number(kind), self._indexes(names), names, raw_args(args), source_of(e)))
 
     def is_queued(
         self,
@@ -197,11 +197,11 @@ class Machine(Drain[N]):
         `position` looks only at the `first` or the `last` in the queue.
         """
         called = set(self._indexes(called_names(states)))
-        return find_queued(self.queue(), KINDS.index(kind), called, without_args, strict, min_tick, is_check, position)
+        return find_queued(self.queue(), kind_number(kind), called, without_args, strict, min_tick, is_check, position)
 
     def is_queued_above(self, threshold: int, kind: Kind, states: N | Iterable[N]) -> bool:
         """True if at least `threshold` such mutations wait, dry runs left out."""
-        called, number = set(self._indexes(called_names(states))), KINDS.index(kind)
+        called, number = set(self._indexes(called_names(states))), kind_number(kind)
         waiting = [m for m in self.queue() if not m.is_check and m.kind_id == number and called <= set(m.indexes)]
         return len(waiting) >= threshold
 

@@ -15,7 +15,7 @@ Kind = Literal["add", "remove", "set"]
 KINDS: tuple[Kind, Kind, Kind] = ("add", "remove", "set")
 """Names of the kinds by their number (`ADD`, `REMOVE`, `SET`)."""
 
-__all__ = ["ADD", "KINDS", "REMOVE", "SET", "Kind", "Mutation", "MutationSource", "called_names"]
+__all__ = ["ADD", "KINDS", "REMOVE", "SET", "Kind", "Mutation", "MutationSource", "called_names", "kind_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,14 @@ class Mutation:
 
     def __repr__(self) -> str:
         return f"[{self.kind}] {' '.join(self.called)}"
+
+
+def kind_number(kind: str) -> int:
+    """The number of a kind. Raises `InvalidArgs` for an unknown one."""
+    try:
+        return KINDS.index(kind)
+    except ValueError:
+        raise InvalidArgs(f"a mutation is one of {', '.join(KINDS)}, got {kind!r}") from None
 
 
 def called_names(states: str | Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from secrets import token_hex
 from typing import Generic, TypeVar
 
-from asyncmachine.machine.errors import StateMissing
+from asyncmachine.machine.errors import InvalidArgs, StateMissing
 from asyncmachine.machine.schema import EXCEPTION, Schema
 
 N = TypeVar("N", bound=str, contravariant=True)  # noqa: PLC0105 (one letter, as it is in every signature)
@@ -236,3 +236,7 @@ class Reading(Generic[N]):
             if self._disposed:
                 return ()
             raise StateMissing([name for name in names if name not in index], self.id, index) from None
+        except TypeError:
+            given: Iterable[object] = names
+            wrong = next((name for name in given if not isinstance(name, str)), names)
+            raise InvalidArgs(f"a state is named by a text, and several one after another: got {wrong!r}") from None

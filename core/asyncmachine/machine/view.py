@@ -95,6 +95,8 @@ class View(Reading[N]):
         """Met when each state has reached its tick."""
         if isinstance(names, str) or len(names) != len(ticks) or not names:
             raise InvalidArgs(f"when_time needs as many ticks as states, at least one; got {names!r} and {ticks!r}")
+        if not all(isinstance(tick, int) for tick in ticks):
+            raise InvalidArgs(f"ticks are whole numbers, got {ticks!r}")
         wait = TimeWait(self._indexes(names), tuple(ticks))
         self._subscriptions().add_states(wait, self._ticks)
         if self._observer is not None:
@@ -138,6 +140,8 @@ class View(Reading[N]):
                 self._observer.waits("whenQueue", wait, str(tick.tick))
             bind_to(wait, scope)
             return wait
+        if not isinstance(tick, int):
+            raise InvalidArgs(f"when_queue takes a queue tick or a result, got {tick!r}")
         queued = QueueWait(tick)
         self._subscriptions().add_queue(queued)
         if self._finished_queue_tick() >= tick:
