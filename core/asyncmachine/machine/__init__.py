@@ -1,8 +1,13 @@
 """The machine: states, relations between them, mutations, transitions, clocks and waits. Standard library only.
 
-Where to read on, in the order data flows: `mutation`, `queue` and `machine` (who drains), `relations` and `plan`
-(where a mutation leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is
-told), `log` and `steps` (what is told about it).
+Where to read on, in the order data flows: `mutation`, `queue` and `drain` (who carries it out), `relations` and `plan`
+(where it leads), `transition` (its phases), `handlers` (what they call), `subscriptions` and `scope` (who is told),
+`log` and `steps` (what is told about it).
+
+Beside that path: `schema`, `verify` and `rules` (what states are, before and after compiling), `strict` (the other
+resolver); `reading`, `view` and `machine` (what can be asked and done, one on top of the other); `recovery`, `watchdog`
+and `endless` (handlers that raise, hang, or call each other for ever); `tasks` and `pool` (those that are coroutines);
+`narrator` and `explain` (the lines of the log).
 """
 
 from asyncmachine.machine.api import Api
