@@ -21,7 +21,6 @@ from asyncmachine.telemetry.dbg.notes import (
     Item,
     Record,
     Stack,
-    Ticks,
     changes_of,
     differences,
     flags_of,
@@ -72,7 +71,7 @@ class Feed:
             id=clipped(found.id, m.ID_LENGTH) or "?",
             names=distinct(names_of(found.names) or ()),
             rules=rules_of(found.schema, found.names),
-            time=self.time,
+            time=tuple(self.ticks),
             next=self.next,
             now=now,
             queue_tick=self.queue_tick,
@@ -88,12 +87,12 @@ class Feed:
 
     def gap(self, now: int, lost: int = 0, lines: int = 0) -> m.Gap:
         """Where the clock has got to, other than by records."""
-        return m.Gap(self.number, self.next, lost, self.time, now, self.queue_tick, self.machine_tick, lines)
+        return m.Gap(self.number, self.next, lost, tuple(self.ticks), now, self.queue_tick, self.machine_tick, lines)
 
     @property
-    def time(self) -> Ticks:
-        """The ticks before the next record, as far as the wire can hold them."""
-        return tuple([min(tick, m.MOST_NUMBER) for tick in self.ticks])
+    def is_beyond(self) -> bool:
+        """True if a tick has become larger than any number of the wire."""
+        return max(self.ticks) > m.MOST_NUMBER
 
     def plans(self, items: Sequence[Item], offset: int) -> Iterator[m.Transitions]:
         """Plans as messages of a bounded size. `offset` makes epoch time of the items' times."""

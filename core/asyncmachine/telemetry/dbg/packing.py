@@ -154,24 +154,34 @@ class Packer:
 
     def _encoded(self, tracer: DbgTracer, message: m.Message | None) -> Iterator[bytes]:
         """The frame of a message, or what has to be said in its place."""
-        if message is None:
+        feed = self._feeds.get(tracer)
+        if message is None or (feed is None and not isinstance(message, m.Gone)):
             return
         try:
+            if feed is not None and feed.is_beyond:
+                raise Unsendable("ticks go beyond 2**64-1")
             frame = encode(message)
             if isinstance(message, m.Machine):
                 # A schema can be anything. The receiver would close the connection for one that it does not take.
                 Stream(hello=self._hello).take(decode(frame), frame)
         except (Unsendable, StreamFault) as error:
-            feed = self._feeds.get(tracer)
             logger.error("%s: not sent: %s", tracer.machine_id, error)  # noqa: TRY400 (it tells all)
-            if isinstance(message, m.Transitions) and feed is not None:
-                self.unsendable += len(message.which)
-                yield encode(feed.gap(time_ns(), len(message.which)))
-            elif isinstance(message, m.Machine):
-                self._muted.add(tracer)
-                self._ended(tracer, 0)
+            yield from self._instead(tracer, feed, message)
         else:
             yield frame
+
+    def _instead(self, tracer: DbgTracer, feed: Feed | None, message: m.Message) -> Iterator[bytes]:
+        """A gap for records. A machine without any sound description or clock is not told of any more."""
+        if feed is None:
+            return
+        if isinstance(message, m.Transitions) and not feed.is_beyond:
+            self.unsendable += len(message.which)
+            yield encode(feed.gap(time_ns(), len(message.which)))
+        elif isinstance(message, m.Machine | m.Gap | m.Transitions):
+            self._muted.add(tracer)
+            gone = self._ended(tracer, time_ns())
+            if not isinstance(message, m.Machine):
+                yield encode(gone)
 
 
 def by_tracer(losses: Iterable[DbgTracer], items: Sequence[Item]) -> dict[DbgTracer, Sequence[Item]]:
