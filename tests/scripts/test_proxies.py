@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,9 +32,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
 
     monkeypatch.setattr(proxies, "POLICY", tmp_path / "policy-rc.d")
     monkeypatch.setattr(proxies, "missing", lambda: ["nginx", "caddy"])
-    monkeypatch.setattr(proxies.subprocess, "run", ran)
+    monkeypatch.setattr(subprocess, "run", ran)
     monkeypatch.setattr(shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
-    monkeypatch.setattr(proxies.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("PROXIES", "1")
     return commands
@@ -54,7 +55,7 @@ def test_a_policy_of_somebody_else_stays(run: list[list[str]]) -> None:
 def test_nothing_is_done_without_root_or_without_being_asked(
     run: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(proxies.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert proxies.main() == 0
     assert "takes root and apt; their tests are skipped" in capsys.readouterr().out
     monkeypatch.setenv("PROXIES", "0")
