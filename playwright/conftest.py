@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
-from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, serving
+from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, serving, vendor_folder
 
 HERE = Path(__file__).parent
 
@@ -45,6 +45,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     built = tmp_path_factory.mktemp("built")
     pack(HERE / "pages", ["workload.py", "counter.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
+    static.append(("/vendor/", vendor_folder()))
     matches = [Match(r"[a-z0-9]+", target="echo", serve=echo)]
     with serving(Relay(static, listen=matches, dial=matches, csp={"/pages/pyscript": "pyscript"})) as address:
         yield address

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 from asyncmachine_relay import Relay, RelayServer, bind
+from asyncmachine_web.build import static_folder
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -25,6 +28,12 @@ FLAGS = [
     "--disable-quic",
     "--no-first-run",
 ]
+
+
+def vendor_folder() -> Path:
+    """What `make setup` vendored. A copy of the tree has none: there it is that of the tree whose Python runs this."""
+    own = static_folder() / "vendor"
+    return own if own.is_dir() else Path(sys.prefix).parent / "web" / "static" / "vendor"
 
 
 @contextmanager

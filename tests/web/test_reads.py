@@ -100,6 +100,18 @@ def test_what_a_page_did_not_see_does_not_count() -> None:
     assert document.draw() == {("#a", "text", ""): "0"}
 
 
+def test_what_happened_while_nobody_looked_does_not_count() -> None:
+    machine, document, page = opened(a=1)
+    looks = page.value(True)
+    page.bind("#a", text=lambda m: m.since("Round", "Done") if looks.get() else "–")
+    assert document.draw() == {("#a", "text", ""): "0"}
+    looks.set(False)
+    assert document.draw() == {("#a", "text", ""): "–"}
+    machine.add(Work.Done)
+    looks.set(True)
+    assert document.draw() == {("#a", "text", ""): "0"}
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0 s"), (0.9, "0 s"), (59.9, "59 s"), (60, "1 min"), (7199, "1 h"), (86400 * 3.5, "3 d")],

@@ -193,7 +193,7 @@ class Bindings:
                 self._reads(binding, binding.reads | reads)
                 continue
             self._reads(binding, reads)
-            if value != binding.sent or type(value) is not type(binding.sent):
+            if value != binding.sent:
                 binding.sent = value
                 batch.append((binding.id, value))
         return batch
