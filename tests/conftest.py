@@ -6,6 +6,7 @@ import gc
 import inspect
 
 import pytest
+from hypothesis import settings
 
 from tests.own_loop import in_own_loop
 from tests.rounds import TAKEN, rounds
@@ -14,6 +15,10 @@ __all__ = ["rounds"]
 
 # A hung test is cancelled this long before pytest-timeout stops it from outside, so that the report shows the await.
 CANCEL_BEFORE = 5.0
+
+# Examples may take their time: a busy computer is no failure.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 
 def pytest_collection_finish() -> None:
