@@ -1,0 +1,73 @@
+"""A tab that is frozen or hidden keeps its tunnels: the browser answers pings for it, and loses no message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from asyncmachine_relay import Limits, Match, Relay, Tunnel
+from tests.web.browser import Mishaps, serving
+
+PINGS = Limits(ping=0.2, pong=1.0, idle=3600, hello=60)
+"""Many pings fit into the seconds that a test has."""
+
+OPEN = """async () => {
+    const answer = await fetch("/token", {method: "POST", headers: {"content-type": "application/json"},
+        body: JSON.stringify({op: "dial", id: "tab", target: "clock"})});
+    const {token} = await answer.json();
+    window.got = []; window.ended = null;
+    window.tunnel = new WebSocket(`ws://${location.host}/dial/tab/clock`, ["amrpc.v1", `amtok.${token}`]);
+    tunnel.binaryType = "arraybuffer";
+    tunnel.onmessage = (e) => got.push(new Uint8Array(e.data)[0]);
+    tunnel.onclose = (e) => { window.ended = e.code; };
+    await new Promise((resolve) => { tunnel.onopen = resolve; });
+    tunnel.send(new Uint8Array([0]));
+}"""
+
+
+async def clock(tunnel: Tunnel) -> None:
+    """Sends a number five times a second, as long as the page is there."""
+    await tunnel.transport.recv()
+    for number in range(1, 200):
+        await tunnel.transport.send(bytes([number]))
+        await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "index.html").write_text("<!doctype html><link rel=icon href=data:,><p>hello")
+    with serving(Relay(tmp_path, dial=[Match("tab", "clock", clock)], limits=PINGS, csp={"/": "pyscript"})) as origin:
+        yield f"{origin}/"
+
+
+@pytest.fixture
+def mishaps(address: str) -> Mishaps:
+    """This relay is the only host."""
+    return Mishaps(address.rstrip("/"))
+
+
+@pytest.mark.parametrize("state", ["frozen", "hidden"])
+def test_a_tab_that_sleeps_keeps_its_tunnel(page: Page, address: str, state: str) -> None:
+    page.goto(address)
+    page.evaluate(OPEN)
+    page.wait_for_function("got.length >= 3")
+    if state == "frozen":
+        session = page.context.new_cdp_session(page)
+        session.send("Page.setWebLifecycleState", {"state": "frozen"})
+        page.wait_for_timeout(4000)  # twenty pings, four times what a pong may take
+        session.send("Page.setWebLifecycleState", {"state": "active"})
+    else:
+        other = page.context.new_page()
+        other.goto(address)
+        other.bring_to_front()
+        other.wait_for_timeout(4000)
+        other.close()
+        page.bring_to_front()
+    page.wait_for_function("got.length >= 20")
+    assert page.evaluate("ended") is None
+    found = page.evaluate("got")
+    assert found == list(range(1, len(found) + 1))
