@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.backoff import Backoff
@@ -59,3 +61,31 @@ async def test_a_listening_server_dials_at_once_when_told_that_the_network_is_ba
     await asyncio.sleep(1)
     assert dialled == [0, 10]
     await server.stop()
+
+
+@in_virtual_time
+async def test_a_client_that_gives_up_tells_who_waits_for_it() -> None:
+    async def dial() -> Transport:
+        raise TransportClosed(reason="nobody there")
+
+    client = rpc.Client(dial, backoff=Backoff(first=1, tries=3, jitter=0))
+    client.start()
+    with pytest.raises(rpc.NotConnected, match="nobody there"):
+        await client.when_ready()
+    assert "ConnRetryFailed" in client.machine
+    with pytest.raises(rpc.NotConnected):
+        await client.when_ready()
+
+
+@in_virtual_time
+async def test_a_client_that_is_stopped_tells_who_waits_for_it() -> None:
+    async def dial() -> Transport:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    client = rpc.Client(dial)
+    client.start()
+    waiting = client.when_ready()
+    await client.stop()
+    with pytest.raises(rpc.NotConnected, match="has stopped connecting"):
+        await waiting

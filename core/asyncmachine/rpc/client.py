@@ -123,10 +123,22 @@ class Client(Generic[S]):
         self.machine.add((C.Start, C.Connecting))
 
     def when_ready(self) -> Wait:
-        """Met when the mirror follows its source. It waits for as long as that takes: what is in the way is in
-        `machine.err`, and `machine.when("ConnRetryFailed")` tells that nothing more is tried.
+        """Met when the mirror follows its source.
+
+        Waits through drops and new attempts for as long as something is tried; ends with `NotConnected`, which tells
+        the last error, once the client has given up, was refused for good or stopped.
         """
-        return self.machine.when(C.Ready)
+        ready = self.machine.when(C.Ready)
+        over = self.machine.when_not(C.Start) if C.Start in self.machine else self.machine.when(C.ConnRetryFailed)
+        over.then(lambda: ready._end(self._given_up))
+        ready.then(over.cancel)
+        return ready
+
+    def _given_up(self) -> NotConnected:
+        last = self.machine.err
+        failure = NotConnected(f"{self.machine.id} has stopped connecting" + (f": {last}" if last is not None else ""))
+        failure.__cause__ = last
+        return failure
 
     def stop(self) -> Wait:
         """Says goodbye and closes; await the returned wait for the end of the connection. It can be started again."""
