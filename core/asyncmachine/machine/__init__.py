@@ -41,6 +41,7 @@ from asyncmachine.machine.result import CANCELED, EXECUTED, FinalResult, Outcome
 from asyncmachine.machine.schema import Schema, State, StatesDef, group, state
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.settings import Settings
+from asyncmachine.machine.signature import ARGS_REQUIRED, CallSignature
 from asyncmachine.machine.steps import Relation, Step, StepType
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.transition import Transition
@@ -48,11 +49,13 @@ from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait, wait_all, wait_any
 
 __all__ = [
+    "ARGS_REQUIRED",
     "CANCELED",
     "EXECUTED",
     "AmError",
     "Api",
     "Args",
+    "CallSignature",
     "Disposed",
     "EndlessChain",
     "ErrorArgs",
