@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.web.browser import Mishaps, run
+from tests.web.browser import Mishaps, open_python, run
 
 
 def test_a_worker_starts_talks_and_returns(python: Page) -> None:
@@ -111,17 +111,96 @@ def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(python: Page) 
     assert told == ["closed with 1006 (worker w1 has ended)", ["Dead"], "w1 again", ["Ready"]]
 
 
-def test_a_silent_worker_is_dead_within_seconds(python: Page) -> None:
+def test_an_endless_loop_ends_with_an_error_that_says_where(python: Page) -> None:
+    """The page is isolated: the error is raised in the loop itself."""
     told = run(
         python,
         """
         worker = Worker.fork("w1", "workload:hang")
         await (await worker.dial()).send(b"go")
         reason = await worker.ended()
-        json.dumps([reason, worker.machine.err.code])
+        json.dumps([reason, worker.machine.err.code, str(worker.machine.err)])
         """,
     )
-    assert told == ["failed", "SILENT"]
+    assert told[:2] == ["failed", "HandlerDeadline"]
+    assert "workload.py" in told[2]
+    assert "in hang" in told[2]
+
+
+def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(python: Page) -> None:
+    told = run(
+        python,
+        """
+        worker = Worker.fork("leaf", "workload:serve_stuck")
+        client = rpc.Client(worker.dial, workload.Leaf, "leaf")
+        client.start()
+        await client.when_ready()
+        mirror = client.netmach
+        mirror.add("Job")
+        await mirror.when("Exception")
+        second = rpc.Client(worker.dial, workload.Leaf, "second")
+        await client.stop()
+        second.start()
+        await second.when_ready()
+        json.dumps([worker.machine.active_states(), second.netmach.active_states()])
+        """,
+    )
+    assert told == [["Ready"], ["Exception", "Done"]]
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_worker_that_will_not_listen_is_ended(context: BrowserContext, isolated: bool) -> None:
+    """Also where pages are not isolated, and every endless loop is out of reach."""
+    if not isolated:
+        context.route("**/python.html", without_isolation)
+    page = context.new_page()
+    open_python(page)
+    assert page.evaluate("crossOriginIsolated") is isolated
+    told = run(
+        page,
+        f"""
+        worker = Worker.fork("w1", "workload:{"hang_on" if isolated else "hang"}")
+        await (await worker.dial()).send(b"go")
+        reason = await worker.ended()
+        error = worker.machine.err.code
+        worker.restart()
+        await worker.dial()
+        json.dumps([reason, error, worker.machine.active_states()])
+        """,
+    )
+    assert told == ["failed", "SILENT", ["Ready"]]
+
+
+def without_isolation(route: Route) -> None:
+    response = route.fetch()
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("cross-origin-")}
+    route.fulfill(response=response, headers=headers)
+
+
+def test_a_spare_takes_the_next_order(page: Page) -> None:
+    """Its environment and the page's state are those of the order. Another one is kept ready in its place."""
+    page.add_init_script("""
+        window.made = [];
+        window.Worker = class extends Worker {
+            constructor(url, options) { super(url, options); made.push(options.name); }
+        };
+    """)
+    open_python(page)
+    run(page, "from asyncmachine_web.page.workers import spare; spare(1)")
+    assert page.evaluate("made") == ["spare 0"]
+    page.evaluate("document.dispatchEvent(new Event('freeze'))")
+    told = run(
+        page,
+        """
+        worker = Worker.fork("w1", "workload:about", {"AM_TEST": "order"})
+        facts = json.loads(await ask(await worker.dial(), b"?"))
+        json.dumps([facts["id"], facts["environ"], worker.phase.get()])
+        """,
+    )
+    assert told == ["w1", "order", "ready"]
+    assert page.evaluate("made") == ["spare 0", "spare 0"]
+    run(page, "spare(0); worker.terminate(); worker.restart(); await worker.dial(); None")
+    assert page.evaluate("made") == ["spare 0", "spare 0", "w1"]
 
 
 def test_a_worker_that_cannot_boot_says_why(python: Page, mishaps: Mishaps) -> None:

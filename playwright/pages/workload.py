@@ -96,5 +96,31 @@ async def hang(context: Context) -> None:
         pass
 
 
+async def hang_on(context: Context) -> None:
+    """Does not even when it is told to."""
+    await context.port.recv()
+    while True:
+        try:
+            while True:
+                pass
+        except am.HandlerDeadline:
+            pass
+
+
+class StuckHandlers(LeafHandlers):
+    def JobState(self, e: am.Event) -> None:
+        super().JobState(e)
+        while True:
+            pass
+
+
+async def serve_stuck(context: Context) -> None:
+    """Serves a machine with a handler that never ends, and goes on serving it."""
+    leaf = am.Machine(Leaf, StuckHandlers(), id=context.id)
+    server = rpc.Server(leaf, context.id, push_interval=0.0)
+    server.listen(context.dial)
+    await leaf.when_disposed()
+
+
 async def sleep(context: Context) -> None:
     await asyncio.Event().wait()

@@ -5,7 +5,7 @@
  * fails or exceeds its time-out gets one more try; then a BootError names the phase and the reason. A memory snapshot
  * makes it several times faster. There need be none: Python then starts from scratch, and the event says why.
  */
-import { fork } from "./fork.mjs";
+import { fork, spare } from "./fork.mjs";
 import { follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
@@ -166,6 +166,7 @@ async function boot(options, enter) {
     base: at("."),
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */
     fork: (order, tell) => fork(JSON.parse(order), inherited, tell),
+    spare: (/** @type {number} */ count) => spare(count, inherited),
   });
   python.pyimport("asyncmachine_web.page.start").start(JSON.stringify(env));
   enter("ready");

@@ -17,33 +17,51 @@ function receive(take) {
   early.forEach(take);
 }
 
+/** What Python is told of its order, filled when that comes. */
+const context = { receive };
+const tab = new Tab({}, (all, id) => say("KEEP", { id, secret: all[id] }));
+/** @type {Promise<import("./boot.mjs").Python>} */
+let python;
+
 addEventListener("message", ({ data: { type, ...order } }) => {
   if (type === "PING") say("PONG");
   if (type === "PAGE") tell(order.state);
   if (type === "PORT") arrived(order.port);
-  if (type === "CONNECT") run(order);
+  if (type === "BOOT") {
+    python = boot(order);
+    python.catch(fail);
+  }
+  if (type === "RUN") run(order).catch(fail);
 });
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 
+/** @param {Omit<import("./fork.mjs").Inherited, "tab"> & {interrupt?: Uint8Array}} given */
+async function boot({ settings, parts, interrupt }) {
+  inherit({ settings, parts, tab, context });
+  const booted = await loadPyodide();
+  if (interrupt) booted.setInterruptBuffer(interrupt);
+  return booted;
+}
+
 /**
- * @typedef {import("./fork.mjs").Order & import("./fork.mjs").Inherited} Given
- * @param {Given & {secrets: import("./tab.mjs").Secrets, page: string, port: MessagePort}} given
+ * @typedef {{secrets: import("./tab.mjs").Secrets, page: string, port: MessagePort}} Given
+ * @param {import("./fork.mjs").Order & Given} order
  */
-async function run({ id, main, env, settings, parts, secrets, page, port }) {
-  const tab = new Tab(secrets, (all, kept) => say("KEEP", { id: kept, secret: all[kept] }));
-  try {
-    tell(page);
-    inherit({ settings, parts, tab, context: { id, main, env: JSON.stringify(env), port, receive } });
-    const python = await loadPyodide({ env });
-    say("STARTED");
-    await python.pyimport("asyncmachine_web.page.workers").run();
-    say("EXIT", { reason: "returned" });
-  } catch (error) {
-    // What Python raised has its class in `type`.
-    const { name, type = name, code = type, message } = /** @type {Error & {type?: string, code?: string}} */ (error);
-    say("ERROR", { code, message });
-  } finally {
-    scope.close();
-  }
+async function run({ id, main, env, secrets, page, port }) {
+  tab.secrets = secrets;
+  tell(page);
+  Object.assign(context, { id, main, env: JSON.stringify(env), port });
+  const workers = (await python).pyimport("asyncmachine_web.page.workers");
+  say("STARTED");
+  await workers.run();
+  say("EXIT", { reason: "returned" });
+  scope.close();
+}
+
+/** @param {unknown} error what Python raised has its class in `type` */
+function fail(error) {
+  const { name, type = name, code = type, message } = /** @type {Error & {type?: string, code?: string}} */ (error);
+  say("ERROR", { code, message });
+  scope.close();
 }

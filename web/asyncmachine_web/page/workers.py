@@ -11,6 +11,12 @@
 Who forked a worker follows it through `worker.machine`: `Starting` while Python boots, `Ready` while main runs, `Dead`
 when it has ended in whatever way, with `ErrWorker` when that was a failure. `restart` begins anew under the same id;
 `dial` then leads to the new one. The protocol below this is written down in `fork.mjs`.
+
+A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
+is stuck. In an isolated page `HandlerDeadline` is raised in what it does then, which fails as for any other error, and
+the worker goes on. Where that does not help, or the page is not isolated, the worker is ended with SILENT.
+
+`spare(2)` keeps two workers with a Python that has started, so that the next ones run at once.
 """
 
 from __future__ import annotations
@@ -18,9 +24,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
@@ -30,6 +39,10 @@ from asyncmachine_web.page.reads import Value
 if TYPE_CHECKING:
     from asyncmachine_js import Forked
     from pyodide.ffi import JsDoubleProxy
+
+
+PATIENCE: Final = 2.0
+"""Seconds that a worker may keep its thread."""
 
 
 class WorkerStates(am.StatesDef):
@@ -60,7 +73,13 @@ class Worker:
     """A worker that this thread forked. A dead one stays dead until `restart`."""
 
     def __init__(
-        self, id: str, main: str, env: Mapping[str, str] | None = None, *, parent: am.View[Any] | None = None
+        self,
+        id: str,
+        main: str,
+        env: Mapping[str, str] | None = None,
+        *,
+        patience: float = PATIENCE,
+        parent: am.View[Any] | None = None,
     ) -> None:
         if not all(main.partition(":")):
             raise am.AmError(f"main={main!r} names no function: write package.module:function")
@@ -68,7 +87,7 @@ class Worker:
         self.machine = am.Machine(WorkerStates, id=f"worker-{id}", tags=("worker",), parent=parent)
         self.phase = Value("")
         """How far its Python is, to be shown: the boot phase told last."""
-        self._order = json.dumps({"id": id, "main": main, "env": dict(env or {})})
+        self._order = json.dumps({"id": id, "main": main, "env": dict(env or {}), "patience": patience})
         self._forked: Forked | None = None
         self._open: list[PortTransport] = []
         self._connected = False
@@ -77,10 +96,16 @@ class Worker:
 
     @classmethod
     def fork(
-        cls, id: str, main: str, env: Mapping[str, str] | None = None, *, parent: am.View[Any] | None = None
+        cls,
+        id: str,
+        main: str,
+        env: Mapping[str, str] | None = None,
+        *,
+        patience: float = PATIENCE,
+        parent: am.View[Any] | None = None,
     ) -> Worker:
         """Start a worker that runs `await main(context)`. How it ends is told by states, not raised here."""
-        worker = cls(id, main, env, parent=parent)
+        worker = cls(id, main, env, patience=patience, parent=parent)
         worker.restart()
         return worker
 
@@ -112,15 +137,19 @@ class Worker:
         Each call here is matched by one of `context.dial` in the worker, in order; the first gets the worker's
         `context.port`.
         """
+        transport = PortTransport(await self.port(), self.id)
+        self._open = [pipe for pipe in self._open if not pipe.closed] + [transport]
+        return transport
+
+    async def port(self) -> Any:
+        """As `dial`, but the bare MessagePort, which does not tell of the end. Matched by `context.next_port`."""
         await self.machine.when(WorkerStates.Ready)
         forked = self._forked
         if forked is None:
             raise TransportClosed(LOST, f"worker {self.id} has ended")
         port = forked.connect() if self._connected else forked.port
         self._connected = True
-        transport = PortTransport(port, self.id)
-        self._open = [pipe for pipe in self._open if not pipe.closed] + [transport]
-        return transport
+        return port
 
     def _told(self, kind: str, detail: dict[str, str], tell: JsDoubleProxy) -> None:
         """A message of the start protocol; EXIT or ERROR is the last of its worker."""
@@ -148,18 +177,36 @@ class Worker:
 
 
 class Context:
-    """What a worker's main is given: its id, its environment (also in `os.environ`), the port from its parent."""
+    """What a worker's main is given: its id, its environment (also in `os.environ`), and the ports from its parent."""
 
-    def __init__(self, id: str, env: Mapping[str, str], port: Transport) -> None:
+    def __init__(self, id: str, env: Mapping[str, str], port: Any) -> None:
         self.id = id
         self.env = env
-        self.port = port
-        self._ports: asyncio.Queue[Transport] = asyncio.Queue()
+        self._ports: asyncio.Queue[Any] = asyncio.Queue()
+        self._first: Transport | None = None
         self._ports.put_nowait(port)
 
+    @property
+    def port(self) -> Transport:
+        """The first pipe to the parent."""
+        if self._first is None:
+            self._first = PortTransport(self._ports.get_nowait(), "parent")
+        return self._first
+
     async def dial(self) -> Transport:
-        """The next pipe to the parent: `port` first, then one for each further `worker.dial` there."""
+        """The next pipe to the parent: one for each `worker.dial` there."""
+        return PortTransport(await self._ports.get(), "parent")
+
+    async def next_port(self) -> Any:
+        """The next MessagePort, bare: one for each `worker.port` in the parent."""
         return await self._ports.get()
+
+
+def spare(count: int) -> None:
+    """Keep so many workers without an order, 0 for none. Each costs the memory of a Python, some 50 MB."""
+    from asyncmachine_js import spare
+
+    spare(count)
 
 
 async def run() -> None:
@@ -167,9 +214,18 @@ async def run() -> None:
     from asyncmachine_js import context as given
     from pyodide.ffi import create_proxy
 
-    context = Context(given.id, json.loads(given.env), PortTransport(given.port, "parent"))
-    given.receive(create_proxy(lambda port: context._ports.put_nowait(PortTransport(port, "parent"))))
+    env = json.loads(given.env)
+    os.environ.update(env)
+    signal.signal(signal.SIGINT, _come_to_yourself)
+    context = Context(given.id, env, given.port)
+    given.receive(create_proxy(context._ports.put_nowait))
     await main_function(given.main)(context)
+
+
+def _come_to_yourself(_signal: int, _frame: FrameType | None) -> None:
+    raise am.HandlerDeadline(
+        "it kept its worker's thread for too long; move slow work to an `async def`, and let it await"
+    )
 
 
 def main_function(main: str) -> Callable[[Context], Awaitable[None]]:
