@@ -27,7 +27,8 @@ HERE = ROOT / "bench" / "tunnels"
 TURNS = 5
 ECHOES = 1500
 BULK = 96 * MIB
-OPENS = 150
+OPENS = 60
+OPEN_TURNS = 12
 IDLE = 300
 SIZE = 64
 

@@ -7,7 +7,8 @@ nothing, and there is no moment between check and use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -63,7 +64,8 @@ def plain(address: Address) -> Address:
     return inner or address
 
 
-def check_address(text: str, listed: Sequence[Network] = ()) -> Address:
+@lru_cache(maxsize=1024)
+def check_address(text: str, listed: tuple[Network, ...] = ()) -> Address:
     """The address itself if a target may have it; `listed` are the networks that its entry names.
 
     Link-local, metadata, multicast, reserved and unspecified ones never may. Loopback and private ones may when they

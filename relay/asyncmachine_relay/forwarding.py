@@ -8,6 +8,7 @@ may have written itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from asyncmachine_relay.addresses import Address, Network, plain
@@ -46,6 +47,7 @@ def client_of(forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=4096)
 def share_of(address: str) -> str:
     """By what callers are counted: an IPv4 address, or the /64 of an IPv6 one, within which anybody has any address."""
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asyncmachine_relay.policy import RelayConfigError
@@ -60,7 +59,9 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, *, policies: ContentPolicies, isolation: bool) -> None:
         self._app = app
         self._policies = policies
-        self._fixed = {**_ALWAYS, **(_ISOLATED if isolation else {})}
+        fixed = {**_ALWAYS, **(_ISOLATED if isolation else {})}
+        self._raw = [(name.encode(), value.encode()) for name, value in fixed.items()]
+        self._names = frozenset(name for name, _ in self._raw) | {b"content-security-policy"}
         self._framing = "; frame-ancestors 'self'" if isolation else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,9 +71,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(self._fixed)
-                headers["content-security-policy"] = self._policies.at(scope["path"]) + self._framing
+                policy = self._policies.at(scope["path"]) + self._framing
+                others = [header for header in message["headers"] if header[0].lower() not in self._names]
+                message["headers"] = [*others, *self._raw, (b"content-security-policy", policy.encode())]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -157,6 +158,11 @@ def is_direct_loopback(peer: str, header_names: Iterable[str]) -> bool:
     for name in header_names:
         if name in _FORWARDING or name.startswith("x-forwarded"):
             return False
+    return _is_loopback(peer)
+
+
+@lru_cache(maxsize=4096)
+def _is_loopback(peer: str) -> bool:
     try:
         address = ip_address(peer)
     except ValueError:
