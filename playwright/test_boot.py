@@ -163,7 +163,7 @@ def test_what_the_snapshot_lacks_is_imported_from_archives(python: Page, mishaps
                     inspect.getsource(am.Machine).splitlines()[0], importlib.metadata.version("asyncmachine")])
         """,
     )
-    assert told == [2, "class Client:", told[2], "0.1.0"]
+    assert told[0] == 2 and told[1].startswith("class Client") and told[3] == "0.1.0"
     assert told[2].startswith("class Machine(")
     assert sorted(asked()) == sorted(set(asked()))
     assert len(asked()) == 2
