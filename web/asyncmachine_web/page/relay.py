@@ -15,6 +15,7 @@ yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
@@ -202,11 +203,16 @@ class Connected:
 
 
 class Browser:
-    """The real outside. The relay is where `boot.mjs` came from."""
+    """The real outside. The relay is where `boot.mjs` came from, or where `AM_RELAY` leads from there."""
+
+    def __init__(self) -> None:
+        import js
+        from asyncmachine_js import base
+
+        self._base: str = js.URL.new(os.environ.get("AM_RELAY", "."), base).href
 
     async def post(self, path: str, body: str) -> tuple[int, str]:
         import js
-        from asyncmachine_js import base
         from pyodide.ffi import JsException, to_js
 
         options = {
@@ -216,15 +222,13 @@ class Browser:
             "signal": js.AbortSignal.timeout(TIMEOUT * 1000),
         }
         try:
-            response = await js.fetch(base + path, to_js(options, dict_converter=js.Object.fromEntries))
+            response = await js.fetch(self._base + path, to_js(options, dict_converter=js.Object.fromEntries))
             return response.status, await response.text()
         except JsException as error:
-            raise TransportClosed(LOST, f"{base}{path}: {error.message}") from error
+            raise TransportClosed(LOST, f"{self._base}{path}: {error.message}") from error
 
     async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
-        from asyncmachine_js import base
-
-        url = "ws" + base.removeprefix("http") + path  # https becomes wss
+        url = "ws" + self._base.removeprefix("http") + path  # https becomes wss
         return await connect(url, subprotocols=subprotocols, timeout=TIMEOUT)
 
     def secret(self, id: str) -> str:

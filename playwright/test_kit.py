@@ -1,0 +1,202 @@
+"""A project as `am new app` makes it: run, offline, updated under an open tab, on any web server, and crippled."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from asyncmachine_web.build import Project, build, new_app
+from tests.web.browser import UNANSWERED, Mishaps
+
+NAME = "guest_app"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was built once."""
+    root = new_app(NAME, tmp_path_factory.mktemp("kit"))
+    build(Project.read(root), root / "dist")
+    return root
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """A project of the test's own."""
+    return Path(shutil.copytree(made, tmp_path / NAME))
+
+
+class Running:
+    """The project's one command."""
+
+    def __init__(self, project: Path, port: int = 0) -> None:
+        environment = {**os.environ, "PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", NAME], cwd=project, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        found = re.search(r"http\S+", self.process.stdout.readline())
+        assert found
+        self.address = found[0]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def running(project: Path, mishaps: Mishaps) -> Iterator[Running]:
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    yield running
+    running.stop()
+
+
+def opened(page: Page, address: str) -> Page:
+    page.goto(address)
+    expect(page.locator("[data-boot=phase]")).to_be_hidden()
+    return page
+
+
+def test_the_project_runs_with_one_command(page: Page, running: Running) -> None:
+    opened(page, running.address)
+    expect(page.locator("#link")).to_have_text("live")
+    page.locator("#name").fill("<Ada>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#names li")).to_have_text(["<Ada>"])
+    expect(page.locator("#name")).to_have_value("")
+    page.locator("#name").fill("   ")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
+    page.locator("#count").click()
+    expect(page.locator("#found")).to_have_text("669 primes below 5000")
+    page.reload()
+    expect(page.locator("#names li")).to_have_text(["<Ada>"])
+
+
+def test_the_projects_own_tests_pass(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_the_page_starts_without_a_network_and_says_that_it_is_stale(
+    page: Page, running: Running, mishaps: Mishaps
+) -> None:
+    opened(page, running.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    mishaps.expect(UNANSWERED + "|ERR_INTERNET_DISCONNECTED|WebSocket connection")
+    running.stop()
+    expect(page.locator("#link")).to_have_text("reconnecting", timeout=2000)
+    expect(page.locator("#link[data-stale]")).to_have_count(1)
+    page.reload()
+    expect(page.locator("[data-boot=phase]")).to_be_hidden()
+    expect(page.locator("#link")).to_have_text("reconnecting")
+    page.locator("#count").click()  # the worker's Python starts offline too
+    expect(page.locator("#found")).to_have_text("669 primes below 5000")
+
+
+def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
+    page: Page, running: Running, project: Path, mishaps: Mishaps
+) -> None:
+    opened(page, running.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    old = page.evaluate("caches.keys()")
+    second = opened(page.context.new_page(), running.address)
+    html = project / "page" / "index.html"
+    html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
+    code = project / NAME / "page.py"
+    code.write_text(code.read_text().replace('"live"', '"alive"'))
+    release = build(Project.read(project), project / "dist")
+    page.evaluate("async () => { await (await navigator.serviceWorker.ready).update(); }")
+    expect(page.locator("[data-update]")).to_be_visible()
+    expect(second.locator("[data-update]")).to_be_visible()
+    second.reload()
+    expect(second.locator("h1")).to_have_text("Guest app")  # all of the old one, until somebody agrees
+    expect(second.locator("#link")).to_have_text("live")
+    page.locator("[data-update] button").click()
+    for each in (page, second):
+        expect(each.locator("h1")).to_have_text("Guest app 2")
+        expect(each.locator("#link")).to_have_text("alive")
+        expect(each.locator("[data-update]")).to_be_hidden()
+        loaded = each.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
+        assert not [name for name in loaded if "/r-" in name and release not in name]
+    page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
+
+
+def test_a_release_that_is_half_there_is_not_taken(
+    page: Page, running: Running, project: Path, mishaps: Mishaps
+) -> None:
+    mishaps.expect("integrity|hash|ServiceWorker|404")
+    opened(page, running.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    html = project / "page" / "index.html"
+    html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
+    build(Project.read(project), project / "dist")
+    (project / "dist" / "index.html.br").unlink()
+    served = project / "dist" / "index.html"
+    served.write_text(served.read_text().replace("Guest app 2", "Guest app 3"))
+    waiting = page.evaluate(
+        """async () => {
+            const registration = await navigator.serviceWorker.ready;
+            await registration.update();
+            while (registration.installing) await new Promise(requestAnimationFrame);
+            return Boolean(registration.waiting);
+        }"""
+    )
+    assert not waiting
+    page.reload()
+    expect(page.locator("h1")).to_have_text("Guest app")
+    assert len(page.evaluate("caches.keys()")) == 1
+
+
+@pytest.fixture
+def elsewhere(project: Path) -> Iterator[str]:
+    """The built directory on a plain web server, at a path of its own."""
+    root = project.parent / "served"
+    shutil.copytree(project / "dist", root / "some" / "path")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/some/path/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_any_web_server_will_do_at_any_path(page: Page, elsewhere: str, mishaps: Mishaps) -> None:
+    mishaps.expect("501|404")  # there is no relay
+    mishaps._own = elsewhere.removesuffix("/some/path/")
+    opened(page, elsewhere)
+    page.locator("#count").click()
+    expect(page.locator("#found")).to_have_text("669 primes below 5000")
+    expect(page.locator("[data-offline]")).to_be_visible()
+
+
+def test_a_page_without_its_service_worker_works(
+    browser: Browser, browser_context_args: dict[str, Any], running: Running
+) -> None:
+    context = browser.new_context(**browser_context_args, service_workers="block")
+    page = opened(context.new_page(), running.address)
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("[data-offline]")).to_be_hidden()
+    context.close()

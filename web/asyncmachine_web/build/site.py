@@ -1,0 +1,165 @@
+"""A page as a directory that any web server can serve at any path: `am build`, and what a back end calls at its start.
+
+    dist/
+      index.html …            the files of the page, in which RELEASE stands for the folder below
+      sw.mjs                  the service worker, with the hash of each file of the release
+      r-1f0c5a3b9d2e/         our modules, the runtime, the application's Python: of one release, never changed
+
+A release is named for its content. What a page loads has that name in its address, so that files of two releases never
+meet; the release before stays for pages that are still open.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asyncmachine import AmError
+from asyncmachine_web.build.compress import compress
+from asyncmachine_web.build.runtime import vendor_folder
+from asyncmachine_web.build.sources import pack
+from asyncmachine_web.build.static import static_folder
+
+PLACEHOLDER = "__release__"
+SOURCES = "app.zip"
+WORKER = "sw.mjs"
+TEXTS = frozenset({".css", ".html", ".js", ".json", ".mjs", ".svg", ".toml", ".txt", ".webmanifest"})
+LEFT_OUT = frozenset({".br", ".gz", ".mts", ".ts"})
+"""Compressed copies are made beside their files, types are for editors."""
+
+KEPT = 2
+"""Releases that stay in a directory that is built again."""
+
+
+class NoSite(AmError):
+    """The project says nothing, or something wrong, about its page."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `[tool.asyncmachine.page]` in a project's pyproject.toml says."""
+
+    root: Path
+    packages: tuple[str, ...]
+    """Python that the page and its workers load: packages or files, from the root."""
+    page: str = "page"
+    """Folder of the page's own files."""
+
+    @classmethod
+    def read(cls, root: Path) -> Project:
+        """Raises NoSite."""
+        path = root / "pyproject.toml"
+        try:
+            told = tomllib.loads(path.read_text())["tool"]["asyncmachine"]["page"]
+            return cls(root, tuple(told["packages"]), told.get("folder", "page"))
+        except FileNotFoundError:
+            raise NoSite(f"there is no {path}; run this in the project's folder, or make one with `am new`") from None
+        except (KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+            raise NoSite(f'{path} needs [tool.asyncmachine.page] with packages = ["…"] ({error})') from None
+
+
+def build(project: Project, target: Path) -> str:
+    """Build the page into the folder; the name of the release. Pages that are open keep what they have.
+
+    Raises NoSite, NoSources, NoRuntime and NodeFailed; the folder is then as it was.
+    """
+    page = project.root / project.page
+    if not (page / "index.html").is_file():
+        raise NoSite(f"there is no index.html in {page}")
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
+        sources = pack(project.root, project.packages, Path(made) / SOURCES)
+        parts = {**_ours(_mentions(page, "vendor/pyscript")), SOURCES: sources}
+        own = {path.relative_to(page).as_posix(): path for path in sorted(page.rglob("*")) if path.is_file()}
+        release = f"r-{_hash_of({**parts, **{f'/{name}': path for name, path in own.items()}})}"
+        site = Path(made) / "site"
+        _lay_out(site / release, parts)
+        for name, path in own.items():
+            _write(site / name, _named(path, release))
+        _write_worker(site, release)
+        compress(
+            [path for path in site.rglob("*") if path.is_file() and not path.with_name(f"{path.name}.br").exists()]
+        )
+        _put(site, target, release)
+    return release
+
+
+def _ours(with_pyscript: bool) -> dict[str, Path]:
+    """Our modules and the runtime, by their path in the release."""
+    static, vendor = static_folder(), vendor_folder()
+    found = {path.name: path for path in static.glob("*.mjs") if path.name != WORKER}
+    for path in sorted(vendor.rglob("*")):
+        name = path.relative_to(vendor)
+        hidden = any(part.startswith(".") for part in name.parts)
+        wanted = not hidden and path.suffix not in LEFT_OUT and (with_pyscript or name.parts[0] != "pyscript")
+        if wanted and path.is_file():
+            found[f"vendor/{name.as_posix()}"] = path
+    return found
+
+
+def _mentions(page: Path, text: str) -> bool:
+    return any(text in path.read_text() for path in page.rglob("*.html"))
+
+
+def _hash_of(files: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _lay_out(folder: Path, files: Mapping[str, Path]) -> None:
+    """Copy files, and the compressed copies that are there already."""
+    for name, path in files.items():
+        _write(folder / name, path.read_bytes())
+        copy = path.with_name(f"{path.name}.br")
+        if copy.is_file() and copy.stat().st_mtime >= path.stat().st_mtime:
+            _write(folder / f"{name}.br", copy.read_bytes())
+
+
+def _named(path: Path, release: str) -> bytes:
+    data = path.read_bytes()
+    return data.replace(PLACEHOLDER.encode(), release.encode()) if path.suffix in TEXTS else data
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _write_worker(site: Path, release: str) -> None:
+    files = {path.relative_to(site).as_posix(): _integrity(path) for path in _served(site)}
+    told = json.dumps({"version": release, "files": files}, indent=1, sort_keys=True)
+    code = (static_folder() / WORKER).read_text()
+    (site / WORKER).write_text(f"const RELEASE = {told};\n\n{code}")
+
+
+def _served(site: Path) -> Iterator[Path]:
+    return (path for path in sorted(site.rglob("*")) if path.is_file() and path.suffix not in LEFT_OUT)
+
+
+def _integrity(path: Path) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()}"
+
+
+def _put(site: Path, target: Path, release: str) -> None:
+    """The release first, then the page that names it, the service worker last."""
+    place = target / release
+    if not place.is_dir():
+        (site / release).rename(place)
+    place.touch()  # the newest, also when it was here before
+    names = [path.relative_to(site) for path in sorted(site.rglob("*")) if path.is_file()]
+    own = [name for name in names if name.parts[0] != release]
+    for name in sorted(own, key=lambda name: (name.name.startswith(WORKER), name)):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).replace(target / name)
+    older = sorted(target.glob("r-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in older[KEPT:]:
+        shutil.rmtree(path)

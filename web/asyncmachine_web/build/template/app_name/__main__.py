@@ -1,0 +1,28 @@
+"""`python -m app_name`: builds the page and serves it, with the back end, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from asyncmachine_relay import RelayServer, bind
+from asyncmachine_web.build import Project, build
+
+from .backend import Backend
+
+ROOT = Path(__file__).parents[1]
+
+
+async def serve() -> None:
+    build(Project.read(ROOT), ROOT / "dist")
+    backend = Backend(ROOT / "dist")
+    async with RelayServer(backend.relay, bind(port=int(os.environ.get("PORT", "8000")))) as server:
+        print(f"Open {server.origin}/   (Ctrl-C ends it)", flush=True)
+        await asyncio.Event().wait()
+
+
+try:
+    asyncio.run(serve())
+except KeyboardInterrupt:
+    pass

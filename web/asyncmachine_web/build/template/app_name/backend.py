@@ -1,0 +1,52 @@
+"""The server's machine, and the relay that serves the page and carries its tunnel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_relay import Match, Relay, Tunnel
+
+from .states import Guests, Name
+
+
+class GuestHandlers:
+    """What signing means."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def SignEnter(self, e: am.Event) -> bool:
+        name = e.args_or_none(Name)
+        return name is not None and 0 < len(name.text.strip()) <= 40
+
+    def SignState(self, e: am.Event) -> None:
+        e.remove(Guests.Sign)
+        self.names.append(e.args(Name).text.strip())
+        e.add(Guests.Signed)
+
+
+class Backend:
+    """Serves the page in `site`, and the machine to each page that dials."""
+
+    def __init__(self, site: Path) -> None:
+        self.handlers = GuestHandlers()
+        self.machine = am.Machine(Guests, self.handlers, id="guests")
+        self.machine.add(Guests.Open)
+        self.relay = Relay([site], dial=[Match(r"page-\w+", target="guests", serve=self.serve)])
+
+    async def serve(self, tunnel: Tunnel) -> None:
+        allowed = rpc.Grants(mutate=(Guests.Sign,))
+        server = rpc.Server(self.machine, name=tunnel.id, push_interval=0.03, allow=lambda *_: allowed)
+
+        def tell(names: list[str]) -> None:
+            server.send_payload("names", [{"name": name} for name in names])
+
+        told = self.machine.bind({"SignedState": lambda _: tell(self.handlers.names[-1:])})
+        tell(self.handlers.names[-20:])
+        try:
+            await server.serve(tunnel.transport)
+        finally:
+            self.machine.detach(told)
+            server.machine.dispose()

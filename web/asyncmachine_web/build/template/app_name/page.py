@@ -1,0 +1,34 @@
+"""What the page shows, and what its buttons do."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_web.page import relay
+from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.ui import Page
+from asyncmachine_web.page.workers import Worker
+
+from .states import Guests, Name, Primes, Shown
+
+
+def main() -> None:
+    """Called once Python runs; `index.html` names it."""
+    shown = am.Machine(Shown, id="shown")
+    guests = rpc.Client(relay.dial(f"page-{token_hex(4)}", "guests"), Guests, consumer=shown)
+    guests.start()
+    worker = Worker.fork("primes", "app_name.worker:main")
+    primes = rpc.Client(worker.dial, Primes, consumer=shown)
+    primes.start()
+    lifecycle().on_wake(guests.retry_now)
+
+    page = Page(shown)
+    page.bind("#link", guests, text=lambda m: "reconnecting" if m.stale else "live", cls={"on": lambda m: not m.stale})
+    page.each("#names", page.payloads("names", last=20, newest_first=True), "<li>{name}</li>")
+    page.form("#sign", "Sign", until="Signed", timeout=5, args=lambda f: Name(f["name"]), source=guests)
+    page.bind("#found", text=page.payload("found", default="–"))
+    page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
+    page.on("click", "#count", "Count", source=primes)
+    shown.add(Shown.Ready)

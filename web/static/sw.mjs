@@ -1,0 +1,95 @@
+/**
+ * The service worker of a built page: keeps one whole release, from which the page starts without a network.
+ *
+ * `am build` puts the release in front of this file: `const RELEASE = {version, files}`, with the hash of each file by
+ * its path from here. A release is installed as a whole or not at all, since every file is checked against its hash: what
+ * a server mixes up while it is being updated fails, and the old release stays. A new one waits until a page asks for it
+ * (`pwa.mjs`); from then on every page gets the new one, and the old one is gone. It is a classic script: not every
+ * browser takes a module here.
+ */
+
+// @ts-expect-error stands in front
+const { version, files } = /** @type {{version: string, files: Record<string, string>}} */ (RELEASE);
+const worker = /** @type {any} */ (self);
+const scope = new URL("./", worker.location.href);
+const PREFIX = `asyncmachine ${scope.pathname} `;
+const NAME = PREFIX + version;
+/** Where a cache has the paths of its files by their hashes. */
+const HASHES = new URL("hashes.json", scope);
+
+worker.addEventListener("install", (/** @type {any} */ event) => event.waitUntil(install()));
+worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(activate()));
+worker.addEventListener("message", (/** @type {any} */ { data }) => data?.type === "TAKE_OVER" && worker.skipWaiting());
+worker.addEventListener("fetch", (/** @type {any} */ event) => {
+  const path = event.request.method === "GET" && ours(event.request.url);
+  if (path) event.respondWith(answer(path, event.request));
+});
+
+async function install() {
+  const cache = await caches.open(NAME);
+  const older = await earlier();
+  try {
+    await Promise.all(Object.entries(files).map((entry) => put(cache, older, ...entry)));
+    await cache.put(HASHES, Response.json(Object.fromEntries(Object.entries(files).map(([path, hash]) => [hash, path]))));
+  } catch (error) {
+    await caches.delete(NAME);
+    throw error;
+  }
+}
+
+/**
+ * Takes a file over from the release before when it is the same there, else from the network.
+ * @param {Cache} cache
+ * @param {Map<string, () => Promise<Response | undefined>>} older
+ * @param {string} path
+ * @param {string} hash
+ */
+async function put(cache, older, path, hash) {
+  // What has the release in its path never changes there: the browser may have it already.
+  const fresh = path.includes(version) ? "default" : "no-cache";
+  const response =
+    (await older.get(hash)?.()) ?? (await fetch(new Request(new URL(path, scope), { cache: fresh, integrity: hash })));
+  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+  // Without the address that it came from: a module would import its neighbours from there, which may be an older
+  // release, and a page whose answer came by a detour, as from index.html to its folder, would not be shown at all.
+  await cache.put(new URL(path, scope), new Response(response.body, response));
+}
+
+/** What earlier releases have, by hash. */
+async function earlier() {
+  /** @type {Map<string, () => Promise<Response | undefined>>} */
+  const found = new Map();
+  for (const name of await others()) {
+    const cache = await caches.open(name);
+    const hashes = (await (await cache.match(HASHES))?.json()) ?? {};
+    for (const [hash, path] of Object.entries(hashes)) found.set(hash, () => cache.match(new URL(path, scope)));
+  }
+  return found;
+}
+
+const others = async () => (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== NAME);
+
+async function activate() {
+  for (const name of await others()) await caches.delete(name);
+  await worker.clients.claim();
+}
+
+/**
+ * The path of a file of this release, undefined for anything else.
+ * @param {string} address
+ */
+function ours(address) {
+  const { origin, pathname } = new URL(address);
+  if (origin !== scope.origin || !pathname.startsWith(scope.pathname)) return undefined;
+  const path = decodeURIComponent(pathname.slice(scope.pathname.length));
+  return [path, `${path}index.html`].find((found) => Object.hasOwn(files, found));
+}
+
+/**
+ * @param {string} path
+ * @param {Request} request
+ */
+async function answer(path, request) {
+  const cache = await caches.open(NAME);
+  return (await cache.match(new URL(path, scope))) ?? fetch(request);
+}
