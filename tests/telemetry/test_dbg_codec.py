@@ -28,7 +28,8 @@ def test_the_frames_of_version_1() -> None:
     assert encode(machine).hex(" ") == "98 02 03 a1 6d 92 a2 53 30 a2 53 31 92 91 02 92 00 91 a2 53 30 92 00 00 01 05"
     batch = a_batch(3, count=2, details={1: m.Detail("id", 4)})
     assert encode(batch).hex(" ") == (
-        "9a 03 03 01 0a 02 91 93 08 91 01 92 01 01 92 00 00 92 00 07 92 00 01 81 01 92 a2 69 64 04"
+        "9a 03 03 01 0a 02 91 93 08 91 01 92 01 01 92 00 00 92 00 07 92 00 01 "
+        "81 01 9c a2 69 64 04 00 c0 80 c0 90 90 90 00 00 a0"
     )
     assert encode(m.Gap(3, 9, 5, (1, 2), 6)).hex(" ") == "96 05 03 09 05 92 01 02 06"
     assert encode(m.Log(3, 7, (m.Line(3, "x"),))).hex(" ") == "94 04 03 07 91 92 03 a1 78"

@@ -52,7 +52,7 @@ def test_a_record_that_no_frame_can_hold_is_a_gap(caplog: pytest.LogCaptureFixtu
     machine.add("A")
     tracer = watch.tracers[0]
     lines = [LogEntry(LogLevel.OPS, "\N{GRINNING FACE}" * 16_000)] * 20
-    huge = Record(8, (1,), machine.time(), machine.time(), log=lines, weight=1)
+    huge = Record(8, (1,), machine.time(), machine.time(), id="huge", log=lines)
     watch.outbox.put((tracer, 0, huge, 0))
     machine.add("B")
     listener = watch.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import tracemalloc
 from typing import Any
@@ -199,9 +200,8 @@ async def test_a_slow_receiver_costs_records_not_time() -> None:
         worker.log("x" * 10_000)
         worker.add("B")
         await asyncio.sleep(0.01)
-    statistics = sender.statistics()
-    assert statistics.waiting <= 100
-    assert statistics.dropped > 0
+    assert len(sender.outbox) <= 100
+    assert sender.statistics().dropped > 0
     desk.reads.set()
     await asyncio.sleep(5)
     gaps = desk.heard.of(m.Gap)
@@ -278,6 +278,38 @@ async def test_it_ends_with_its_last_machine() -> None:
     assert [type(message).__name__ for message in desk.heard.messages][-3:] == ["Transitions", "Gone", "Bye"]
     assert sender.is_finished
     assert sender.attach(machine("late")) is None
+
+
+@in_virtual_time
+async def test_a_machine_that_nobody_disposes_of_ends_too() -> None:
+    desk, worker = Desk(), machine()
+    sender = Sender(desk.dial)
+    sender.attach(worker)
+    task = sender.start()
+    await asyncio.sleep(1)
+    del worker
+    gc.collect()
+    await task
+    assert type(desk.heard.messages[-2]) is m.Gone
+
+
+async def test_a_machine_goes_on_when_the_sender_s_loop_is_closed() -> None:
+    desk, worker = Desk(), machine()
+    sender = Sender(desk.dial)
+    sender.attach(worker)
+
+    def elsewhere() -> None:
+        async def start() -> None:
+            sender.start().cancel()
+
+        asyncio.run(start())
+
+    await asyncio.to_thread(elsewhere)
+    for _ in range(3):
+        assert worker.add("A").executed
+        sender.outbox.take()
+        assert worker.remove("A").executed
+    assert worker.err is None
 
 
 @in_virtual_time

@@ -260,6 +260,7 @@ def test_a_machine_that_nobody_disposes_of_ends_when_it_is_collected() -> None:
     worker = machine()
     watch = Watch(worker)
     gone = weakref.ref(worker)
+    watch.flush()
     worker.add("Start")
     del worker
     gc.collect()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import astuple, replace
 
 from asyncmachine.telemetry.dbg.errors import FRAME_TOO_LARGE, StreamFault, Unsendable
-from asyncmachine.telemetry.dbg.messages import MOST_NUMBER, AnyMessage, Forwarded, Machine, Message, Part, Transitions
+from asyncmachine.telemetry.dbg.messages import MOST_NUMBER, AnyMessage, Forwarded, Machine, Message, Part
 
 MAX_FRAME: Final = 1 << 20
 """Bytes of the largest frame, as everywhere in this project."""
@@ -69,9 +69,7 @@ def _size_problem(message: Message, size: int) -> str:
 
 def _packed(message: Message) -> bytes:
     fields = _lean(message)
-    if isinstance(message, Transitions) and message.details:
-        fields[-1] = {at: _lean(detail) for at, detail in message.details.items()}
-    elif isinstance(message, Machine):
+    if isinstance(message, Machine):
         fields[_RULES] = tuple(map(_lean, message.rules))
     return _encoder.encode((type(message).__struct_config__.tag, *fields))
 

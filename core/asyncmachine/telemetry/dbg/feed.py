@@ -27,7 +27,7 @@ from asyncmachine.telemetry.dbg.notes import (
 )
 from asyncmachine.telemetry.dbg.texts import clipped, names_of
 
-MOST_WEIGHT: Final = 128 << 10
+MOST_TEXTS: Final = 128 << 10
 """Characters of texts in one message."""
 
 FEW: Final = 6
@@ -115,7 +115,7 @@ class Feed:
                     assert isinstance(note, Record)
                     columns.settle()
                     follows = note.before is None or list(note.before) == self.ticks
-                    if not follows or columns.weight + note.weight > MOST_WEIGHT:
+                    if not follows or columns.texts + note.texts > MOST_TEXTS:
                         if which:
                             yield columns.message(items[begin:at], offset)
                         if note.before is not None and not follows:
@@ -142,23 +142,23 @@ class Feed:
             found = self._shapes[plan] = m.Shape(flags_of(plan), plan.called, changes)
         return found
 
-    def detail(self, record: Record) -> m.Detail | None:
+    def detail(self, record: Record) -> m.Detail:
         """What a record has beside its shape."""
-        found = m.Detail(
-            id=record.id,
-            queue_len=record.queue_len,
-            duration=record.duration,
-            source=source_of(record.source),
-            args=record.args,
-            failure=record.failure and replace(record.failure, trace=self._filtered(record.failure.trace)),
-            log=lines_of(record.log),
-            pre=lines_of(record.pre),
-            steps=tuple([number for step in record.steps for number in self._step(step)]),
-            due=record.due,
-            token=record.token,
-            stack=self._filtered(stack_text(record.stack)),
+        failure = record.failure
+        return m.Detail(
+            record.id,
+            record.queue_len,
+            record.duration,
+            None if record.source is None else source_of(record.source),
+            record.args,
+            failure and replace(failure, trace=self._filtered(failure.trace)),
+            lines_of(record.log) if record.log else (),
+            lines_of(record.pre) if record.pre else (),
+            tuple([number for step in record.steps for number in self._step(step)]) if record.steps else (),
+            record.due,
+            record.token,
+            self._filtered(stack_text(record.stack)) if record.stack else "",
         )
-        return None if found == NO_DETAIL else found
 
     def _filtered(self, trace: str) -> str:
         return trace.replace(self._trace_filter, "") if self._trace_filter else trace
@@ -184,9 +184,10 @@ class Columns:
     def __init__(self, feed: Feed) -> None:
         self.which: list[int] = []
         self.numbers: dict[object, int] = {}
-        self.weight = 0
+        self.texts = 0
         self._feed = feed
         self._shapes: list[m.Shape] = []
+        self._changes: list[tuple[tuple[int, int], ...]] = []
         self._details: dict[int, m.Detail] = {}
         self._settled = 0
 
@@ -206,21 +207,27 @@ class Columns:
 
     def new_record(self, record: Record) -> int:
         """The number of a record's shape; takes its detail in, and its ticks over."""
-        feed = self._feed
-        changes: tuple[int, ...] = ()
-        if record.before is not None and record.after is not None:
-            if record.before is not record.after:
+        numbers, plan = self.numbers, record.plan
+        number: int | None
+        if plan is not None:
+            number = numbers.get(plan)
+            if number is None:
+                number = self.new_plan(plan)
+            for state, difference in self._changes[number]:
+                self._feed.ticks[state] += difference
+        else:
+            changes: tuple[int, ...] = ()
+            if record.before is not None and record.after is not None and record.before != record.after:
                 changed = differences(record.before, record.after)
                 changes = tuple([number for change in changed for number in change])
-            feed.ticks = list(record.after)
-        key = (record.flags, record.called, changes)
-        number = self.numbers.get(key)
-        if number is None:
-            number = self.numbers[key] = self._new(m.Shape(*key))
-        detail = feed.detail(record)
-        if detail is not None:
-            self._details[len(self.which)] = detail
-        self.weight += record.weight
+                self._feed.ticks = list(record.after)
+            key = (record.flags, record.called, changes)
+            number = numbers.get(key)
+            if number is None:
+                number = numbers[key] = self._new(m.Shape(*key))
+        if record.id:
+            self._details[len(self.which)] = self._feed.detail(record)
+        self.texts += record.texts
         self._settled = len(self.which) + 1
         return number
 
@@ -230,8 +237,7 @@ class Columns:
         if self._settled < len(which):
             ticks = self._feed.ticks
             for number, times in counted(which[self._settled :], len(self._shapes)):
-                changes = self._shapes[number].changes
-                for state, difference in zip(changes[::2], changes[1::2], strict=True):
+                for state, difference in self._changes[number]:
                     ticks[state] += difference * times
             self._settled = len(which)
 
@@ -256,10 +262,8 @@ class Columns:
 
     def _new(self, shape: m.Shape) -> int:
         self._shapes.append(shape)
+        self._changes.append(tuple(zip(shape.changes[::2], shape.changes[1::2], strict=True)))
         return len(self._shapes) - 1
-
-
-NO_DETAIL: Final = m.Detail()
 
 
 def counted(numbers: Sequence[int], below: int) -> Iterable[tuple[int, int]]:
@@ -298,10 +302,8 @@ def rules_of(schema: Schema, names: Sequence[str]) -> tuple[m.Rule, ...]:
     )
 
 
-def source_of(source: MutationSource | None) -> m.Source | None:
+def source_of(source: MutationSource) -> m.Source:
     """Where a mutation came from, as it travels."""
-    if source is None:
-        return None
     machine, tx = clipped(source.machine_id, m.ID_LENGTH), clipped(source.tx_id, m.ID_LENGTH)
     return m.Source(machine, tx, min(source.machine_time, m.MOST_NUMBER))
 
@@ -313,4 +315,4 @@ def lines_of(entries: Sequence[LogEntry]) -> tuple[m.Line, ...]:
 
 def stack_text(stack: Stack) -> str:
     """A line for each caller."""
-    return clipped("\n".join(f"{code.co_filename}:{line} {code.co_qualname}" for code, line in stack)) if stack else ""
+    return clipped("\n".join(f"{code.co_filename}:{line} {code.co_qualname}" for code, line in stack))

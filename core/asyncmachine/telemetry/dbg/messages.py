@@ -1,7 +1,7 @@
 """Every message of the debug stream v1, one record each.
 
 On the wire a message is an array: its kind (the `tag` below), then its fields in this order. Fields at the end that
-have their default are left out, and fields this version does not know are skipped, so a later version may append some.
+have their default may be left out, and fields this version does not know are skipped, so a later one may append some.
 
 A sender says HELLO, then tells of machines. MACHINE gives one its number on this connection, its states, and its ticks
 before the next record; from there on TRANSITIONS carry differences. Records of a machine are numbered without a break;

@@ -30,15 +30,17 @@ Stack = tuple[tuple[CodeType, int], ...]
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One transition, queued mutation or dry run. Without `before` and `after` it has not changed the ticks.
+    """One transition, queued mutation or dry run.
 
-    `weight` is about how many bytes its texts take.
+    It began at the ticks `before`, and led to `after`, or where its `plan` leads to. Without any of these it has
+    nothing to do with the ticks. `texts` is about how many bytes it takes in a message, `weight` in memory.
     """
 
     flags: int
     called: tuple[int, ...]
     before: Ticks | None = None
     after: Ticks | None = None
+    plan: Plan | None = None
     id: str = ""
     queue_len: int = 0
     duration: int = 0
@@ -51,6 +53,7 @@ class Record:
     due: int = 0
     token: int = 0
     stack: Stack = ()
+    texts: int = 0
     weight: int = 0
 
 
@@ -139,14 +142,16 @@ class Loss:
             case Plan():
                 self.records += 1
                 self.queue_tick = queue_tick
-                for state, difference in changes_of(note):
-                    self.changes[state] += difference
+                self._follow(note)
             case Record():
                 self.records += 1
                 self.lines += len(note.log) + len(note.pre)
                 self.queue_tick = queue_tick
                 if note.after is not None:
                     self._set(note.after)
+                elif note.plan is not None and note.before is not None:
+                    self._set(note.before)
+                    self._follow(note.plan)
             case Described():
                 self.described = note
                 self._restart(note.clock)
@@ -167,6 +172,10 @@ class Loss:
     def _restart(self, clock: Clock) -> None:
         self.queue_tick, self.machine_tick = clock.queue_tick, clock.machine_tick
         self._set(clock.time)
+
+    def _follow(self, plan: Plan) -> None:
+        for state, difference in changes_of(plan):
+            self.changes[state] += difference
 
     def _set(self, time: Ticks) -> None:
         self.time = time

@@ -56,7 +56,7 @@ class SenderOptions:
 
 @dataclass(frozen=True, slots=True)
 class SenderStatistics:
-    """`machines` are watched, `waiting` notes are in the outbox.
+    """`machines` are watched, `waiting` notes are in the outbox or on their way out of it.
 
     `dropped` and `unsendable` records were not sent: there was no room, or no frame could hold them. `frames` and
     `bytes` were handed to a transport, in `connections`.
@@ -87,6 +87,7 @@ class Sender:
         self._urgent = asyncio.Event()
         self._look_at = 0.0
         self._packed: Iterator[bytes] = iter(())
+        self._underway = 0
         self._frames = 0
         self._bytes = 0
         self.is_finished = False
@@ -140,7 +141,7 @@ class Sender:
         """Counters since the beginning."""
         return SenderStatistics(
             machines=len(self._watching()),
-            waiting=len(self.outbox),
+            waiting=len(self.outbox) + self._underway,
             dropped=self.outbox.dropped,
             unsendable=self._packer.unsendable,
             frames=self._frames,
@@ -164,6 +165,7 @@ class Sender:
         # Packed for a connection that has ended: who speaks next begins after them.
         for _ in self._packed:
             pass
+        self._underway = 0
         yield from map(self._counted, self._packer.opening())
 
     async def due(self) -> None:
@@ -201,9 +203,12 @@ class Sender:
         yield self._counted(encode(m.Bye()))
 
     def _taken(self) -> Iterator[bytes]:
-        self._packed = self._packer.frames(*self.outbox.take())
+        losses, items = self.outbox.take()
+        self._underway = len(items)
+        self._packed = self._packer.frames(losses, items)
         for frame in self._packed:
             yield self._counted(frame)
+        self._underway = 0
 
     def _look(self) -> None:
         self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY

@@ -49,8 +49,8 @@ DEEPEST_STACK: Final = 32
 MOST_TEXT: Final = 64 << 10
 """Characters of all log entries of one record."""
 
-RECORD_WEIGHT, LINE_WEIGHT, STEP_WEIGHT, FRAME_WEIGHT = 128, 64, 16, 128
-"""About the bytes of a record, a log entry, a step, and a stack frame, without their texts."""
+RECORD_WEIGHT, LINE_WEIGHT, STEP_WEIGHT, FRAME_WEIGHT, TICK_WEIGHT = 128, 64, 16, 128, 16
+"""About the bytes of a record, a log entry, a step, and a stack frame, without their texts, and of a record's ticks."""
 
 AUTO, ACCEPTED, CHECK, QUEUED, BROKEN = (
     int(flag) for flag in (Flag.AUTO, Flag.ACCEPTED, Flag.CHECK, Flag.QUEUED, Flag.BROKEN)
@@ -79,10 +79,6 @@ class DbgTracer(Tracer):
         self._is_fresh = True
         self._begun = 0
         self._failures = 0
-        self._last_id = "0"
-        self._queued = count()
-        self._tokens: dict[int, tuple[Mutation, int]] = {}
-        self._next_token = count(1)
         self.has_ended = False
         self._put(self.described)
         weakref.finalize(machine, self._collected).atexit = False
@@ -177,61 +173,59 @@ class DbgTracer(Tracer):
         before = list(after)
         for state, difference in changes_of(plan):
             before[state] -= difference
-        self._put(Record(flags_of(plan), plan.called, tuple(before), after), queue_tick=queue_tick)
+        self._put_record(Record(flags_of(plan), plan.called, tuple(before), after), queue_tick)
 
     def _note_transition(self, tx: Transition) -> None:
         machine, log = tx.machine, tx.machine.log
-        self._is_fresh = False
         if tx.is_check and not log.can:
             return
-        before = tx.before
+        self._is_fresh = False
+        before, accepted, is_auto, is_broken = tx.before, tx.accepted, tx.is_auto, tx.broken
         if len(before) != len(self.described.names):
             # A mirror has learnt of states, for which there is no hook.
             self._describe(machine, Clock(before, machine.queue_tick, machine.machine_tick))
-        if machine.is_local and not tx.is_auto:
-            kind, called = tx.plan.kind, tx.plan.called
-        else:
+        plan: Plan | None = None
+        if is_auto or not machine.is_local:
             kind, called = tx.mutation.kind_id, tx.mutation.indexes
+        else:
+            plan = tx.plan
+            kind, called = plan.kind, plan.called
+            if not accepted or is_broken or tx.is_check:
+                plan = None
         flags = (
             kind
-            | (AUTO if tx.is_auto else 0)
-            | (ACCEPTED if tx.accepted else 0)
+            | (AUTO if is_auto else 0)
+            | (ACCEPTED if accepted else 0)
             | (CHECK if tx.is_check else 0)
-            | (BROKEN if tx.broken else 0)
+            | (BROKEN if is_broken else 0)
         )
-        self._last_id, self._queued = tx.id, count()
-        record = Record(
-            flags,
-            called,
-            before,
-            tx.after,
-            tx.id,
-            tx.queue_len,
-            monotonic_ns() - self._begun if self._begun else 0,
-            tx.source,
-            log=shown(log, tx.log_entries),
-            pre=shown(log, tx.pre_log_entries),
-            steps=tx.steps[:MOST_STEPS],
-        )
+        duration = monotonic_ns() - self._begun if self._begun else 0
         self._begun = 0
-        if self._tokens and not tx.queue_tick:
-            _, record.token = self._tokens.pop(id(tx.mutation), (tx.mutation, 0))
-        self._put_record(record, tx.args, log, machine.queue_tick)
+        after = None if plan is not None else tx.after
+        record = Record(flags, called, before, after, plan, tx.id, tx.queue_len, duration, tx.source)
+        if tx.log_entries or tx.pre_log_entries or tx.steps:
+            record.log, record.pre = shown(log, tx.log_entries), shown(log, tx.pre_log_entries)
+            record.steps = tx.steps[:MOST_STEPS]
+            record.texts = weight_of(record.log) + weight_of(record.pre) + STEP_WEIGHT * len(record.steps)
+        self._finish(record, tx)
+        if tx.args:
+            self._add_args(record, tx.args, log)
+        self._put_record(record, machine.queue_tick)
 
-    def _put_record(self, record: Record, args: Mapping[str, Any], log: Log, queue_tick: int) -> None:
-        if args:
-            record.failure = failure_of(args)
-            if log.args:
-                record.args = arg_texts(args, log.args_mapper)
-        record.weight = (
-            RECORD_WEIGHT
-            + weight_of(record.log)
-            + weight_of(record.pre)
-            + STEP_WEIGHT * len(record.steps)
-            + FRAME_WEIGHT * len(record.stack)
-            + sum(map(len, record.args.values()))
-            + (len(record.failure.message) + len(record.failure.trace) if record.failure else 0)
-        )
+    def _finish(self, record: Record, tx: Transition) -> None:
+        """For tracers that know more of a transition."""
+
+    def _add_args(self, record: Record, args: Mapping[str, Any], log: Log) -> None:
+        record.failure = failure_of(args)
+        if record.failure is not None:
+            record.texts += len(record.failure.message) + len(record.failure.trace)
+        if log.args:
+            record.args = arg_texts(args, log.args_mapper)
+            record.texts += sum(map(len, record.args.values()))
+
+    def _put_record(self, record: Record, queue_tick: int) -> None:
+        record.texts += RECORD_WEIGHT
+        record.weight = record.texts + TICK_WEIGHT * len(self.described.names)
         self._put(record, record.weight, queue_tick)
 
     def _failed(self, error: Exception) -> None:
@@ -262,6 +256,11 @@ class QueueTracer(DbgTracer):
     ) -> None:
         super().__init__(machine, outbox, submachine)
         self._stacks = stacks
+        # Mutations queued since the last transition, and those without a queue tick whose transition is to come.
+        self._last_id = "0"
+        self._queued = count()
+        self._tokens: dict[int, tuple[Mutation, int]] = {}
+        self._next_token = count(1)
 
     def mutation_queued(self, machine: View[Any], mutation: Mutation) -> None:
         self._try(self._note_mutation, machine, mutation)
@@ -279,12 +278,20 @@ class QueueTracer(DbgTracer):
             due=mutation.queue_tick,
             stack=stack_here() if self._stacks else (),
         )
+        record.texts = FRAME_WEIGHT * len(record.stack)
         if not mutation.queue_tick:
             record.token = next(self._next_token)
             while len(self._tokens) >= MOST_TOKENS:
                 self._tokens.pop(next(iter(self._tokens)), None)
             self._tokens[id(mutation)] = mutation, record.token
-        self._put_record(record, mutation.args, log, machine.queue_tick)
+        if mutation.args:
+            self._add_args(record, mutation.args, log)
+        self._put_record(record, machine.queue_tick)
+
+    def _finish(self, record: Record, tx: Transition) -> None:
+        self._last_id, self._queued = tx.id, count()
+        if self._tokens and not tx.queue_tick:
+            _, record.token = self._tokens.pop(id(tx.mutation), (tx.mutation, 0))
 
 
 def tracer_for(
