@@ -59,12 +59,11 @@ asyncio.run(main())
 class Live:
     """A recorder in another process."""
 
-    def __init__(self, process: subprocess.Popen[str], file: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._ask, self._answers = process.stdin, process.stdout
         self.address = f"127.0.0.1:{self._answers.readline().strip()}"
-        self.file = file
 
     def statistics(self) -> dict[str, int]:
         """The recorder's counters now."""
@@ -87,7 +86,7 @@ def live() -> Iterator[Live]:
         command = [sys.executable, "-c", RECORDER, str(file)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             try:
-                yield Live(process, file)
+                yield Live(process)
             finally:
                 assert process.stdin is not None
                 process.stdin.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from asyncmachine.helpers.logs import log_env
 from asyncmachine.machine.api import Api
-from asyncmachine.machine.settings import Settings
+from asyncmachine.machine.settings import Settings, flag
 from asyncmachine.machine.view import View
 from asyncmachine.telemetry.dbg.address import IN_BROWSER, Dial, dial_to, url_of
 from asyncmachine.telemetry.dbg.sender import Sender, SenderOptions
@@ -67,8 +68,10 @@ class InThread:
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
-        task = self.sender.start()
-        self._ready.set()
+        try:
+            task = self.sender.start()
+        finally:
+            self._ready.set()
         closing = self._loop.create_task(self._closing.wait())
         await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
         closing.cancel()
@@ -111,12 +114,16 @@ def attach(machine: View[Any], address: str | Dial = "1", *, options: SenderOpti
     return None
 
 
-def debug_env(machine: View[Any], settings: Settings | None = None, *, internal: bool = False) -> Attachment | None:
+def debug_env(
+    machine: View[Any], settings: Settings | None = None, *, internal: bool | None = None
+) -> Attachment | None:
     """Sets up a machine's log and debug stream as the environment says, or the given settings.
 
     Without `AM_DBG_ADDR`, and in a test (`AM_TEST_RUNNER`), there is no stream and None is returned. A page gives what
-    it has in place of an environment: ``debug_env(machine, Settings.from_env(mapping))``.
+    it has in place of an environment: ``debug_env(machine, Settings.from_env(mapping))``. `internal` is that of
+    `SenderOptions`; None asks `AM_RPC_DBG`.
     """
+    internal = flag(os.environ, "AM_RPC_DBG") if internal is None else internal
     settings = Settings.from_env() if settings is None else settings
     log_env(cast("Api[Any]", machine), settings)
     if not settings.is_telemetry:

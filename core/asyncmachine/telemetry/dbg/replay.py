@@ -216,8 +216,6 @@ def summary_of(story: Iterable[Told]) -> Summary:
                     errors.append(error)
             case m.Log():
                 found.log_entries += len(message.lines)
-            case m.Gap():
-                found.lost += message.lost
             case m.Gone():
                 found.is_gone = True
                 _closed(*open_now.pop(key))
@@ -227,6 +225,7 @@ def summary_of(story: Iterable[Told]) -> Summary:
 
 
 def _closed(found: MachineSummary, machine: m.Machine, track: Track) -> tuple[MachineSummary, m.Machine, Track]:
+    found.lost += track.lost
     found.active = tuple(name for name, tick in zip(machine.names, track.ticks, strict=True) if tick & 1)
     return found, machine, track
 

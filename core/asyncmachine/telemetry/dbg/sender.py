@@ -157,6 +157,8 @@ class Sender:
             machine = tracer.machine()
             if machine is not None:
                 machine.untrace(tracer.id)
+                tracer.end()
+        self.outbox.take()
 
     # For the line
 

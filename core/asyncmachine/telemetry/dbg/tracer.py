@@ -81,12 +81,14 @@ class DbgTracer(Tracer):
         self._failures = 0
         self.has_ended = False
         self._put(self.described)
-        weakref.finalize(machine, self._collected).atexit = False
+        self._finalizer = weakref.finalize(machine, self._collected)
+        self._finalizer.atexit = False
 
     def end(self) -> None:
         """Says that the machine is not watched any more. For whoever takes the tracer away; once is enough."""
         if not self.has_ended:
             self.has_ended = True
+            self._finalizer.detach()
             self._put(Ended())
 
     def look(self) -> None:
