@@ -6,6 +6,7 @@ Idempotent: what is done is not done again, an interrupted run goes on where it 
 from __future__ import annotations
 
 import fcntl
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,12 +18,14 @@ from scripts.npm import npm_packages
 from scripts.page_snapshot import page_snapshot
 from scripts.page_wheels import page_wheels
 from scripts.python_env import python_env
-from scripts.step import disk_use, megabytes, perform
+from scripts.step import disk_use, megabytes, perform, replace_text
 from scripts.vendor import vendored_libraries
 
 ROOT = Path(__file__).resolve().parent.parent
 # In this order: each one uses what the ones before it made.
 STEPS = (python_env, npm_packages, vendored_libraries, page_wheels, page_snapshot)
+FIRST_RUN = ".setup-first-run.json"
+"""In the home of the first step: {seconds, bytes} of the run that found nothing done, for `bench.thread`."""
 
 
 def main(arguments: list[str]) -> int:
@@ -47,7 +50,10 @@ def main(arguments: list[str]) -> int:
     if any(due):
         # Wheels and snapshot lie inside the vendor folder, which is counted already.
         homes = [step.home for step in steps if step.home.parent not in [other.home for other in steps]]
-        say(f"setup: {time.monotonic() - begin:.1f} s, {megabytes(sum(map(disk_use, homes)))} on disk")
+        seconds, size = time.monotonic() - begin, sum(map(disk_use, homes))
+        say(f"setup: {seconds:.1f} s, {megabytes(size)} on disk")
+        if all(due):
+            replace_text(steps[0].home / FIRST_RUN, json.dumps({"seconds": seconds, "bytes": size}))
     return 0
 
 

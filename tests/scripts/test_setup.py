@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -40,6 +41,18 @@ def test_the_total_is_printed_when_something_was_done(
     assert err.splitlines()[-1].startswith("setup: 0.")
     assert setup.main([]) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_what_the_first_run_took_is_kept_for_the_bench(only_step: Callable[[Callable[[], None]], None]) -> None:
+    only_step(lambda: None)
+    assert setup.main([]) == 0
+    record = setup.ROOT / setup.FIRST_RUN
+    first = record.read_text()
+    found = json.loads(first)
+    assert 0 < found["seconds"] < 60
+    assert found["bytes"] >= 0
+    assert setup.main([]) == 0
+    assert record.read_text() == first
 
 
 @pytest.mark.parametrize(

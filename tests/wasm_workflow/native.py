@@ -73,8 +73,9 @@ class Native:
         try:
             return running.result(PATIENCE)
         except TimeoutError:
-            running.cancel()
             raise AssertionError(f"this hangs:\n{self.machine}\n" + "\n".join(self.sentences())) from None
+        finally:
+            running.cancel()
 
     def reach(self, *states: Orchestrator) -> None:
         """Waits until all of the states are active at once."""
