@@ -122,5 +122,12 @@ async def serve_stuck(context: Context) -> None:
     await leaf.when_disposed()
 
 
+async def loop(context: Context) -> None:
+    """Tells on what loop it runs."""
+    await context.port.recv()
+    await context.port.send(json.dumps(type(asyncio.get_running_loop()).__name__).encode())
+    await context.port.recv()
+
+
 async def sleep(context: Context) -> None:
     await asyncio.Event().wait()

@@ -17,6 +17,7 @@ export const version = "314.0.7";
 const { fetch } = globalThis;
 const { instantiateStreaming } = WebAssembly;
 const at = (/** @type {string} */ path) => new URL(`vendor/${path}`, import.meta.url).href;
+const ASSEMBLY = at("pyodide/pyodide.asm.mjs");
 const RUNTIME = at("pyodide/pyodide.asm.wasm");
 const LIBRARY = at("pyodide/python_stdlib.zip");
 const SITE = "/lib/python3.14/site-packages";
@@ -29,7 +30,7 @@ export class WrongMediaType extends Error {
 /** Downloads and compiles the runtime. */
 export async function compile() {
   // Pyodide imports it later by itself; by then it is there.
-  import(at("pyodide/pyodide.asm.mjs")).catch(() => undefined);
+  import(ASSEMBLY).catch(() => undefined);
   const response = await fetch(RUNTIME);
   if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
   const type = response.headers.get("content-type")?.split(";")[0];
@@ -64,7 +65,17 @@ export async function start(options, module) {
 export async function restore(options, module, snapshot) {
   const header = readHeader(snapshot);
   const memory = begin(snapshot, header);
-  const python = await run({ ...options, _loadSnapshot: memory }, module, [LIBRARY], (made) => {
+  const createPyodideModule = async (/** @type {any} */ settings) => {
+    const { default: create } = await import(ASSEMBLY);
+    const made = await create(settings);
+    // How Python calls C functions was found out just now, for this browser. Node's way cannot be suspended, and is slow.
+    const { HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: offset } = made;
+    const trampoline = __PyRuntime + HEAP32[offset / 4];
+    new DataView(memory.buffer).setInt32(header.preface + trampoline, HEAP32[trampoline / 4], true);
+    return made;
+  };
+  const own = { _loadSnapshot: memory, createPyodideModule };
+  const python = await run({ ...options, ...own }, module, [LIBRARY], (made) => {
     fill(memory, snapshot, header, new Uint8Array(made.buffer));
     const lacking = header.size - made.buffer.byteLength;
     if (lacking > 0) made.grow(Math.ceil(lacking / 65536));
@@ -174,6 +185,8 @@ function downloadNow(url) {
  */
 export async function capture(lock, wheel, natives) {
   const { instantiate } = WebAssembly;
+  // Whether it can be suspended is part of the memory, and asked anew in the browser. Node may be too old to do it.
+  if (!("Suspending" in WebAssembly)) Object.assign(WebAssembly, { Suspending: Object, promising: Object });
   let made = new Uint8Array();
   WebAssembly.instantiate = async (/** @type {any} */ bytes, /** @type {any} */ imports) => {
     const done = /** @type {any} */ (await instantiate(bytes, imports));

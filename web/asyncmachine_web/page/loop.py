@@ -53,7 +53,7 @@ _Result = TypeVar("_Result")
 
 class BatchLoop(WebLoop):
     def __init__(self) -> None:
-        from js import MessageChannel, setTimeout
+        from js import MessageChannel, WebAssembly, setTimeout
         from pyodide.ffi import create_proxy
 
         super().__init__()
@@ -67,7 +67,9 @@ class BatchLoop(WebLoop):
         self._alarm = math.inf
         channel = MessageChannel.new()
         turn = create_proxy(self._turn)  # lives as long as this Python
-        channel.port1.onmessage = turn.callPromising.bind(turn)  # so that callbacks may `run_sync`
+        if hasattr(WebAssembly, "Suspending"):
+            turn = turn.callPromising.bind(turn)  # so that callbacks may `run_sync`
+        channel.port1.onmessage = turn
         self._channel = channel
         self._call = channel.port2.postMessage.bind(channel.port2)
         self._set_timeout = setTimeout

@@ -1,0 +1,294 @@
+"""asyncio in a page: on our own loop, from the first future on, and as asyncio defines it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.web.browser import run
+
+
+def test_it_is_the_loop_of_page_and_workers(python: Page) -> None:
+    told = run(
+        python,
+        """
+        loops = [asyncio.get_running_loop(), asyncio.get_event_loop()]
+        worker = Worker.fork("w1", "workload:loop")
+        theirs = json.loads(await ask(await worker.dial(), b"?"))
+        json.dumps([loops[0] is loops[1], type(loops[0]).__name__, theirs])
+        """,
+    )
+    assert told == [True, "BatchLoop", "BatchLoop"]
+
+
+def test_callbacks_run_in_order_and_what_they_add_runs_after_them(python: Page) -> None:
+    told = run(
+        python,
+        """
+        loop, seen, done = asyncio.get_running_loop(), [], asyncio.Event()
+        def first():
+            seen.append("first")
+            loop.call_soon(seen.append, "added")
+            loop.call_soon(done.set)
+        loop.call_soon(first)
+        for number in range(20):
+            loop.call_soon(seen.append, number)
+        dropped = loop.call_soon(seen.append, "cancelled")
+        dropped.cancel()
+        await done.wait()
+        json.dumps(seen)
+        """,
+    )
+    assert told == ["first", *range(20), "added"]
+
+
+def test_timers_are_never_early_and_equal_ones_keep_their_order(python: Page) -> None:
+    told = run(
+        python,
+        """
+        loop, seen, early = asyncio.get_running_loop(), [], []
+        def ring(when, name):
+            seen.append(name)
+            if loop.time() < when:
+                early.append(when - loop.time())
+        begin = loop.time()
+        for name, delay in enumerate([0.03, 0.001, 0.0004, 0.012, 0.0, 0.02, 0.002]):
+            loop.call_at(begin + delay, ring, begin + delay, name)
+        for name in "abc":
+            loop.call_at(begin + 0.025, ring, begin + 0.025, name)
+        loop.call_later(-1, seen.append, "past")
+        loop.call_later(float("inf"), seen.append, "never")
+        loop.call_later(10**9, seen.append, "in years")
+        await asyncio.sleep(0.04)
+        json.dumps([seen, early])
+        """,
+    )
+    assert told == [["past", 4, 2, 1, 6, 3, 5, "a", "b", "c", 0], []]
+
+
+def test_cancelled_timers_do_not_ring_and_do_not_stay(python: Page) -> None:
+    told = run(
+        python,
+        """
+        loop, seen = asyncio.get_running_loop(), []
+        before = len(loop._timers)
+        for _ in range(5000):
+            loop.call_later(3600, seen.append, 1).cancel()
+        most = len(loop._timers) - before
+        handle = loop.call_later(0.01, seen.append, "cancelled")
+        twice = loop.call_later(0.01, seen.append, "once")
+        handle.cancel(), handle.cancel()
+        await asyncio.sleep(0.02)
+        twice.cancel()
+        json.dumps([seen, handle.cancelled(), most < 300, loop._cancelled_timers >= 0])
+        """,
+    )
+    assert told == [["once"], True, True, True]
+
+
+def test_javascript_can_wait_for_a_future_and_a_task(python: Page) -> None:
+    told = run(
+        python,
+        """
+        import js
+        from pyodide.ffi import to_js
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_later(0.001, future.set_result, 1)
+        async def add(n):
+            await asyncio.sleep(0)
+            return n + 1
+        chained = future.then(lambda value: value + 1)
+        both = await js.Promise.all(to_js([add(1), asyncio.create_task(add(2)), chained]))
+        json.dumps(both.to_py())
+        """,
+    )
+    assert told == [2, 3, 2]
+
+
+def test_python_can_wait_in_the_middle_of_a_callback_while_others_run(python: Page) -> None:
+    """The turn of the waiting one is left unfinished; those after it must not wait for it."""
+    told = run(
+        python,
+        """
+        from pyodide.ffi import run_sync
+        loop, seen = asyncio.get_running_loop(), []
+        async def later(name):
+            await asyncio.sleep(0.005)
+            seen.append(name)
+            return name
+        async def waits():
+            seen.append("before")
+            seen.append(run_sync(later("inner")) + " done")
+            return asyncio.run(later("run"))
+        async def others():
+            while len(seen) < 6:
+                seen.append("other") if "other" not in seen else None
+                await asyncio.sleep(0)
+        task = asyncio.create_task(waits())
+        background = asyncio.create_task(others())
+        result = await asyncio.wait_for(task, 20)
+        background.cancel()
+        json.dumps([seen, result, loop.run_until_complete(later("whole"))])
+        """,
+    )
+    seen, result, whole = told
+    assert result == "run"
+    assert whole == "whole"
+    assert seen[:2] == ["before", "other"]
+    assert seen[2:5] == ["inner", "inner done", "run"]
+
+
+def test_what_asyncio_is_made_of_works(python: Page) -> None:
+    told = run(
+        python,
+        """
+        import contextvars
+        log = []
+        variable = contextvars.ContextVar("variable", default="outside")
+        async def fails():
+            await asyncio.sleep(0.001)
+            raise ValueError("one")
+        async def waits(name):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                log.append(f"{name} {asyncio.current_task().get_name()}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(waits("group"), name="second")
+                group.create_task(fails())
+        except* ValueError as errors:
+            log.append(str(errors.exceptions[0]))
+        try:
+            async with asyncio.timeout(0.005):
+                await waits("timeout")
+        except TimeoutError:
+            log.append("timed out")
+        async def inside():
+            variable.set("inside")
+            await asyncio.sleep(0)
+            return variable.get()
+        log += [await asyncio.create_task(inside()), variable.get()]
+        eager = asyncio.Task(inside(), loop=asyncio.get_running_loop(), eager_start=True)
+        log.append(await eager)
+        queue = asyncio.Queue(1)
+        async def produce():
+            for number in range(3):
+                await queue.put(number)
+        producer = asyncio.create_task(produce())
+        log.append([await queue.get() for _ in range(3)])
+        async def numbers():
+            try:
+                yield 1
+                yield 2
+            finally:
+                log.append("closed")
+        async for number in numbers():
+            break
+        import gc; gc.collect()
+        await asyncio.sleep(0.005)
+        json.dumps(log)
+        """,
+    )
+    first = told.pop(0)
+    assert first == "group second"
+    name = told.pop(1)
+    assert name.startswith("timeout Task-")
+    assert told == ["one", "timed out", "inside", "outside", "inside", [0, 1, 2], "closed"]
+
+
+def test_errors_reach_the_exception_handler(python: Page) -> None:
+    told = run(
+        python,
+        """
+        import gc
+        loop, told = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _loop, context: told.append(f"{context['message']} {context['exception']!r}"))
+        loop.call_soon(lambda: 1 / 0)
+        async def fails():
+            raise ValueError("nobody asks")
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0.001)
+        del task
+        gc.collect()
+        await asyncio.sleep(0)
+        loop.set_exception_handler(None)
+        json.dumps(told)
+        """,
+    )
+    assert len(told) == 2
+    assert "ZeroDivisionError" in told[0]
+    assert told[1] == "Task exception was never retrieved ValueError('nobody asks')"
+
+
+def test_debug_mode_tells_of_slow_callbacks_and_where_things_were_made(python: Page) -> None:
+    told = run(
+        python,
+        """
+        import logging, time
+        class Keep(logging.Handler):
+            def emit(self, record):
+                told.append(record.getMessage())
+        loop, told, keep = asyncio.get_running_loop(), [], Keep()
+        logging.getLogger("asyncio").addHandler(keep)
+        logging.getLogger("asyncio").propagate = False
+        loop.set_debug(True)
+        async def nothing(): pass
+        def slow():
+            end = time.perf_counter() + 0.02
+            while time.perf_counter() < end: pass
+        try:
+            loop.slow_callback_duration = 0.01
+            try:
+                loop.call_soon(nothing)
+            except TypeError as error:
+                refused = str(error)
+            handle = loop.call_soon(slow)
+            await asyncio.sleep(0.001)
+            task = asyncio.create_task(nothing())
+            await task
+            origins = [made._source_traceback[-1].filename.endswith("page/loop.py") for made in (handle, task)]
+        finally:
+            loop.set_debug(False)
+            loop.slow_callback_duration = 0.1
+            logging.getLogger("asyncio").removeHandler(keep)
+        json.dumps([refused, [line for line in told if "slow" in line], origins])
+        """,
+    )
+    refused, slow, origins = told
+    assert refused == "coroutines cannot be used with call_soon()"
+    assert len(slow) == 1
+    assert " took 0." in slow[0]
+    assert origins == [False, False]
+
+
+@pytest.mark.parametrize("load", ["await asyncio.sleep(0)", "await asyncio.create_task(nothing())"])
+def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(python: Page, load: str) -> None:
+    """Frames are drawn and events handled in between."""
+    python.evaluate("""() => {
+        window.turns = { frames: 0, timers: 0 };
+        const frame = () => { turns.frames += 1; requestAnimationFrame(frame); };
+        requestAnimationFrame(frame);
+        setInterval(() => turns.timers += 1, 5);
+    }""")
+    run(
+        python,
+        f"""
+        import time
+        rounds = 0
+        async def nothing(): pass
+        async def load():
+            global rounds
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                {load}
+                rounds += 1
+        await asyncio.gather(load(), load())
+        None
+        """,
+    )
+    turns = python.evaluate("turns")
+    assert turns["frames"] >= 5
+    assert turns["timers"] >= 20
+    assert run(python, "json.dumps(rounds)") > 1000
