@@ -47,7 +47,7 @@ class Wire(Protocol):
         """From now on messages go to `arrived`, earlier ones first. `room` is told when one may write again."""
 
     def write(self, data: bytes) -> bool:
-        """Writes a message, unless the peer is behind: then returns False. For a peer that has left it does nothing."""
+        """Writes a message, or returns False if the peer is behind. Raises `ConnectionResetError` after the end."""
 
     def hold(self, *, on: bool) -> None:
         """Reads nothing more from the socket, or goes on."""
@@ -88,7 +88,7 @@ class WebSocketTransport:
         self._refused: Refused | None = None
         self._opened = self._said = self._heard = self._loop.time()
         self._gate = RateGate(limits, self._opened)
-        self._frames_in = self._bytes_in = self._frames_out = self._bytes_out = 0
+        self._frames_in = self._bytes_in = self._frames_out = self._bytes_out = self._in_a_row = 0
         self._must_speak = caller
         self._may_idle = False
         self._unread_since: float | None = None
@@ -148,12 +148,20 @@ class WebSocketTransport:
             raise TooLarge(f"a message of {len(data)} bytes: {self._limits.frame} at most; send chunks")
         if self._ended is not None:
             raise TransportClosed(self._ended.code, self._ended.reason)
-        # Whoever waits already is first.
-        if self._wire is None or self._sending.locked() or not self._wire.write(data):
-            await self._send_in_turn(data)
+        try:
+            # Whoever waits already is first.
+            if self._wire is None or self._sending.locked() or not self._wire.write(data):
+                await self._send_in_turn(data)
+        except ConnectionResetError:
+            raise await self.ended() from None  # the news is on its way to `pump`, with the code
         self._said = self._loop.time()
         self._frames_out += 1
         self._bytes_out += len(data)
+        self._in_a_row += len(data) + OVERHEAD
+        if self._in_a_row > self._limits.buffer_high:
+            # To a peer that takes everything at once nothing waits, so others would never have their turn.
+            self._in_a_row = 0
+            await asyncio.sleep(0)
 
     async def recv(self) -> bytes:
         """The next message. Raises `TransportClosed` after the last. For one reader; a cancelled recv loses nothing."""

@@ -158,17 +158,18 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             self.queue.put_nowait(message)
 
     def write(self, data: bytes) -> bool:
+        if self.close_sent or self.transport.is_closing():
+            raise ConnectionResetError("the WebSocket has ended")
         if not self.writable.is_set():
             return False
-        if not self.close_sent and not self.transport.is_closing():
-            size = len(data)
-            if size < 126:
-                head = bytes((_BINARY, size))
-            elif size < 1 << 16:
-                head = _SHORT.pack(_BINARY, 126, size)
-            else:
-                head = _LONG.pack(_BINARY, 127, size)
-            self.transport.writelines((head, data))
+        size = len(data)
+        if size < 126:
+            head = bytes((_BINARY, size))
+        elif size < 1 << 16:
+            head = _SHORT.pack(_BINARY, 126, size)
+        else:
+            head = _LONG.pack(_BINARY, 127, size)
+        self.transport.writelines((head, data))
         return True
 
     def hold(self, *, on: bool) -> None:

@@ -189,13 +189,37 @@ async def test_many_senders_together_stay_bounded_too() -> None:
                 await tunnel.transport.send(bytes(64 << 10))
                 most = max(most, unsent(run))
 
-        await asyncio.gather(*(one() for _ in range(50)), return_exceptions=True)
-        ended.set()
+        try:
+            await asyncio.gather(*(one() for _ in range(50)), return_exceptions=True)
+        finally:
+            ended.set()
 
     matches = [Match(".*", "orchestrator", pour)]
     async with running(listen=matches, limits=limits) as run, RawSocket.opened(run, op="listen", receive_buffer=4096):
         await ended.wait()
     assert 0 < most <= limits.buffer_high + (64 << 10)
+
+
+async def test_a_sender_that_never_pauses_learns_of_the_end_and_lets_others_work() -> None:
+    ends: asyncio.Queue[TransportClosed] = asyncio.Queue()
+
+    async def pour(tunnel: Tunnel) -> None:
+        try:
+            while True:
+                await tunnel.transport.send(bytes(100))
+        except TransportClosed as closed:
+            ends.put_nowait(closed)
+
+    async with running(listen=[Match(".*", "orchestrator", pour)], limits=QUICK) as run:
+        async with opened(run, op="listen") as page:
+            reading = asyncio.create_task(ending(page))
+            assert (await http(run, "/healthz")).status == 200
+            await page.close(4000, "enough")
+            await reading
+        assert (await ends.get()).code == 4000
+        async with RawSocket.opened(run, op="listen") as torn:
+            torn.writer.transport.abort()
+            assert (await ends.get()).code == 1006
 
 
 async def test_a_slow_reader_gets_everything() -> None:

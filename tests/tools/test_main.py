@@ -46,7 +46,9 @@ def test_nothing_is_bad_use_and_shows_help(capsys: pytest.CaptureFixture[str]) -
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rellay"]) == 2
-    assert "there is no command 'rellay'; commands: dbg, relay" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "there is no command 'rellay'; commands: " in said
+    assert ", relay" in said
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
