@@ -29,6 +29,9 @@ from asyncmachine_relay.websocket import WebSocketTransport
 
 logger = logging.getLogger("asyncmachine.relay")
 
+FAREWELL = 8.0
+"""Seconds before the end of its time at which a tunnel is asked to leave."""
+
 Hook = Callable[[Tunnel], None]
 Key = tuple[Op, str]
 
@@ -43,6 +46,7 @@ class Place:
     owner: bytes
     before: Place | None
     carrying: Carrying | None = None
+    farewell: asyncio.TimerHandle | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the matcher has ended too."""
 
@@ -107,6 +111,9 @@ class Tunnels:
             if many:
                 place.carrying = Carrying(place.tunnel, matcher, self._limits, note)
                 serve = place.carrying.serve
+                leaving = max(0.0, self._limits.lifetime - FAREWELL)
+                farewell = place.carrying.many.go_away
+                place.farewell = asyncio.get_running_loop().call_later(leaving, farewell, FAREWELL)
             serving = asyncio.create_task(_answer(place.tunnel, serve), name=f"matcher of {place.tunnel}")
             try:
                 await transport.pump()
@@ -121,6 +128,8 @@ class Tunnels:
             self._free(place)
             if self._ending.get(place.key) is place:
                 del self._ending[place.key]
+            if place.farewell is not None:
+                place.farewell.cancel()
             place.finished.set()
             machine.dispose()
 

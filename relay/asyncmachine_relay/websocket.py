@@ -323,7 +323,7 @@ class WebSocketTransport:
         if self._unsent_since is not None:
             what = f"you took nothing for {limits.congested:g} s"
             due.append((self._unsent_since + limits.congested, Reason.DEADLINE, what))
-        at, reason, hint = min(due)
+        at, reason, hint = min(due, key=lambda each: each[0])
         if at <= now:
             self.refuse(Refused(reason, hint))
         else:

@@ -226,6 +226,12 @@ async def test_a_target_has_a_limit_of_its_own() -> None:
             assert await end_of(two) == (4429, "LIMIT")
 
 
+async def test_a_tunnel_whose_time_is_over_is_asked_to_leave() -> None:
+    async with dialling(echo_bytes, limits=Limits(lifetime=0.5, leave=0.02)) as run, many_to(run) as many:
+        assert await many.going_away() == 8
+        assert (await end_of(many.open()))[0] == 1001
+
+
 async def test_the_relay_asks_to_leave_before_it_stops() -> None:
     async with dialling(echo_bytes) as run, many_to(run) as many:
         await end_or_echo(many.open())
