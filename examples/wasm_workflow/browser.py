@@ -21,6 +21,9 @@ from examples.wasm_workflow.worker import WorkerHandlers
 TARGET = "orchestrator"
 MODULE = "examples.wasm_workflow.browser"
 
+PATIENCE = 10.0
+"""Seconds without a sign of life after which a worker is stuck. Five machines may share a slow computer."""
+
 RECORDED = "_recorded"
 """At the end of a main's name: its machine sends all that it does to the page's server."""
 
@@ -32,7 +35,7 @@ def page() -> None:
     suffix = RECORDED if URLSearchParams.new(location.search).get("dbg") == "1" else ""
     view = View()
     listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
-    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}")}
+    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}", patience=PATIENCE)}
     node, client = page_node(workers, dialling, view.take)
     if suffix:
         attach(node.machine, PATH)
@@ -66,7 +69,7 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
 
 async def run_dispatcher(context: Context, suffix: str = "") -> None:
     """browser2. It ends with its page."""
-    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}") for leaf in LEAVES}
+    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}", patience=PATIENCE) for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
     if suffix:
         attach(node.machine, PATH)
