@@ -1,0 +1,63 @@
+"""The page: its controls are mutations, and it can be read on every screen."""
+
+# mypy: disable-error-code="import-untyped"
+from __future__ import annotations
+
+from typing import Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from examples.wasm_workflow.states import Orchestrator
+from tests.wasm_workflow.native import BUSY, CALM, Serve
+from tests.wasm_workflow.tab import Tab
+from tests.web.browser import Mishaps
+
+SCREENS: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
+
+
+def test_the_controls_are_mutations(serve: Serve, tab: Tab, mishaps: Mishaps, address: str) -> None:
+    flow = serve(BUSY)
+    tab.open(address)
+    flow.reach(Orchestrator.Browser1Working)
+    corrupt = tab.page.locator("#corrupt")
+    for pressed in ("true", "false", "true"):
+        tab.press("Corrupt the next result")
+        expect(corrupt).to_have_attribute("aria-pressed", pressed)
+    flow.deliver()
+    tab.expect_delivery()
+    expect(tab.page.locator("#restarts")).to_have_text("1 of 50")
+    expect(corrupt).to_have_attribute("aria-pressed", "false")
+
+    gone = flow.machine.when_not(Orchestrator.Browser4Ready)
+    tab.kill("browser4")
+    flow.until(gone)
+    flow.reach(Orchestrator.WorkersReady)
+    tab.expect_told("browser4 is being killed, as you asked")
+
+    with mishaps.server_away():
+        tab.press("Cut the connection")
+        tab.expect_link("reconnecting")
+        tab.expect_link("live")
+    flow.reach(Orchestrator.WorkersReady)
+
+    again = flow.machine.when_next_active(Orchestrator.WorkDelivered)
+    tab.press("Run again")
+    flow.until(again)
+    flow.deliver()
+    tab.expect_delivery()
+    assert flow.app.handlers.runs == 2
+
+
+def test_it_is_readable_on_a_phone_and_on_a_desk(serve: Serve, tab: Tab, address: str) -> None:
+    """Nothing is wider than the screen, and an audit for people with a disability finds nothing, dark or light."""
+    serve(CALM)
+    tab.open(address)
+    tab.expect_delivery()
+    expect(tab.page.locator("#phase")).to_contain_text("delivered the work")
+    for width, scheme in SCREENS:
+        tab.page.set_viewport_size({"width": width, "height": 844})
+        tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(tab.page)
+        assert found.violations_count == 0, f"{width} px, {scheme}:\n{found.generate_report()}"
