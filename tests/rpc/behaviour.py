@@ -623,22 +623,33 @@ async def after_a_drop_the_mirror_keeps_its_values_and_catches_up(net: Net) -> N
 
 
 @in_browser
-async def a_call_in_flight_at_a_drop_has_an_unknown_outcome_and_is_not_repeated(net: Net) -> None:
+async def a_call_in_flight_at_a_drop_is_answered_after_it_and_has_run_once(net: Net) -> None:
     runs: list[int] = []
-    gate = asyncio.Event()
 
     def asked(e: am.Event) -> None:
         runs.append(1)
-        net.cut()
-        gate.set()
+        if len(runs) == 1:
+            net.cut()
 
     async with paired(net, handlers={"AskState": asked}) as pair:
-        with raises(rpc.UnknownOutcome):
-            await pair.mirror.add("Ask")
-        await gate.wait()
-        await pair.client.when_ready()
-        assert (await pair.mirror.add("A")).executed
-        assert runs == [1]
+        first, second = pair.mirror.add("Ask"), pair.mirror.add("Ask")
+        assert (await first).executed
+        assert (await second).executed
+        assert runs == [1, 1]
+        assert pair.client.machine.not_(C.RetryingCall, C.RetryingConn)
+        pair.assert_equal()
+
+
+@behaviour
+async def calls_that_are_not_answered_run_once_in_their_order(net: Net) -> None:
+    seen: list[int] = []
+    async with paired(net, handlers={"AskState": lambda e: seen.append(e.raw_args["n"])}, push_interval=0) as pair:
+        for n in range(0, 600, 2):
+            assert pair.mirror.add_ns("Ask", n=n).executed
+            pair.mirror.add_ns("Ask", n=n + 1)
+        assert pair.mirror.tick("Ask") == 0
+        await pair.client.sync()
+        assert seen == list(range(600))
         pair.assert_equal()
 
 

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.codec import decode
-from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 
 HELLO = m.Hello("amrpc", (1, 1), "rc-x")
 SESSION = b"session1"
 
 
-def welcome(clock: Clock) -> m.Welcome:
+def welcome(clock: Clock, *, resumed: bool = False, received: int = 0) -> m.Welcome:
     return m.Welcome(
         version=1,
         session=SESSION,
@@ -30,6 +32,8 @@ def welcome(clock: Clock) -> m.Welcome:
         time=clock.ticks,
         queue_tick=clock.queue_tick,
         machine_tick=clock.machine_tick,
+        resumed=resumed,
+        received=received,
     )
 
 
@@ -39,12 +43,12 @@ class Duo:
 
     first: Clock = field(default_factory=lambda: Clock((0, 0, 0), 1))
     now: float = 0.0
-    client: Session = field(init=False)
-    server: Session = field(init=False)
+    client: ClientSession = field(init=False)
+    server: ServerSession = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = Session(Role.CLIENT, self.now)
-        self.server = Session(Role.SERVER, self.now)
+        self.client = ClientSession(self.now)
+        self.server = ServerSession(self.now)
 
     def to_server(self) -> list[e.Event]:
         """Carries over what the client has put out."""
@@ -89,13 +93,24 @@ def sent(session: Session) -> list[m.AnyMessage]:
 
 def state_of(session: Session) -> tuple[object, ...]:
     """Everything a session knows, for comparison: an illegal move must not change it."""
-    parts: list[object] = [session.phase, session.id, tuple(session._outgoing)]
-    parts += [repr(session.counters), tuple(session._calls._open.items()), session._calls.last, session._deadline]
+    parts: list[object] = [session.phase, session.id, tuple(session._outgoing), repr(session.counters)]
+    parts += [session._deadline, session.deadline]
     parts += [getattr(session.keepalive, name) for name in ("heard_at", "asked_at", "pings", "rtt")]
-    following = session._following
-    if following is not None:
-        parts += [tuple(following._held), following.deadline, following.asks]
-    for clock in (following._receiver if following is not None else None, session._sender):
-        if clock is not None:
-            parts += [getattr(clock, name) for name in type(clock).__slots__]
+    if isinstance(session, ServerSession):
+        requests, sender = session.requests, session._sender
+        parts += [requests.last, tuple(requests._running), tuple(requests._others.items())]
+        parts += [] if sender is None else [getattr(sender, name) for name in type(sender).__slots__]
+    if isinstance(session, ClientSession):
+        parts += [
+            repr(session.calls._open),
+            session.calls.last,
+            session.calls.notifications,
+            session.syncs,
+            session.epoch,
+        ]
+        following = session._following
+        if following is not None:
+            receiver = following._receiver
+            parts += [tuple(following._held), following.deadline, following.asks]
+            parts += [getattr(receiver, name) for name in type(receiver).__slots__]
     return tuple(parts)

@@ -341,12 +341,12 @@ async def test_a_failure_that_is_awaited_later_is_no_error_state() -> None:
         assert net.newest is not None
         results = [pair.mirror.add("A") for _ in range(3)]
         net.newest.cut()
+        await pair.client.stop()
         for result in results:
             with pytest.raises(rpc.UnknownOutcome):
                 await result
         del result, results
         gc.collect()
-        await pair.client.when_ready()
 
 
 async def test_disposing_a_client_ends_everything_of_it() -> None:

@@ -158,46 +158,115 @@ def test_a_lost_push_before_a_silence_is_noticed_by_the_next_ping() -> None:
     run(body())
 
 
-async def test_a_cut_between_call_and_run_leaves_the_outcome_unknown_and_runs_nothing() -> None:
+@pytest.mark.parametrize("lost", [m.Add, m.Result])
+async def test_a_call_that_a_cut_meets_is_answered_after_it_and_has_run_once(lost: type[m.Message]) -> None:
     def cut(frame: Frame) -> Iterable[bytes]:
-        if isinstance(message(frame), m.Add):
-            raise Cut
-        return (frame.data,)
-
-    net = FaultyNet(cut)
-    async with paired(net) as pair:
-        with pytest.raises(rpc.UnknownOutcome):
-            await pair.mirror.add("A")
-        await pair.client.when_ready()
-        assert pair.source.tick("A") == 0
-        assert pair.mirror.tick("A") == 0
-
-
-async def test_a_cut_between_run_and_answer_leaves_the_outcome_unknown_and_the_mirror_right() -> None:
-    def cut(frame: Frame) -> Iterable[bytes]:
-        if isinstance(message(frame), m.Result):
+        if isinstance(message(frame), lost):
             raise Cut
         return (frame.data,)
 
     async with paired(FaultyNet(cut)) as pair:
-        with pytest.raises(rpc.UnknownOutcome):
-            await pair.mirror.add("A")
-        await pair.client.when_ready()
-        assert pair.source.tick("A") == 1, "it ran once"
+        retrying = pair.client.machine.when_ticks(C.RetryingCall, 1)
+        assert (await pair.mirror.add("A")).executed
+        assert retrying.done()
+        assert C.RetryingCall not in pair.client.machine
+        assert pair.source.tick("A") == pair.mirror.tick("A") == 1
+        assert (pair.client.statistics.retries, pair.client.statistics.drops) == (1, 1)
+        assert pair.server.statistics()["rc-test"].calls == 1
         pair.assert_equal()
 
 
-async def test_calls_in_flight_that_nobody_awaits_become_an_error_state() -> None:
+@pytest.mark.parametrize("lost", [m.Add, m.Result])
+async def test_a_call_whose_message_is_lost_without_a_cut_is_asked_for_and_has_run_once(lost: type[m.Message]) -> None:
+    async with paired(FaultyNet(losing(lost)), timing=rpc.Timing(retry=0.01)) as pair:
+        results = [pair.mirror.add("Ask", n=n) for n in range(3)]
+        assert all([(await result).executed for result in results])
+        assert pair.source.tick("Ask") == 5
+        assert pair.server.statistics()["rc-test"].calls == 3
+        assert pair.client.machine.tick(C.RetryingCall) == 2
+        pair.assert_equal()
+
+
+async def test_messages_that_come_twice_are_run_once() -> None:
+    def twice(frame: Frame) -> Iterable[bytes]:
+        return (frame.data, frame.data) if isinstance(message(frame), m.Add | m.AddUnanswered) else (frame.data,)
+
+    async with paired(FaultyNet(twice)) as pair:
+        await pair.mirror.add("Ask")
+        pair.mirror.add_ns("Ask")
+        await pair.mirror.add("Ask")
+        assert pair.source.tick("Ask") == 5
+        await pair.client.sync()
+        pair.assert_equal()
+        assert pair.server.statistics()["rc-test"].repeats == 3
+
+
+async def test_notifications_that_are_lost_are_sent_again() -> None:
+    async with paired(FaultyNet(losing(m.AddUnanswered)), timing=rpc.Timing(retry=0.01)) as pair:
+        for _ in range(5):
+            pair.mirror.add_ns("Ask")
+        await pair.source.when_time(["Ask"], [9])
+        await pair.mirror.when_time(["Ask"], [9])
+        assert pair.source.tick("Ask") == 9
+
+
+def cutting(lost: type[m.Message]) -> Fault:
     def cut(frame: Frame) -> Iterable[bytes]:
-        if isinstance(message(frame), m.Result):
+        if isinstance(message(frame), lost):
             raise Cut
         return (frame.data,)
 
-    async with paired(FaultyNet(cut), errors=True) as pair:
+    return cut
+
+
+async def test_a_server_that_was_replaced_does_not_know_and_nothing_is_run_again() -> None:
+    async with paired(FaultyNet(cutting(m.Result)), backoff=rpc.Backoff(first=1000.0, cap=1000.0)) as pair:
+        result = pair.mirror.add("A")
+        await pair.client.machine.when(C.RetryingCall)
+        old = pair.server
+        pair.server = rpc.Server(pair.source, "again", push_interval=0.001)
+        await old.stop()
+        pair.client.retry_now()
+        with pytest.raises(rpc.UnknownOutcome):
+            await result
+        await pair.client.when_ready()
+        assert pair.source.tick("A") == 1
+        pair.assert_equal()
+        old.machine.dispose()
+
+
+async def test_calls_in_flight_that_nobody_awaits_become_an_error_state() -> None:
+    never = rpc.Backoff(tries=0)
+    async with paired(FaultyNet(cutting(m.Result)), errors=True, backoff=never) as pair:
         failed = pair.client.machine.when_ticks(C.ErrNetwork, 1)
         pair.mirror.add("A")
         await failed
         assert isinstance(pair.client.machine.err, rpc.UnknownOutcome)
+        assert C.RetryingCall not in pair.client.machine
+
+
+def test_a_call_expires_while_there_is_no_connection() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        net = FaultyNet(cutting(m.Add))
+        never = rpc.Backoff(first=1000.0, cap=1000.0, total=None)
+        async with paired(net, errors=True, backoff=never, timing=rpc.Timing(call=10.0)) as pair:
+            made = loop.time()
+            hurried, patient = pair.mirror.within(2.0).add("A"), pair.mirror.add("B")
+            with pytest.raises(rpc.CallTimedOut):
+                await hurried
+            assert loop.time() - made == pytest.approx(2.0)
+            with pytest.raises(rpc.CallTimedOut):
+                await patient
+            assert loop.time() - made == pytest.approx(10.0)
+            assert pair.client.machine.tick(C.CallRetryFailed) > 0
+            # What nobody waits for any more is not run, and what comes behind it is.
+            pair.client.retry_now()
+            await pair.client.when_ready()
+            assert (await pair.mirror.add("C")).executed
+            assert (pair.source.tick("A"), pair.source.tick("B")) == (0, 0)
+
+    run(body())
 
 
 @pytest.mark.parametrize("lost", [m.Payload, m.PayloadAck])

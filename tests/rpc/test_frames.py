@@ -51,6 +51,12 @@ GOLDEN: list[tuple[m.Message, str]] = [
     (m.Add(1, (2, 300), {"a": 1}, m.Source("m", "t", 5)), "9510019202cd012c81a1610193a16da17405"),
     (m.Remove(2, (0,)), "9311029100"),
     (m.Set(3, ()), "93120390"),
+    (m.AddUnanswered(4, (2,)), "9313049102"),
+    # within a second, and with a trace
+    (
+        m.Add(1, (2,), None, None, 1000, bytes(25)),
+        "9710019102c0c0cd03e8c419" + "00" * 25,
+    ),
     (m.SyncRequest(4), "921404"),
     (m.Result(1), "923001"),
     (m.Result(1, 1), "93300101"),

@@ -18,13 +18,24 @@ class Calls:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, tuple[str, ...], Mapping[str, Any], am.MutationSource | None]] = []
+        self.limits: list[float | None] = []
         self.failures: list[Exception] = []
 
     def call(
-        self, kind: str, states: tuple[str, ...], args: Mapping[str, Any], source: am.MutationSource | None
+        self,
+        kind: str,
+        states: tuple[str, ...],
+        args: Mapping[str, Any],
+        source: am.MutationSource | None,
+        within: float | None = None,
     ) -> am.Result:
         self.made.append((kind, states, args, source))
+        self.limits.append(within)
         return am.Result.make_pending()
+
+    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: am.MutationSource | None) -> am.Result:
+        self.made.append(("add_ns", states, args, source))
+        return am.EXECUTED
 
     def handler_failed(self, error: Exception) -> None:
         self.failures.append(error)

@@ -312,7 +312,7 @@ async def test_pushes_can_be_off() -> None:
         full = await client.hear()
         assert isinstance(full, m.Full)
         assert full.time == on.source.time()
-        await client.say(m.Remove(2, (on.source.index("A"),)))
+        await client.say(m.Remove(1, (on.source.index("A"),)))
         assert isinstance(await client.hear(), m.Result)
 
 

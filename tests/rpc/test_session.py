@@ -9,6 +9,8 @@ import pytest
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.clock import Clock, checksum, seal
 from asyncmachine.rpc.codec import encode
@@ -26,7 +28,6 @@ from asyncmachine.rpc.errors import (
     UnknownOutcome,
 )
 from asyncmachine.rpc.legality import TABLE, Phase, Role
-from asyncmachine.rpc.session import Session
 from tests.rpc.duo import HELLO, SESSION, Duo, ready, sent, state_of, welcome
 
 KINDS: tuple[type[m.Message], ...] = get_args(m.AnyMessage)
@@ -42,6 +43,7 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Add: m.Add(1, (0,)),
     m.Remove: m.Remove(1, (0,)),
     m.Set: m.Set(1, (0,)),
+    m.AddUnanswered: m.AddUnanswered(1, (0,)),
     m.SyncRequest: m.SyncRequest(1),
     m.Result: m.Result(1),
     m.Error: m.Error(1, "NO_STATE"),
@@ -88,24 +90,29 @@ def test_the_table_decides_what_is_taken_and_the_rest_changes_nothing(
 @pytest.mark.parametrize("role", list(Role))
 def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: Role) -> None:
     duo = Duo().advance_to(phase)
-    session = duo.client if role is Role.CLIENT else duo.server
-    now = duo.now
-    actions: dict[type[m.Message], Callable[[], object]] = {
-        m.Hello: lambda: session.hello(HELLO),
-        m.Ready: lambda: session.ready(now),
-        m.Add: lambda: session.call("add", (0,), None, None, now),
-        m.SyncRequest: lambda: session.sync(now),
-        m.PayloadAck: lambda: session.ack(b"t"),
-        m.PayloadNack: lambda: session.nack(b"t", "REFUSED"),
-        m.Welcome: lambda: session.welcome(welcome(duo.first), now),
-        m.Reject: lambda: session.reject("BUSY", ""),
-        m.Result: lambda: session.reply(1, True, Clock((1, 1, 1), 2)),
-        m.Error: lambda: session.refuse(1, CallRefused("NO_STATE", "")),
-        m.ClockPush: lambda: session.push(Clock((1, 1, 1), 2)),
-        m.Full: lambda: session.full(Clock((1, 1, 1), 2)),
-        m.Payload: lambda: session.payload(encode(m.Payload(b"t", "n"))),
+    client, server, now = duo.client, duo.server, duo.now
+    session = client if role is Role.CLIENT else server
+    actions: dict[Role, dict[type[m.Message], Callable[[], object]]] = {
+        Role.CLIENT: {
+            m.Hello: lambda: client.hello(HELLO),
+            m.Ready: lambda: client.ready(now),
+            m.Add: lambda: client.call("add", (0,), None, None, now),
+            m.AddUnanswered: lambda: client.notify((0,), None, None, now),
+            m.SyncRequest: client.sync,
+            m.PayloadAck: lambda: client.ack(b"t"),
+            m.PayloadNack: lambda: client.nack(b"t", "REFUSED"),
+        },
+        Role.SERVER: {
+            m.Welcome: lambda: server.welcome(welcome(duo.first), now),
+            m.Reject: lambda: server.reject("BUSY", ""),
+            m.Result: lambda: server.reply(1, True, Clock((1, 1, 1), 2)),
+            m.Error: lambda: server.refuse(1, CallRefused("NO_STATE", "")),
+            m.ClockPush: lambda: server.push(Clock((1, 1, 1), 2)),
+            m.Full: lambda: server.full(Clock((1, 1, 1), 2)),
+            m.Payload: lambda: server.payload(encode(m.Payload(b"t", "n"))),
+        },
     }
-    illegal = {kind: act for kind, act in actions.items() if kind not in TABLE[phase, role]}
+    illegal = {kind: act for kind, act in actions[role].items() if kind not in TABLE[phase, role]}
     for act in illegal.values():
         before = state_of(session)
         with pytest.raises(Misuse):
@@ -306,14 +313,14 @@ def test_outcomes_that_are_held_back_are_told_at_the_end() -> None:
 
 def test_a_sync_on_request() -> None:
     duo = ready()
-    first, second = duo.client.sync(duo.now), duo.client.sync(duo.now)
+    first, second = duo.client.sync(), duo.client.sync()
     assert duo.to_server() == [e.SyncRequested(first), e.SyncRequested(second)]
     clock = Clock((1, 0, 0), 2)
     duo.server.full(clock, first)
     duo.server.full(clock, second)
     frames = duo.server.outgoing()
-    assert duo.client.receive(frames[1], 0.0) == [e.ClockChanged(clock), e.Replied(second, executed=True)]
-    assert duo.client.receive(frames[0], 0.0) == [e.Replied(first, executed=True)], "older, but the mirror is newer"
+    assert duo.client.receive(frames[1], 0.0) == [e.ClockChanged(clock), e.Synced(second)]
+    assert duo.client.receive(frames[0], 0.0) == [e.Synced(first)], "older, but the mirror is newer"
 
 
 # Payloads
@@ -341,7 +348,7 @@ def test_a_payload_that_is_only_buffered_is_not_settled() -> None:
 
 
 def test_a_server_waits_five_seconds_for_the_first_message() -> None:
-    session = Session(Role.SERVER, 100.0)
+    session = ServerSession(100.0)
     assert session.deadline == 105.0
     assert session.tick(104.9) == []
     (event,) = session.tick(105.0)
@@ -452,12 +459,108 @@ def test_a_call_without_an_answer_expires() -> None:
     number = duo.client.call("add", (0,), None, None, 10.0)
     late = duo.client.call("add", (0,), None, None, 20.0)
     duo.client.keepalive.heard(69.0)
-    assert duo.client.deadline == 70.0
+    assert duo.client.tick(69.9) == []
     (event,) = duo.client.tick(70.0)
     assert isinstance(event, e.CallFailed)
     assert (event.id, type(event.error)) == (number, CallTimedOut)
     assert duo.client.receive(encode(m.Result(number)), 71.0) == []
     assert duo.client.receive(encode(m.Result(late)), 71.0) == [e.Replied(late, executed=True)]
+
+
+def test_missing_answers_are_asked_for_more_and_more_seldom() -> None:
+    duo = ready()
+    duo.client.call("add", (0,), None, None, 0.0)
+    duo.client.outgoing()
+    assert duo.client.deadline == duo.client.timing.retry == 3.0
+    asked = []
+    for now in range(60):
+        duo.now = float(now)
+        duo.client.keepalive.heard(duo.now)
+        duo.client.tick(duo.now)
+        asked += [duo.now for message in sent(duo.client) if isinstance(message, m.Ping)]
+    assert asked == [3.0, 9.0, 21.0, 45.0]
+
+
+def test_what_has_not_arrived_is_sent_again_and_the_rest_is_asked_for() -> None:
+    duo = ready()
+    duo.client.call("add", (0,), {"a": 1}, None, 0.0)
+    duo.to_server()
+    duo.client.notify((1,), None, None, 0.0)
+    duo.client.call("set", (1,), {"b": 2}, None, 0.0)
+    duo.client.outgoing()  # lost
+    duo.now = 3.0
+    duo.client.tick(duo.now)
+    duo.client.call("add", (2,), None, None, duo.now + 0.1)  # after the question
+    duo.to_server()
+    assert duo.to_client() == [e.CallsRepeated(3)]
+    assert sent(duo.client) == [m.Add(1, ()), m.AddUnanswered(2, (1,)), m.Set(3, (1,), {"b": 2})]
+
+
+def test_each_call_is_run_once_in_order() -> None:
+    duo = ready()
+    first, second = encode(m.Add(1, (0,))), encode(m.Add(2, (1,)))
+    assert duo.server.receive(second, 0.0) == []
+    assert [type(event) for event in duo.server.receive(first, 0.0)] == [e.MutationRequested]
+    assert duo.server.receive(first, 0.0) == [], "it runs"
+    duo.server.requests.answered(1, False)
+    assert duo.server.receive(first, 0.0) == [e.AnswerRequested(1, False)]
+    assert [type(event) for event in duo.server.receive(second, 0.0)] == [e.MutationRequested]
+    counters = duo.server.counters
+    assert (counters.calls, counters.repeats, counters.early) == (2, 2, 1)
+
+
+def continued(duo: Duo, *, known: bool = True) -> Duo:
+    """Another duo, in which the client continues the session of the first one."""
+    again = Duo(now=duo.now + 1.0)
+    again.client = ClientSession(again.now, after=duo.client)
+    again.client.hello(HELLO)
+    again.to_server()
+    resumed = welcome(again.first, resumed=known, received=duo.server.requests.last if known else 0)
+    again.server.welcome(resumed, again.now, duo.server if known else None)
+    return again
+
+
+def test_a_session_that_is_continued_keeps_its_calls() -> None:
+    duo = ready()
+    answered, running = (duo.client.call("add", (n,), None, None, 0.0) for n in range(2))
+    duo.to_server()
+    duo.server.requests.answered(answered, True)
+    lost = duo.client.call("add", (2,), None, None, 0.0)
+    duo.client.outgoing()
+    duo.client.end()
+    duo.server.end()
+    again = continued(duo)
+    assert [type(event) for event in again.to_client()] == [e.WelcomeReceived]
+    again.client.ready(again.now)
+    events = again.to_server()
+    assert [type(event) for event in events] == [e.Established, e.AnswerRequested, e.MutationRequested]
+    asked = [event.id for event in events if isinstance(event, e.AnswerRequested | e.MutationRequested)]
+    assert asked == [answered, lost]
+    assert again.client.counters.drops == 1
+    again.server.reply(running, False, Clock((0, 0, 0), 1))
+    assert again.to_client() == [e.Replied(running, executed=False)]
+
+
+def test_a_session_that_is_not_known_any_more_leaves_its_calls_unknown_and_begins_anew() -> None:
+    duo = ready()
+    number = duo.client.call("add", (0,), None, None, 0.0)
+    duo.client.end()
+    again = continued(duo, known=False)
+    failed, welcomed = again.to_client()
+    assert isinstance(failed, e.CallFailed)
+    assert (failed.id, type(failed.error)) == (number, UnknownOutcome)
+    assert isinstance(welcomed, e.WelcomeReceived)
+    again.client.ready(again.now)
+    assert again.client.call("add", (0,), None, None, again.now) == 1
+    assert [type(event) for event in again.to_server()] == [e.Established, e.MutationRequested]
+
+
+def test_a_welcome_cannot_continue_another_session() -> None:
+    duo = Duo().advance_to(Phase.GREETED)
+    before = state_of(duo.client)
+    with pytest.raises(PeerFault, match="another session"):
+        duo.client.receive(encode(welcome(duo.first, resumed=True)), 0.0)
+    assert state_of(duo.client) == before
 
 
 # The end
@@ -466,11 +569,12 @@ def test_a_call_without_an_answer_expires() -> None:
 def test_calls_in_flight_have_an_unknown_outcome() -> None:
     duo = ready()
     numbers = [duo.client.call("add", (0,), None, None, duo.now) for _ in range(2)]
-    events = duo.client.end()
+    assert duo.client.end() == []
+    events = duo.client.abandon()
     assert [(event.id, type(event.error)) for event in events if isinstance(event, e.CallFailed)] == [
         (number, UnknownOutcome) for number in numbers
     ]
-    assert duo.client.end() == []
+    assert duo.client.abandon() == duo.client.end() == []
     assert duo.client.deadline is None
 
 

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import PeerFault
-from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from tests.rounds import Rounds
 from tests.rpc.duo import SESSION, Duo, state_of, welcome
@@ -78,7 +79,7 @@ def test_every_kind_of_message_is_tried() -> None:
 
 @given(st.lists(FRAMES, max_size=25))
 def test_a_server_session_survives_anything_and_says_little_before_ready(frames: list[bytes]) -> None:
-    session = Session(Role.SERVER, 0.0)
+    session = ServerSession(0.0)
     for now, frame in enumerate(frames):
         check(session, frame, now)
         said = [type(decode(found)) for found in session.outgoing()]

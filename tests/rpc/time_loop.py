@@ -25,7 +25,7 @@ class TimeLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-def run(body: Coroutine[Any, Any, None]) -> None:
+def run(body: Coroutine[Any, Any, None], *, debug: bool = True) -> None:
     """Runs a coroutine to its end in such a loop, and checks what it leaves, as for every coroutine test."""
-    with asyncio.Runner(debug=True, loop_factory=TimeLoop) as runner:
+    with asyncio.Runner(debug=debug, loop_factory=TimeLoop) as runner:
         runner.run(checked(body, None))

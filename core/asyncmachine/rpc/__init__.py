@@ -23,6 +23,7 @@ travels), `connection` (a session on a transport), then the shells: `server` wit
 from asyncmachine.rpc import states
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.client import Client
+from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import (
     CallRefused,
     CallTimedOut,
@@ -49,6 +50,7 @@ from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
+from asyncmachine.rpc.tracing import ContextTracing, Tracing
 from asyncmachine.rpc.transport import MAX_FRAME, Dial, Listen, Listener, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import AddressError, dial, listen
 
@@ -61,6 +63,7 @@ __all__ = [
     "Client",
     "Code",
     "Consumer",
+    "ContextTracing",
     "DeliveryFailed",
     "Dial",
     "Grants",
@@ -83,9 +86,11 @@ __all__ = [
     "ServerPayload",
     "SourceRestarted",
     "StateSource",
+    "Statistics",
     "TickRange",
     "Timing",
     "TooLarge",
+    "Tracing",
     "Transport",
     "TransportClosed",
     "UnknownOutcome",

@@ -15,28 +15,27 @@ from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.relations import RECORDED
-from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.machine.result import Result
 from asyncmachine.machine.rules import rules_of
 from asyncmachine.machine.schema import Schema, State, StatesMeta
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.calling import Calling, Link
 from asyncmachine.rpc.connecting import Connecting
-from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.consuming import Consuming
-from asyncmachine.rpc.counters import Counters
-from asyncmachine.rpc.errors import CallRefused, Code, HandshakeFailed, NotConnected, Rejected, RpcError
+from asyncmachine.rpc.counters import Statistics
+from asyncmachine.rpc.errors import HandshakeFailed, NotConnected, Rejected
 from asyncmachine.rpc.netmach import NetworkMachine
-from asyncmachine.rpc.remote_result import RemoteResult
-from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
+from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import dial as dial_to
-from asyncmachine.rpc.values import pack_args
 
 DIAL_TIMEOUT: Final = 3.0
 """Seconds for one attempt to connect."""
@@ -71,6 +70,7 @@ class Client(Generic[S]):
         dial_timeout: float = DIAL_TIMEOUT,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         if consumer is not None and not consumer.has("ServerPayload"):
             raise SchemaError(
@@ -80,20 +80,22 @@ class Client(Generic[S]):
         self.token = token
         self.grants: m.GrantList | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: dict[tuple[Session, int], Result] = {}
-        self._places: dict[str, int] = {}
-        self._resume: m.Resume | None = None
+        self._epoch: int | None = None
         self._connecting = Connecting(
             dial_to(dial) if isinstance(dial, str) else dial,
             self._hello,
             self._react,
+            self._lost,
             timing=timing or default_timing(),
             backoff=backoff or default_backoff(),
             dial_timeout=dial_timeout,
             reconnect=reconnect,
         )
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
-        self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop)
+        self._calling = Calling(
+            self.machine, lambda: self._connecting.ready, lambda: self._loop, self._in_loop, tracing
+        )
+        self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
         self._wants_schema = schema is None
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
@@ -169,9 +171,10 @@ class Client(Generic[S]):
         self._connecting.nudge()
 
     @property
-    def statistics(self) -> Counters:
-        """Counts of the current or last session; zeros before the first."""
-        return self._connecting.counters
+    def statistics(self) -> Statistics:
+        """Counts of the current or last session, as they are now; zeros before the first."""
+        session = self._connecting.session
+        return Statistics() if session is None or self._loop is None else session.statistics(self._loop.time())
 
     @property
     def last_end(self) -> TransportClosed | None:
@@ -181,72 +184,48 @@ class Client(Generic[S]):
     # The mirror's calls
 
     def call(
-        self, kind: Kind, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None
+        self,
+        kind: Kind,
+        states: tuple[str, ...],
+        args: Mapping[str, Any],
+        source: MutationSource | None,
+        within: float | None = None,
     ) -> Result:
-        """Sends a mutation to the source. Raises `Unsendable`; whatever goes wrong later fails the result."""
-        packed = pack_args(args)
-        event = None if source is None else m.Source(source.machine_id, source.tx_id, source.machine_time)
+        """Sends a mutation to the source. Raises `Unsendable`; whatever goes wrong later fails the result.
 
-        def send(connection: Connection) -> int:
-            try:
-                places = tuple([self._places[name] for name in states])
-            except KeyError as missing:
-                raise CallRefused(Code.NO_STATE, f"the source has no state {missing} for this client") from None
-            return connection.session.call(kind, places, packed, event, connection.now)
+        It fails with `CallTimedOut` if there is no answer `within` so many seconds (60 by default).
+        """
+        return self._calling.call(kind, states, args, source, within)
 
-        return self._ask(send, kind, *states)
+    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
+        """Asks the source to add states, and for no answer."""
+        return self._calling.notify(states, args, source)
 
     def sync(self) -> Result:
         """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
-        return self._ask(lambda connection: connection.session.sync(connection.now), "sync")
+        return self._calling.sync()
 
     def handler_failed(self, error: Exception) -> None:
         """A handler of the mirror raised: the source is told."""
         self.netmach.add_err(error)
 
-    def _ask(self, send: Callable[[Connection], int], *what: str) -> Result:
-        result = RemoteResult(self.machine.add_err, self._loop)
-        self._in_loop(self._send, result, send, what)
-        return result
-
-    def _send(self, result: Result, send: Callable[[Connection], int], what: tuple[str, ...]) -> None:
-        connection = self._connecting.ready
-        if connection is None:
-            result._fail(NotConnected(f"not connected to the source: {' '.join(what)} was not sent"))
-            return
-        try:
-            self._calls[connection.session, send(connection)] = result
-        except RpcError as error:
-            # A traceback would hold this frame, and so the result: a failure that nobody awaits was never told.
-            result._fail(error.with_traceback(None))
-        else:
-            connection.flush()
-
     # Events of the session
 
-    def _hello(self) -> m.Hello:
-        known = b"" if self._wants_schema and self._resume is None else bytes.fromhex(self.netmach.schema.hash)
+    def _hello(self, resume: m.Resume | None) -> m.Hello:
+        known = b"" if self._wants_schema and resume is None else bytes.fromhex(self.netmach.schema.hash)
         return m.Hello(
             m.MAGIC,
             (m.VERSION, m.VERSION),
             self.machine.id,
             self.token,
             m.Sync(self._wants_schema, known),
-            self._resume,
+            resume,
         )
 
-    def _react(self, connection: Connection, event: e.Event) -> None:
+    def _react(self, connection: Link, event: e.Event) -> None:
+        if self._calling.settle(connection, event) or connection is not self._connecting.connection:
+            return  # the others of one that was left already, and is only ending, do not count
         match event:
-            case e.Replied():
-                result = self._calls.pop((connection.session, event.id), None)
-                if result is not None:
-                    result._settle(Outcome.EXECUTED if event.executed else Outcome.CANCELED)
-            case e.CallFailed():
-                result = self._calls.pop((connection.session, event.id), None)
-                if result is not None:
-                    result._fail(event.error)
-            case _ if connection is not self._connecting.connection:
-                pass  # one that was left already, and is only ending
             case e.ClockChanged():
                 self.netmach._show(event.clock)
             case e.PayloadReceived():
@@ -260,7 +239,7 @@ class Client(Generic[S]):
             case e.SessionFailed():
                 self.machine.add_err(event.error)
 
-    def _welcomed(self, connection: Connection, event: e.WelcomeReceived) -> None:
+    def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         welcome, mirror = event.welcome, self.netmach
         names = mirror.names if welcome.names is None else welcome.names
         if len(names) != len(welcome.time) or len(set(names)) != len(names):
@@ -269,9 +248,9 @@ class Client(Generic[S]):
             schema = Schema(welcome.schema or {})
         except SchemaError as error:
             raise HandshakeFailed(f"the schema of {welcome.source} cannot be read: {error}") from error
-        restarted = self._resume is not None and self._resume.epoch != welcome.epoch
-        self._places = {name: i for i, name in enumerate(names)}
-        self._resume = m.Resume(welcome.session, welcome.epoch, welcome.seq)
+        restarted = self._epoch not in (None, welcome.epoch)
+        self._epoch = welcome.epoch
+        self._calling.places = {name: i for i, name in enumerate(names)}
         self.grants = welcome.grants
         mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
         mirror._install(names, schema)
@@ -285,6 +264,9 @@ class Client(Generic[S]):
             self.machine.add(C.ConnRetryFailed)
         else:
             self._connecting.pause = event.retry_after
+
+    def _lost(self, session: ClientSession, *, coming_back: bool) -> None:
+        self._calling.lost(session, coming_back=coming_back)
 
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
         if self._loop is None:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.errors import Code, DeliveryFailed, Rejected
 from asyncmachine.rpc.grants import Allow, Grants, decide
-from asyncmachine.rpc.served import ServedClient
+from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.transport import Peer
 
 RETRY_AFTER: Final = 1.0
@@ -24,7 +23,7 @@ class Clients:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._by_connection: dict[Connection, ServedClient] = {}
+        self._by_connection: dict[Link, ServedClient] = {}
         self._asking = ""
 
     def __len__(self) -> int:
@@ -38,7 +37,7 @@ class Clients:
         """Their ids, in the order they came."""
         return tuple([client.id for client in self._by_connection.values()])
 
-    def at(self, connection: Connection) -> ServedClient | None:
+    def at(self, connection: Link) -> ServedClient | None:
         """The one on this connection."""
         return self._by_connection.get(connection)
 
@@ -69,7 +68,7 @@ class Clients:
         """Notes that a client was let in."""
         self._by_connection[client.connection] = client
 
-    def remove(self, connection: Connection) -> ServedClient | None:
+    def remove(self, connection: Link) -> ServedClient | None:
         """Notes that a connection has ended; returns the client that was on it, if any."""
         return self._by_connection.pop(connection, None)
 

@@ -13,23 +13,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.wait import wait_any
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.calling import Link
+from asyncmachine.rpc.calls import NEVER
 from asyncmachine.rpc.connection import Connection
-from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.events import Event as SessionEvent
-from asyncmachine.rpc.legality import Phase, Role
-from asyncmachine.rpc.messages import Hello
+from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.messages import Hello, Resume
 from asyncmachine.rpc.pause import Pause
-from asyncmachine.rpc.session import Session
-from asyncmachine.rpc.timing import Timing
+from asyncmachine.rpc.timing import Timing, call_at
 from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed, failed_dial
 
 GOODBYE_TIMEOUT = 5.0
 """Seconds that Disconnecting may take."""
+
+
+class Lost(Protocol):
+    """Told of the end of a connection, and whether another one will be made."""
+
+    def __call__(self, session: ClientSession, *, coming_back: bool) -> None: ...
 
 
 class Connecting:
@@ -38,22 +46,25 @@ class Connecting:
     def __init__(
         self,
         dial: Dial,
-        hello: Callable[[], Hello],
-        react: Callable[[Connection, SessionEvent], None],
+        hello: Callable[[Resume | None], Hello],
+        react: Callable[[Link, SessionEvent], None],
+        lost: Lost,
         *,
         timing: Timing,
         backoff: Backoff,
         dial_timeout: float,
         reconnect: bool,
     ) -> None:
-        self.connection: Connection | None = None
+        self.connection: Link | None = None
+        self.session: ClientSession | None = None
         self.task: asyncio.Task[None] | None = None
         self.pause = 0.0
-        self.counters = Counters()
         self.end: TransportClosed | None = None
         self._dial = dial
         self._hello = hello
         self._react = react
+        self._lost = lost
+        self._expiry: asyncio.TimerHandle | None = None
         self._timing = timing
         self._backoff = backoff
         self._dial_timeout = dial_timeout
@@ -61,10 +72,11 @@ class Connecting:
         self._transport: Transport | None = None
         self._attempt = 0
         self._lost_at = 0.0
+        self._last: Link | None = None
         self._pause = Pause()
 
     @property
-    def ready(self) -> Connection | None:
+    def ready(self) -> Link | None:
         """The connection if calls may be made on it."""
         found = self.connection
         return found if found is not None and found.session.phase is Phase.READY else None
@@ -93,12 +105,16 @@ class Connecting:
         if transport is None:
             e.add("Disconnected")
             return
-        session = Session(Role.CLIENT, asyncio.get_running_loop().time(), self._timing)
-        session.hello(self._hello())
-        self.counters = session.counters
+        session = ClientSession(asyncio.get_running_loop().time(), self._timing, self.session)
+        session.hello(self._hello(session.resume))
+        self.session = session
         self.connection = connection = Connection(session, transport, self._react)
         name = f"{e.machine.id}.connection"
         self.task = asyncio.get_running_loop().create_task(self._carry(connection, e), name=name)
+
+    def StartEnd(self, e: Event) -> None:
+        if self._last is not None and (self.task is None or self.task.done()):
+            self._abandon(self._last)
 
     def ConnectedEnd(self, e: Event) -> None:
         connection, self.connection = self.connection, None
@@ -141,11 +157,14 @@ class Connecting:
     def ConnRetryFailedState(self, e: Event) -> None:
         self._attempt = 0
 
+    def CallRetryFailedState(self, e: Event) -> None:
+        e.remove("CallRetryFailed")
+
     def ExceptionEnter(self, e: Event) -> bool:
         """A client that has left takes no notice of its connection's end."""
         error = e.args_or_none(ErrorArgs)
         leaving = "Disconnecting" in e.machine or "Start" not in e.machine
-        return not (leaving and error is not None and getattr(error.err, "state", "") == "ErrNetwork")
+        return not (leaving and error is not None and isinstance(error.err, TransportClosed))
 
     def ExceptionState(self, e: Event) -> None:
         e.remove("Exception")
@@ -153,8 +172,39 @@ class Connecting:
     def ServerPayloadState(self, e: Event) -> None:
         e.remove("ServerPayload")
 
-    async def _carry(self, connection: Connection, e: Event) -> None:
+    async def _carry(self, connection: Link, e: Event) -> None:
+        self._stop_expiry()
         self.end = await connection.run()
+        self._last, session = connection, connection.session
+        # Who has said goodbye, or does not call again, cannot continue the session.
+        coming_back = self._reconnect and self.connection is connection and "Start" in e.machine
+        self._lost(session, coming_back=coming_back)
+        if not coming_back:
+            self._abandon(connection)
+        else:
+            self._watch_expiry(session)
         if self.connection is connection:
             self.connection = None
             e.machine.add("Disconnected")
+
+    def _abandon(self, connection: Link) -> None:
+        self._stop_expiry()
+        for event in connection.session.abandon():
+            self._react(connection, event)
+
+    def _expire(self) -> None:
+        """Tells the callers whose time is over while there is no connection."""
+        assert self._last is not None
+        self._expiry, link = None, self._last
+        for event in link.session.expired(asyncio.get_running_loop().time()):
+            self._react(link, event)
+        self._watch_expiry(link.session)
+
+    def _watch_expiry(self, session: ClientSession) -> None:
+        if session.calls.expires_at < NEVER:
+            self._expiry = call_at(asyncio.get_running_loop(), session.calls.expires_at, self._expire)
+
+    def _stop_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None

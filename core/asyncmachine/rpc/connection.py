@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Generic, TypeVar, cast
 
 from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc.errors import Code, PeerFault, RpcError, close_code
@@ -21,10 +21,12 @@ GOODBYE_TIMEOUT: Final = 3.0
 BACKLOG: Final = 256
 """Frames waiting to be sent above which no more is read from a peer that does not read itself."""
 
-React = Callable[["Connection", Event], None]
+S = TypeVar("S", bound=Session)
+
+React = Callable[["Connection[S]", Event], None]
 
 
-class Connection:
+class Connection(Generic[S]):
     """Runs one session until its transport ends.
 
     `react(connection, event)` is called for each event, in order; what it raises ends the connection and comes back to
@@ -37,7 +39,7 @@ class Connection:
         "_writer", "drained", "session", "transport",
     )  # fmt: skip
 
-    def __init__(self, session: Session, transport: Transport, react: React) -> None:
+    def __init__(self, session: S, transport: Transport, react: React[S]) -> None:
         self.session = session
         self.transport = transport
         self._direct = cast("Direct | None", transport if hasattr(transport, "deliver") else None)
@@ -91,6 +93,7 @@ class Connection:
         frames = self.session.outgoing()
         if frames and (self._writer is not None or self._direct is None or not self._direct.send_now(frames)):
             self._backlog.extend(frames)
+            self.session.counters.backlog = max(self.session.counters.backlog, len(self._backlog))
             if self._writer is None:
                 self._writer = self._loop.create_task(self._write())
         self._arm()

@@ -9,30 +9,34 @@ from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.deliveries import Inbox, Known
 from asyncmachine.rpc.errors import CallRefused, Code, DeliveryFailed
 from asyncmachine.rpc.messages import Payload
 from asyncmachine.rpc.states import ServerPayload
+from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.values import unpack_data
 
 
 class Consuming:
     """Takes payloads over all sessions of one client. `connection()` is the one to answer on, if there is one now."""
 
-    __slots__ = ("_connection", "_consumer", "_in_loop", "_inbox", "_machine")
+    __slots__ = ("_connection", "_consumer", "_in_loop", "_inbox", "_machine", "_tracing")
 
     def __init__(
         self,
         machine: Machine[Any],
         consumer: Machine[Any] | None,
-        connection: Callable[[], Connection | None],
+        connection: Callable[[], Connection[ClientSession] | None],
         in_loop: Callable[..., None],
+        tracing: Tracing | None,
     ) -> None:
         self._machine = machine
         self._consumer = consumer
         self._connection = connection
         self._in_loop = in_loop
+        self._tracing = tracing
         self._inbox = Inbox()
 
     def take(self, payload: Payload) -> None:
@@ -67,7 +71,8 @@ class Consuming:
         )
         self._machine.add("ServerPayload", record)
         origin = MutationSource(payload.source, payload.source_tx) if payload.source else None
-        return self._consumer.add("ServerPayload", record, e=origin)
+        with within(self._tracing, payload.trace):
+            return self._consumer.add("ServerPayload", record, e=origin)
 
     def _consumed(self, token: bytes, outcome: Result) -> None:
         self._settle(token, None if outcome.executed else CallRefused(Code.REFUSED, "the consumer did not accept it"))

@@ -9,6 +9,7 @@ from msgspec import Struct
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import RpcError
 from asyncmachine.rpc.messages import Hello, Payload, Source, Welcome
+from asyncmachine.rpc.requests import Answer
 
 MutationKind = Literal["add", "remove", "set"]
 
@@ -43,13 +44,26 @@ class Established(Event, frozen=True):
 
 
 class MutationRequested(Event, frozen=True):
-    """Server: run a mutation of the states at these positions, then answer with `reply` or `refuse`."""
+    """Server: run a mutation of the states at these positions, then answer with `reply` or `refuse`.
+
+    Not if it `expires` (a time of the session) before. One that is not to be `answered` is told of with `done`.
+    """
 
     id: int
     kind: MutationKind
     states: tuple[int, ...]
     args: dict[str | int, Any] | None
     source: Source | None
+    expires: float | None = None
+    trace: bytes = b""
+    answered: bool = True
+
+
+class AnswerRequested(Event, frozen=True):
+    """Server: a call came once more. It has been run: answer it again, as it was answered before."""
+
+    id: int
+    answer: Answer
 
 
 class SyncRequested(Event, frozen=True):
@@ -85,6 +99,18 @@ class CallFailed(Event, frozen=True):
 
     id: int
     error: RpcError
+
+
+class CallsRepeated(Event, frozen=True):
+    """Client: so many calls were sent again, since no answers have come."""
+
+    count: int
+
+
+class Synced(Event, frozen=True):
+    """Client: the clock that was asked for is here."""
+
+    id: int
 
 
 class PayloadReceived(Event, frozen=True):

@@ -42,6 +42,10 @@ class Exposure:
             ticks = tuple([ticks[i] for i in self._places])
         return Clock(ticks, queue_tick, machine_tick)
 
+    def equals(self, other: Exposure) -> bool:
+        """Whether both count the same states, of the same schema, with the same rights."""
+        return (self.names, self.grants, self.digest) == (other.names, other.grants, other.digest)
+
     @property
     def digest(self) -> bytes:
         """The schema's hash as it travels."""

@@ -50,6 +50,7 @@ class Following:
             self._counters.duplicates += 1
         elif was_in_step:
             self._counters.out_of_step += 1
+            self._counters.wrong_sums += change.seq == self._receiver.seq + 1
         return []
 
     def full(self, full: m.Full) -> list[e.Event]:

@@ -38,8 +38,9 @@ class Keepalive:
         self.asked_at = None
 
     def asked(self, now: float) -> int:
-        """Notes that a PING goes out. Returns its number."""
-        self.asked_at = now
+        """Notes that a PING goes out. Returns its number. The time of a peer that is gone counts from the first one."""
+        if self.asked_at is None:
+            self.asked_at = now
         self.pings += 1
         return self.pings
 

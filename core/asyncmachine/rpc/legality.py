@@ -63,7 +63,18 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
     (Phase.WELCOMED, _C): {**_staying(Phase.WELCOMED, m.Ping, m.Pong), m.Ready: Phase.READY, m.Bye: Phase.ENDED},
     (Phase.WELCOMED, _S): {**_staying(Phase.WELCOMED, m.Ping, m.Pong), m.Bye: Phase.ENDED},
     (Phase.READY, _C): {
-        **_staying(Phase.READY, m.Add, m.Remove, m.Set, m.SyncRequest, m.PayloadAck, m.PayloadNack, m.Ping, m.Pong),
+        **_staying(
+            Phase.READY,
+            m.Add,
+            m.Remove,
+            m.Set,
+            m.AddUnanswered,
+            m.SyncRequest,
+            m.PayloadAck,
+            m.PayloadNack,
+            m.Ping,
+            m.Pong,
+        ),
         m.Bye: Phase.ENDED,
     },
     (Phase.READY, _S): {

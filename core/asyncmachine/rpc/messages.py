@@ -24,6 +24,7 @@ Name = Annotated[str, Meta(max_length=255)]
 Id = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=4096)]
 Token = Annotated[bytes, Meta(min_length=1, max_length=64)]
+Trace = Annotated[bytes, Meta(max_length=25)]
 Digest = Annotated[bytes, Meta(max_length=8)]
 WireArgs = dict[str | int, Any]
 """Plain values by name; typed records under small integers, since a record knows its own name."""
@@ -88,7 +89,8 @@ class Welcome(Message, frozen=True, tag=2):
     """S→C, the answer: the session, and the whole clock as of `seq`.
 
     `names` is None when the client's schema hash is the session's. `schema` is sent if it was asked for and unknown.
-    `epoch` is another number when the source is not the one of an earlier session.
+    `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is the one
+    that was asked for, and calls beyond `received` have not arrived.
     """
 
     version: Count
@@ -106,6 +108,7 @@ class Welcome(Message, frozen=True, tag=2):
     machine_tick: Count
     grants: GrantList | None = None
     resumed: bool = False
+    received: Count = 0
 
 
 class Reject(Message, frozen=True, tag=3):
@@ -134,10 +137,11 @@ class Ping(Message, frozen=True, tag=5):
 
 
 class Pong(Message, frozen=True, tag=6):
-    """The answer to PING, with its number and time."""
+    """The answer to PING, with its number and time. `received` is the id of the last call that has arrived (server)."""
 
     nonce: Count
     time: float = 0.0
+    received: Count = 0
 
 
 class Bye(Message, frozen=True, tag=7):
@@ -147,35 +151,40 @@ class Bye(Message, frozen=True, tag=7):
     reconnect: bool = True
 
 
-class Add(Message, frozen=True, tag=16):
-    """C→S: activate states. Answered by RESULT or ERROR with its `id`, as all calls are."""
+class Mutation(Message, frozen=True):
+    """Base of the calls. Their ids count from 1 in each session, and are taken in this order, each once.
+
+    `deadline`: the call is not to be run later than so many milliseconds after it has arrived (0: it may). `trace` is
+    the W3C trace context it belongs to: 16 bytes of the trace, 8 of the span, 1 of flags. A call of no states was given
+    up by its caller, and is answered as canceled.
+    """
 
     id: Count
     states: tuple[Count, ...]
     args: WireArgs | None = None
     event: Source | None = None
+    deadline: Count = 0
+    trace: Trace = b""
 
 
-class Remove(Message, frozen=True, tag=17):
-    """C→S: deactivate states."""
-
-    id: Count
-    states: tuple[Count, ...]
-    args: WireArgs | None = None
-    event: Source | None = None
+class Add(Mutation, frozen=True, tag=16):
+    """C→S: activate states. Answered by RESULT or ERROR with its `id`."""
 
 
-class Set(Message, frozen=True, tag=18):
-    """C→S: activate these states and deactivate all others."""
+class Remove(Mutation, frozen=True, tag=17):
+    """C→S: deactivate states. Answered likewise."""
 
-    id: Count
-    states: tuple[Count, ...]
-    args: WireArgs | None = None
-    event: Source | None = None
+
+class Set(Mutation, frozen=True, tag=18):
+    """C→S: activate these states and deactivate all others. Answered likewise."""
+
+
+class AddUnanswered(Mutation, frozen=True, tag=19):
+    """C→S: activate states. Not answered; WELCOME and PONG tell which have arrived."""
 
 
 class SyncRequest(Message, frozen=True, tag=20):
-    """C→S: send everything. Answered by FULL."""
+    """C→S: send everything. Answered by FULL. Its ids are no calls' ids: questions are numbered by themselves."""
 
     id: Count
 
@@ -234,6 +243,7 @@ class Payload(Message, frozen=True, tag=80):
     destination: Name = ""
     meta: dict[str, Any] | None = None
     data: Any = None
+    trace: Trace = b""
 
 
 class PayloadAck(Message, frozen=True, tag=82):
@@ -251,8 +261,7 @@ class PayloadNack(Message, frozen=True, tag=83):
     message: Text = ""
 
 
-Mutation = Add | Remove | Set
 AnyMessage = (
-    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | SyncRequest
+    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest
     | Result | Error | ClockPush | Full | Payload | PayloadAck | PayloadNack
 )  # fmt: skip

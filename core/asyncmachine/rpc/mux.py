@@ -19,8 +19,10 @@ from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.served import check_source
 from asyncmachine.rpc.server import Server
+from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientInfo, Listening, MuxStates
 from asyncmachine.rpc.states import MuxStates as M
+from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.transport import Listen, Peer, Transport
 from asyncmachine.rpc.transport.addresses import listen as listen_at
 
@@ -49,10 +51,13 @@ class Mux:
         backoff: Backoff | None = None,
         **server: Any,
     ) -> None:
+        self._sessions: Sessions | None = None
         if isinstance(serve, View):
             if problem := check_source(serve):
                 raise SchemaError(problem)
-            self._new_server: NewServer = lambda name, _: Server(serve, name, **server)
+            timing: Timing = server.get("timing") or default_timing()
+            sessions = self._sessions = Sessions(timing.keep)
+            self._new_server: NewServer = lambda name, _: Server(serve, name, sessions=sessions, **server)
         elif server:
             raise TypeError(f"{', '.join(server)}: give these to the servers that your function makes")
         else:
@@ -87,6 +92,8 @@ class Mux:
         self.machine.remove(M.Start)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._sessions is not None:
+            self._sessions.clear()
 
     # Inside
 

@@ -27,6 +27,7 @@ from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import Misuse, RpcError
 from asyncmachine.rpc.mirrored import MirrorTransition
+from asyncmachine.rpc.within import MirrorKind, Within
 
 logger = logging.getLogger("asyncmachine.rpc")
 
@@ -43,9 +44,17 @@ class Caller(Protocol):
     """Who carries mutations to the source."""
 
     def call(
-        self, kind: Kind, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None
+        self,
+        kind: Kind,
+        states: tuple[str, ...],
+        args: Mapping[str, Any],
+        source: MutationSource | None,
+        within: float | None = None,
     ) -> Result:
-        """Sends a mutation; the result is pending."""
+        """Sends a mutation; the result is pending. It fails if there is no answer `within` so many seconds."""
+
+    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
+        """Sends the adding of states; nothing comes back."""
 
     def handler_failed(self, error: Exception) -> None:
         """A handler or a tracer of the mirror raised."""
@@ -83,11 +92,25 @@ class NetworkMachine(View[N]):
         """Activates exactly these states of the source."""
         return self._mutate("set", states, raw_args(args, kw), e)
 
+    def add_ns(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Activates states of the source without hearing of it (no sync): the mirror learns of it by a push or `sync`.
+
+        Costs no answer, and is executed once, in its order, as all calls are. The result only tells that it was sent.
+        """
+        names = called_names(states)
+        if self._disposed:
+            return CANCELED
+        self._indexes(names)
+        return self._caller.notify(names, raw_args(args, kw), source_of(e))
+
+    def within(self, seconds: float) -> Within[N]:
+        """`mirror.within(2.0).add("A")`: fails if there is no answer in that time, and is not run later than that."""
+        return Within(self._mutate, seconds)
+
     def toggle(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Deactivates the states if all are active here, activates them otherwise."""
         names = called_names(states)
-        kind: Kind = "remove" if all(name in self for name in names) else "add"
-        return self._mutate(kind, names, raw_args(args, kw), e)
+        return self._mutate("toggle", names, raw_args(args, kw), e)
 
     def add_err(
         self, err: BaseException, args: ArgsLike = None, /, *, state: N | None = None, e: Source = None
@@ -104,12 +127,21 @@ class NetworkMachine(View[N]):
         names = tuple(dict.fromkeys(name for name in wanted if name in self._index))
         return self._mutate("add", names, {**raw_args(args), ErrorArgs.key: ErrorArgs(err)}, e)
 
-    def _mutate(self, kind: Kind, states: str | Iterable[str], args: dict[str, Any], e: Source) -> Result:
+    def _mutate(
+        self,
+        kind: MirrorKind,
+        states: str | Iterable[str],
+        args: dict[str, Any],
+        e: Source,
+        within: float | None = None,
+    ) -> Result:
         if self._disposed:
             return CANCELED
         names = called_names(states)
         self._indexes(names)
-        return self._caller.call(kind, names, args, source_of(e))
+        if kind == "toggle":
+            kind = "remove" if all(name in self for name in names) else "add"
+        return self._caller.call(kind, names, args, source_of(e), within)
 
     # Waits
 

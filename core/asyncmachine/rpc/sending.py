@@ -18,6 +18,7 @@ from asyncmachine.rpc.events import PayloadSettled
 from asyncmachine.rpc.messages import Payload
 from asyncmachine.rpc.remote_result import RemoteResult
 from asyncmachine.rpc.served import ServedClient
+from asyncmachine.rpc.tracing import Tracing, packed
 from asyncmachine.rpc.values import pack, pack_data
 
 
@@ -27,7 +28,7 @@ class Sending:
     `loop()` is the server's event loop, `failed(error)` is told of deliveries that fail and that nobody awaits.
     """
 
-    __slots__ = ("_clients", "_failed", "_in_loop", "_loop", "_outbox")
+    __slots__ = ("_clients", "_failed", "_in_loop", "_loop", "_outbox", "_tracing")
 
     def __init__(
         self,
@@ -35,11 +36,13 @@ class Sending:
         loop: Callable[[], asyncio.AbstractEventLoop | None],
         in_loop: Callable[..., None],
         failed: Callable[[AmError], object],
+        tracing: Tracing | None,
     ) -> None:
         self._clients = clients
         self._loop = loop
         self._in_loop = in_loop
         self._failed = failed
+        self._tracing = tracing
         self._outbox = Outbox()
 
     def send(
@@ -55,6 +58,7 @@ class Sending:
             destination=destination,
             meta=pack(dict(meta), "meta") if meta else None,
             data=pack_data(data),
+            trace=packed(self._tracing),
         )
         result = RemoteResult(self._failed, self._loop())
         kept = Kept(payload.token, name, encode(payload), destination, result)

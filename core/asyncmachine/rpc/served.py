@@ -5,48 +5,58 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 from typing import Any
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, InvalidArgs
 from asyncmachine.machine.mutation import MutationSource
-from asyncmachine.machine.result import Result
+from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.machine.view import View
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
-from asyncmachine.rpc.events import MutationRequested
+from asyncmachine.rpc.events import AnswerRequested, MutationRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.timing import call_at
+from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watcher import Watcher
+
+Link = Connection[ServerSession]
 
 
 class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_answering", "_connection", "_debounce", "_failed", "_loop", "_scheduled", "_source", "_timer", "_watcher",
-        "exposure", "id",
+        "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_timer",
+        "_tracing", "_watcher", "exposure", "has_left", "id",
     )  # fmt: skip
 
     def __init__(
         self,
         source: Any,
-        connection: Connection,
+        connection: Link,
         id: str,
         exposure: Exposure,
         push_interval: float,
         failed: Callable[[AmError], object],
+        tracing: Tracing | None = None,
     ) -> None:
         self.id = id
         self.exposure = exposure
+        self.has_left = False
+        """Whether it has said goodbye. Else its session is kept for a while."""
+        self._heir: ServedClient | None = None
+        self._tracing = tracing
         self._source = source
         self._connection = connection
         self._debounce = Debounce(push_interval)
@@ -59,7 +69,7 @@ class ServedClient:
         connection.drained = self._drained
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> Link:
         """Where the client is."""
         return self._connection
 
@@ -68,14 +78,18 @@ class ServedClient:
         """True from when the client has applied the welcome until either side has said goodbye."""
         return self._connection.session.phase is Phase.READY
 
-    def welcome(self, hello: m.Hello, session: bytes, epoch: int) -> None:
-        """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire."""
+    def welcome(self, hello: m.Hello, epoch: int, after: ServedClient | None) -> None:
+        """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire.
+
+        With `after` the session is that of this client's earlier connection, whose calls become this one's.
+        """
         seen, clock = self.exposure, self._clock()
         known = hello.sync.hash == seen.digest
+        before = None if after is None else after.connection.session
         self._connection.session.welcome(
             m.Welcome(
                 version=m.VERSION,
-                session=session,
+                session=token_bytes(8) if before is None else before.id,
                 epoch=epoch,
                 seq=0,
                 features=(),
@@ -88,9 +102,14 @@ class ServedClient:
                 queue_tick=clock.queue_tick,
                 machine_tick=clock.machine_tick,
                 grants=seen.grant_list,
+                resumed=before is not None,
+                received=0 if before is None else before.requests.last,
             ),
             self._loop.time(),
+            before,
         )
+        if after is not None:
+            after._heir = self
         self._source.trace(self._watcher)
 
     def established(self) -> None:
@@ -104,16 +123,20 @@ class ServedClient:
         try:
             result = self._mutate(request)
         except CallRefused as refused:
-            self._refuse(request.id, refused)
+            self._answer(request.id, refused)
         except AmError as error:
-            self._refuse(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+            self._answer(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
             self._source_changed()
         else:
             if result.done():
-                self._reply(request.id, result)
+                self._done(request, result)
             else:
                 self._source_changed()
-                result.then(partial(self._loop.call_soon_threadsafe, self._reply, request.id, result))
+                result.then(partial(self._loop.call_soon_threadsafe, self._done, request, result))
+
+    def answer_again(self, request: AnswerRequested) -> None:
+        """Answers a call that was run already."""
+        self._tell(request.id, request.answer)
 
     def sync(self, id: int) -> None:
         """Sends the whole clock."""
@@ -140,6 +163,10 @@ class ServedClient:
     # Mutations
 
     def _mutate(self, request: MutationRequested) -> Result:
+        if not request.states:
+            return CANCELED  # its caller has given up
+        if request.expires is not None and self._loop.time() > request.expires:
+            raise CallRefused(Code.DEADLINE, "it came too late to be run")
         names = self.exposure.names
         if any(i >= len(names) for i in request.states):
             raise CallRefused(Code.NO_STATE, f"no state has number {max(request.states)}, the session has {len(names)}")
@@ -158,25 +185,39 @@ class ServedClient:
             self._source._err = told.err  # as `add_err` does, which takes one detailed state only
         self._answering = True  # the answer tells what changes meanwhile
         try:
-            found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
+            with within(self._tracing, request.trace):
+                found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
         finally:
             self._answering = False
         return found
 
-    def _reply(self, id: int, result: Result) -> None:
-        if not self.ready:
-            return
+    def _done(self, request: MutationRequested, result: Result) -> None:
         try:
-            executed = result.wait().executed
+            answer: Answer = result.wait().executed
         except AmError as error:  # the source is a mirror itself, and its own call failed
-            self._refuse(id, CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error)))
-            return
-        self._sending(self._connection.session.reply, id, executed, self._clock())
-        self._debounce.told()
-        self._connection.flush()
+            answer = CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error))
+        if request.answered:
+            self._answer(request.id, answer)
+        else:
+            self._connection.session.requests.answered(request.id, answer)
+            self._source_changed()
 
-    def _refuse(self, id: int, error: CallRefused) -> None:
-        self._connection.session.refuse(id, error)
+    def _answer(self, id: int, answer: Answer) -> None:
+        """Notes an answer, and gives it to the client: where it is now, or when it asks again."""
+        client = self
+        client._connection.session.requests.answered(id, answer)
+        while client._heir is not None:
+            client = client._heir
+        if client.ready:
+            client._tell(id, answer)
+
+    def _tell(self, id: int, answer: Answer) -> None:
+        session = self._connection.session
+        if isinstance(answer, bool):
+            self._sending(session.reply, id, answer, self._clock())
+            self._debounce.told()
+        else:
+            session.refuse(id, answer)
         self._connection.flush()
 
     # Pushes
@@ -203,7 +244,9 @@ class ServedClient:
             self._debounce.told()
         elif not self._debounce.changed(now):
             self._wake_at(self._debounce.deadline)
-        elif not self._connection.congested:
+        elif self._connection.congested:
+            self._connection.session.counters.conflated += 1  # it goes out with what comes until there is room
+        else:
             self._push_now(clock)
 
     def _push_now(self, clock: Clock) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from secrets import token_bytes
 from typing import Any
 
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
-from asyncmachine.machine.event import Event as MachineEvent
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
@@ -22,21 +20,24 @@ from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.accepting import serve_arrivals
+from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.clients import RETRY_AFTER, Clients
 from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.grants import Allow
-from asyncmachine.rpc.legality import Role
 from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.sending import Sending
-from asyncmachine.rpc.served import ServedClient, check_source
-from asyncmachine.rpc.session import Session
-from asyncmachine.rpc.states import ClientInfo, Listening, ServerPayload, ServerStates
+from asyncmachine.rpc.served import Link, ServedClient, check_source
+from asyncmachine.rpc.serving import ServerHandlers
+from asyncmachine.rpc.sessions import Sessions
+from asyncmachine.rpc.states import ClientInfo, ServerPayload, ServerStates
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.timing import Timing, default_timing
+from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Listen, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import listen as listen_at
 
@@ -46,7 +47,8 @@ class Server:
 
     `push_interval` (seconds) is the shortest time between two pushes, 0 for none: then a mirror learns of changes with
     the answers to its own mutations only. `allow(id, token, peer)` decides who may do what. `clients` is how many there
-    may be at once; each needs an id of its own, and further ones are told to come back later.
+    may be at once; each needs an id of its own, and further ones are told to come back later. Servers with the same
+    `sessions` continue each other's sessions. With `tracing` mutations and payloads carry the trace they belong to.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Server:
         clients: int = 1,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
+        tracing: Tracing | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
@@ -70,7 +74,10 @@ class Server:
         self._backoff = backoff or default_backoff()
         self._pause = Pause()
         self._clients = Clients(clients)
-        self._connections: set[Connection] = set()
+        self._owns_sessions = sessions is None
+        self._sessions = Sessions(self._timing.keep) if sessions is None else sessions
+        self._tracing = tracing
+        self._connections: set[Link] = set()
         self._dial: Dial | None = None
         self._listen: Listen | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -78,9 +85,9 @@ class Server:
         self._stopped: list[Wait] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.machine = Machine(
-            ServerStates, _Handlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
+            ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
-        self._sending = Sending(self._clients, lambda: self._loop, self._in_loop, self.machine.add_err)
+        self._sending = Sending(self._clients, lambda: self._loop, self._in_loop, self.machine.add_err, tracing)
         self.machine.on_dispose(lambda _: self.stop())
 
     # Lifetime
@@ -90,7 +97,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         if "Start" not in self.machine:
             self.machine.add(S.Start)
-        session = Session(Role.SERVER, self._loop.time(), self._timing)
+        session = ServerSession(self._loop.time(), self._timing)
         connection = Connection(session, transport, self._react)
         self._connections.add(connection)
         try:
@@ -128,8 +135,15 @@ class Server:
         self.machine.remove(S.Start)
         self._hang_up()
         self._sending.give_up(f"server {self.machine.id} has stopped")
+        if self._owns_sessions:
+            self._sessions.clear()
         self._note_end()
         return stopped
+
+    def statistics(self) -> dict[str, Statistics]:
+        """Counts of the sessions there are, by the ids of their clients."""
+        now = 0.0 if self._loop is None else self._loop.time()
+        return {client.id: client.connection.session.statistics(now) for client in self._clients}
 
     @property
     def client_ids(self) -> tuple[str, ...]:
@@ -182,7 +196,7 @@ class Server:
 
     # Events
 
-    def _react(self, connection: Connection, event: e.Event) -> None:
+    def _react(self, connection: Link, event: e.Event) -> None:
         if isinstance(event, e.HelloReceived):
             self._greet(connection, event.hello)
             return
@@ -193,6 +207,10 @@ class Server:
             case e.MutationRequested():
                 with self._clients.asking(client):
                     client.run(event)
+            case e.AnswerRequested():
+                client.answer_again(event)
+            case e.ByeReceived():
+                client.has_left = True
             case e.PayloadSettled():
                 self._sending.settled(event)
             case e.SyncRequested():
@@ -205,7 +223,7 @@ class Server:
             case e.SessionFailed():
                 self.machine.add_err(event.error)
 
-    def _greet(self, connection: Connection, hello: m.Hello) -> None:
+    def _greet(self, connection: Link, hello: m.Hello) -> None:
         try:
             if "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
@@ -217,17 +235,19 @@ class Server:
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
 
-    def _welcome(self, connection: Connection, hello: m.Hello, exposure: Exposure) -> None:
-        client = ServedClient(self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err)
+    def _welcome(self, connection: Link, hello: m.Hello, exposure: Exposure) -> None:
+        same = self._clients.named(hello.id)
+        if same is not None:
+            # The same client over a new connection: the old one is dead, this side only has not noticed yet.
+            self._left(same.connection)
+            same.connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
+        client = ServedClient(
+            self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err, self._tracing
+        )
         try:
-            client.welcome(hello, token_bytes(8), epoch_of(self.source))
+            client.welcome(hello, epoch_of(self.source), self._sessions.claim(hello, exposure))
         except Unsendable as error:
             raise Rejected(Code.INTERNAL, str(error)) from error
-        old = self._clients.named(hello.id)
-        if old is not None:
-            # The same client over a new connection: the old one is dead, this side only has not noticed yet.
-            self._left(old.connection)
-            old.connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
         self._clients.add(client)
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         self.machine.remove(S.Exception)
@@ -242,10 +262,12 @@ class Server:
         else:
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _left(self, connection: Connection) -> None:
+    def _left(self, connection: Link) -> None:
         client = self._clients.remove(connection)
         if client is not None:
             client.close()
+            if not client.has_left and "Start" in self.machine:
+                self._sessions.park(client)
             if not self._clients:
                 self.machine.remove(S.ClientConnected, self._info(client))
 
@@ -260,36 +282,3 @@ class Server:
             stopped, self._stopped = self._stopped, []
             for wait in stopped:
                 wait._end()
-
-
-class _Handlers:
-    """What the server's states do."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    def StartState(self, e: MachineEvent) -> None:
-        work = self._server._work()
-        if work is not None:
-            e.scope.adopt(self._server._run(work, "listen"))
-
-    def StartEnd(self, e: MachineEvent) -> None:
-        self._server._hang_up()
-
-    def RpcStartingState(self, e: MachineEvent) -> None:
-        if self._server._dial is None and self._server._listen is None:
-            e.add("RpcAccepting")
-
-    def RpcAcceptingState(self, e: MachineEvent) -> None:
-        e.add("RpcReady", e.args_or_none(Listening))
-
-    def ClientConnectedEnd(self, e: MachineEvent) -> None:
-        for client in self._server._clients:
-            if "Start" in e.machine:
-                client.connection.close(close_code(Code.INTERNAL), "the server dropped the client")
-
-    def HandshakeDoneState(self, e: MachineEvent) -> None:
-        e.remove("Exception")
-
-    def MetricSyncState(self, e: MachineEvent) -> None:
-        e.remove("MetricSync")

@@ -14,7 +14,8 @@ class Timing(Struct, frozen=True):
     """`hello`: the server waits so long for the first message; `answer`: each side for the next step of the handshake.
 
     After `silence` without any frame a PING is sent, and `dead` after the last frame the peer counts as gone. `call` is
-    the time for an answer, `sync` that for a full sync before it is asked for again.
+    the time for an answer, after which the caller is told; `retry` that after which calls are sent again, doubling;
+    `sync` that for a full sync before it is asked for again. A session that lost its connection is kept for `keep`.
     """
 
     hello: float = 5.0
@@ -22,7 +23,9 @@ class Timing(Struct, frozen=True):
     silence: float = 15.0
     dead: float = 45.0
     call: float = 60.0
+    retry: float = 3.0
     sync: float = 5.0
+    keep: float = 30.0
 
 
 NATIVE: Final = Timing()

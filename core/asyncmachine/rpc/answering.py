@@ -1,0 +1,187 @@
+"""The server's half of a session: it answers a client's calls, and tells it what changes in the source's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.calls import NEVER
+from asyncmachine.rpc.clock import Clock, ClockSender, checksum, seal
+from asyncmachine.rpc.errors import CallRefused, Code, Misuse, PeerFault
+from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.requests import Known, Requests
+from asyncmachine.rpc.session import Reactions, Session
+from asyncmachine.rpc.timing import NATIVE, Timing
+
+_KINDS: Final[Mapping[type[m.Mutation], e.MutationKind]] = {
+    m.Add: "add",
+    m.Remove: "remove",
+    m.Set: "set",
+    m.AddUnanswered: "add",
+}
+
+
+class ServerSession(Session):
+    """The server's side."""
+
+    __slots__ = ("_sender", "requests")
+
+    role = Role.SERVER
+
+    def __init__(self, now: float, timing: Timing = NATIVE) -> None:
+        super().__init__(now, timing, 0.0, timing.hello)
+        self._sender: ClockSender | None = None
+        self.requests = Requests()
+
+    # What the shell says
+
+    def welcome(self, welcome: m.Welcome, now: float, after: ServerSession | None = None) -> None:
+        """Takes the client in. The clock in the message is where the differences start.
+
+        `after` is the session that is continued: its calls are this one's.
+        """
+        self._send(welcome, now)
+        self.id = welcome.session
+        self._sender = ClockSender(Clock(welcome.time, welcome.queue_tick, welcome.machine_tick), welcome.seq)
+        if after is not None:
+            self.requests, self.counters = after.requests, after.counters
+
+    def reject(self, code: str, message: str, retry_after: float | None = None) -> None:
+        """Refuses the client. The transport is to be closed once this is sent."""
+        self._send(m.Reject(code, message, retry_after))
+
+    def reply(self, id: int, executed: bool, clock: Clock) -> None:
+        """Answers a mutation, with everything that has changed since the peer was told last."""
+        sender = self._to_client()
+        change = sender.change(clock)
+        outcome = 0 if executed else 1
+        if change is None:
+            self.full(clock)
+        if change is None or not (change.changes or change.queue or change.machine):
+            self._send(m.Result(id, outcome))
+        else:
+            self._send(m.Result(id, outcome, *change))
+            sender.sent(clock, change.seq, change.hash)
+            self.counters.piggybacks += 1
+
+    def refuse(self, id: int, error: CallRefused) -> None:
+        """Answers a call with an error."""
+        self._send(m.Error(id, error.code, error.message, error.state, error.retryable, error.details or None))
+
+    def differs(self, clock: Clock) -> bool:
+        """Whether the peer has not been told this clock."""
+        return clock != self._to_client().last
+
+    def push(self, clock: Clock) -> None:
+        """Sends what has changed, if anything has."""
+        sender = self._to_client()
+        if clock == sender.last:
+            return
+        change = sender.change(clock)
+        if change is None:
+            self.full(clock)
+        else:
+            self._send(m.ClockPush(*change))
+            sender.sent(clock, change.seq, change.hash)
+        self.counters.pushes += 1
+
+    def full(self, clock: Clock, reply_to: int = 0) -> None:
+        """Sends everything."""
+        sender = self._to_client()
+        seq = sender.seq + 1
+        sealed = seal(checksum(clock), seq)
+        self._send(m.Full(seq, reply_to, clock.ticks, clock.queue_tick, clock.machine_tick, sealed))
+        sender.sent(clock, seq, sealed)
+        self.counters.full_syncs += 1
+
+    def payload(self, frame: bytes) -> None:
+        """Sends the frame of a PAYLOAD. It is encoded once, and sent in as many sessions as it takes."""
+        self._phase_after(m.Payload)
+        self._queue(frame)
+        self.counters.payloads += 1
+
+    # Inside
+
+    def _to_client(self) -> ClockSender:
+        if self._sender is None or self.phase is not Phase.READY:
+            raise Misuse(f"there is nobody to send a clock to ({self.phase.value})")
+        return self._sender
+
+    def _due(self) -> float:
+        return NEVER
+
+    def _do_due(self, now: float) -> list[e.Event]:
+        return []
+
+    def _last_clock(self) -> int:
+        return self._sender.seq if self._sender is not None else 0
+
+    # Reactions
+
+    def _on_hello(self, hello: m.Hello, now: float) -> list[e.Event]:
+        return [e.HelloReceived(hello)]
+
+    def _on_ready(self, ready: m.Ready, now: float) -> list[e.Event]:
+        if ready.session != self.id:
+            raise PeerFault("READY for another session", Code.STALE_SESSION)
+        return [e.Established()]
+
+    def _on_ping(self, ping: m.Ping, now: float) -> list[e.Event]:
+        self._send(m.Pong(ping.nonce, ping.time, self.requests.last))
+        return []
+
+    def _on_pong(self, pong: m.Pong, now: float) -> list[e.Event]:
+        self.keepalive.answered(pong.nonce, now)
+        return []
+
+    def _on_mutation(self, call: m.Mutation, now: float) -> list[e.Event]:
+        known, answered = self.requests.judge(call.id), type(call) is not m.AddUnanswered
+        if known is Known.NEW:
+            self.requests.take(call.id)
+            self._count(answered)
+            expires = now + call.deadline / 1000 if call.deadline else None
+            kind = _KINDS[type(call)]
+            return [
+                e.MutationRequested(call.id, kind, call.states, call.args, call.event, expires, call.trace, answered)
+            ]
+        if known is Known.EARLY:
+            self.counters.early += 1
+            return []
+        self.counters.repeats += 1
+        if known is Known.RUNNING or not answered:
+            return []
+        forgotten = CallRefused(Code.UNKNOWN_OUTCOME, "it came too long ago: the source may have run it or not")
+        answer = forgotten if known is Known.FORGOTTEN else self.requests.answer(call.id)
+        return [e.AnswerRequested(call.id, answer)]
+
+    def _count(self, answered: bool) -> None:
+        if answered:
+            self.counters.calls += 1
+        else:
+            self.counters.notifies += 1
+
+    def _on_sync(self, sync: m.SyncRequest, now: float) -> list[e.Event]:
+        return [e.SyncRequested(sync.id)]
+
+    def _on_ack(self, ack: m.PayloadAck, now: float) -> list[e.Event]:
+        return [e.PayloadSettled(ack.token, ack.consumed)] if ack.consumed else []
+
+    def _on_nack(self, nack: m.PayloadNack, now: float) -> list[e.Event]:
+        return [e.PayloadSettled(nack.token, False, nack.code, nack.message)]
+
+    reactions: ClassVar[Reactions] = {
+        m.Hello: _on_hello,
+        m.Ready: _on_ready,
+        m.Ping: _on_ping,
+        m.Pong: _on_pong,
+        m.Bye: Session._on_bye,
+        m.Add: _on_mutation,
+        m.Remove: _on_mutation,
+        m.Set: _on_mutation,
+        m.AddUnanswered: _on_mutation,
+        m.SyncRequest: _on_sync,
+        m.PayloadAck: _on_ack,
+        m.PayloadNack: _on_nack,
+    }

@@ -1,0 +1,274 @@
+"""The client's half of a session: it asks for mutations, and follows the clock of the source.
+
+A session may continue an earlier one after a drop. If the server still knows that one, calls without an answer are sent
+again under their numbers; if not, their outcome is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.calls import NEVER, Calls
+from asyncmachine.rpc.clock import Change, Clock
+from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.counters import Statistics
+from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, PeerFault, UnknownOutcome
+from asyncmachine.rpc.following import Following
+from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.session import Reactions, Session
+from asyncmachine.rpc.timing import NATIVE, Timing
+
+PATIENCE: Final = 0.5
+"""Seconds that a client lets the server ask first."""
+
+NOTIFICATIONS: Final = 256
+"""After so many notifications in a row the server is asked whether they have arrived."""
+
+_CALLS: Final[Mapping[str, type[m.Mutation]]] = {"add": m.Add, "remove": m.Remove, "set": m.Set}
+
+
+class ClientSession(Session):
+    """The client's side. `after` is the session that it would like to continue."""
+
+    __slots__ = ("_following", "_looking", "_received_there", "_wanted", "calls", "epoch", "syncs")
+
+    role = Role.CLIENT
+
+    def __init__(self, now: float, timing: Timing = NATIVE, after: ClientSession | None = None) -> None:
+        super().__init__(now, timing, PATIENCE, timing.answer)
+        self._following: Following | None = None
+        self.calls = Calls(timing.retry)
+        self.epoch = 0
+        self.syncs = 0
+        self._wanted: set[int] = set()
+        self._received_there = 0
+        self._looking: float | None = None
+        if after is not None:
+            self.id, self.epoch, self.calls, self.counters = after.id, after.epoch, after.calls, after.counters
+
+    # What the shell says
+
+    def hello(self, hello: m.Hello) -> None:
+        """Introduces this client."""
+        self._send(hello)
+
+    @property
+    def resume(self) -> m.Resume | None:
+        """What a HELLO asks to continue."""
+        return m.Resume(self.id, self.epoch) if self.id else None
+
+    def ready(self, now: float) -> None:
+        """Tells the server that its welcome is applied: calls and pushes are legal from now on."""
+        self._send(m.Ready(self.id), now)
+        self._ask_again(self._received_there, now)
+
+    def call(
+        self,
+        kind: e.MutationKind,
+        states: tuple[int, ...],
+        args: m.WireArgs | None,
+        source: m.Source | None,
+        now: float,
+        within: float | None = None,
+        trace: bytes = b"",
+    ) -> int:
+        """Asks the source for a mutation. Its number comes back in `Replied` or `CallFailed`.
+
+        It fails if there is no answer `within` so many seconds; a source that is late does not run it then. Raises
+        `TooLarge` and other kinds of `Unsendable`, and `Overloaded` when too many calls are open.
+        """
+        milliseconds = 0 if within is None else max(1, int(within * 1000))
+        number = self._ask(_CALLS[kind](self.calls.next(), states, args, source, milliseconds, trace), now, within)
+        self.counters.calls += 1
+        return number
+
+    def notify(
+        self, states: tuple[int, ...], args: m.WireArgs | None, source: m.Source | None, now: float, trace: bytes = b""
+    ) -> int:
+        """Asks the source to add states, and for no answer. Raises as `call` does."""
+        number = self._ask(m.AddUnanswered(self.calls.next(), states, args, source, 0, trace), now, NEVER)
+        self.counters.notifies += 1
+        if self.calls.notifications % NOTIFICATIONS == 0:
+            self._ping(now)  # the answer tells how many have arrived
+        return number
+
+    def sync(self) -> int:
+        """Asks for the whole clock. Its number comes back in `Synced`."""
+        number = self._ask_for_all()
+        self._wanted.add(number)
+        return number
+
+    def ack(self, token: bytes) -> None:
+        """Tells the server that the consumer has taken a payload."""
+        self._send(m.PayloadAck(token))
+
+    def nack(self, token: bytes, code: str, message: str = "") -> None:
+        """Tells the server that a payload will not be taken."""
+        self._send(m.PayloadNack(token, code, message))
+
+    def end(self) -> list[e.Event]:
+        """The transport has closed. Calls without an answer stay open, for a session that continues this one."""
+        super().end()
+        return self._following.left() if self._following is not None else []
+
+    def abandon(self) -> list[e.Event]:
+        """Nothing continues this session: the outcome of its open calls is unknown."""
+        lost = "the connection ended before the answer: the source may have run it or not"
+        return [e.CallFailed(call, UnknownOutcome(lost)) for call in self.calls.give_up()]
+
+    def expired(self, now: float) -> list[e.Event]:
+        """Calls whose time is over. For a shell that has no connection; `tick` tells them else."""
+        return [
+            e.CallFailed(call, CallTimedOut("no answer within the time for a call: it may still run"))
+            for call in self.calls.expired(now)
+        ]
+
+    # Inside
+
+    def _ask(self, message: m.Mutation, now: float, within: float | None) -> int:
+        self._phase_after(type(message))
+        frame = encode(message)
+        self._queue(frame)
+        self.calls.made(frame, now, now + (self.timing.call if within is None else within))
+        return message.id
+
+    def _ask_again(self, received: int, made_before: float) -> int:
+        """Sends calls again that have not arrived, and asks for the answers of those that have."""
+        missing = self.calls.missing(received, made_before)
+        for number, frame in missing:
+            self._queue(frame or encode(m.Add(number, ())))
+        self.counters.retries += len(missing)
+        return len(missing)
+
+    def _ask_for_all(self) -> int:
+        self._send(m.SyncRequest(self.syncs + 1))
+        self.syncs += 1
+        return self.syncs
+
+    def _due(self) -> float:
+        due = self.calls.deadline
+        sync = self._following.deadline if self._following is not None else None
+        return due if sync is None or due < sync else sync
+
+    def _do_due(self, now: float) -> list[e.Event]:
+        events = self.expired(now)
+        if self.calls.looks(now):
+            self._looking = now
+            self._ping(now)  # its answer tells what has arrived
+        if self._following is not None:
+            self._following.look(now)
+            self._received(now)
+        return events
+
+    def _received(self, now: float) -> None:
+        following = self._following
+        if following is not None and following.asks and self._sendable.get(m.SyncRequest) is not None:
+            following.asked(self._ask_for_all(), now + self.timing.sync)
+
+    def statistics(self, now: float) -> Statistics:
+        """The counters as they are now."""
+        return Statistics.of(self.counters, len(self.calls), now - self.keepalive.heard_at, self.keepalive.rtt)
+
+    def _source(self) -> Following:
+        assert self._following is not None, "the table lets clocks through only after WELCOME"
+        return self._following
+
+    def _answered(self, number: int, now: float) -> bool:
+        if not self.calls.was_made(number):
+            raise PeerFault(f"an answer to call {number}, which was not made")
+        call = self.calls.answered(number, now)
+        if call is None:
+            return False
+        self.counters.answered_after(now - call.made_at)
+        return True
+
+    # Reactions
+
+    def _on_welcome(self, welcome: m.Welcome, now: float) -> list[e.Event]:
+        if welcome.version != m.VERSION:
+            raise PeerFault(f"the server chose version {welcome.version}, offered was {m.VERSION}", Code.VERSION)
+        if welcome.names is not None and len(welcome.names) != len(welcome.time):
+            raise PeerFault(f"{len(welcome.names)} names for {len(welcome.time)} ticks")
+        if welcome.resumed and (welcome.session != self.id or not self.id):
+            raise PeerFault("another session is continued than the one that was asked for", Code.STALE_SESSION)
+        clock = Clock(welcome.time, welcome.queue_tick, welcome.machine_tick)
+        events: list[e.Event] = []
+        if welcome.resumed:
+            self.calls.arrived(welcome.received, now)
+            self._received_there = welcome.received
+        else:
+            events += self.abandon()
+            self.calls.reset()
+        self.id, self.epoch = welcome.session, welcome.epoch
+        self._following = Following(clock, welcome.seq, self.counters)
+        return [*events, e.WelcomeReceived(welcome, clock)]
+
+    def _on_reject(self, reject: m.Reject, now: float) -> list[e.Event]:
+        return [e.RejectReceived(reject.code, reject.message, reject.retry_after)]
+
+    def _on_ping(self, ping: m.Ping, now: float) -> list[e.Event]:
+        self._send(m.Pong(ping.nonce, ping.time))
+        if self._following is not None:
+            self._following.told(ping.seq)
+        return []
+
+    def _on_pong(self, pong: m.Pong, now: float) -> list[e.Event]:
+        self.keepalive.answered(pong.nonce, now)
+        self.calls.arrived(pong.received, now)
+        if self._looking is None or pong.nonce != self.keepalive.pings or self.phase is not Phase.READY:
+            return []
+        repeated, self._looking = self._ask_again(pong.received, self._looking), None
+        return [e.CallsRepeated(repeated)] if repeated else []
+
+    def _on_result(self, result: m.Result, now: float) -> list[e.Event]:
+        if not self.calls.was_made(result.id):
+            raise PeerFault(f"an answer to call {result.id}, which was not made")
+        if result.result > 1:
+            raise PeerFault(f"result {result.result} of call {result.id}: expected 0 (executed) or 1 (canceled)")
+        following = self._source()
+        events: list[e.Event] = []
+        if result.seq:
+            change = Change(result.seq, result.queue, result.machine, result.changes, result.hash)
+            events = following.change(change)
+            self.counters.piggybacks += 1
+        if self._answered(result.id, now):
+            events += following.outcome(e.Replied(result.id, result.result == 0))
+        return events
+
+    def _on_error(self, error: m.Error, now: float) -> list[e.Event]:
+        refused = CallRefused(error.code, error.message, retryable=error.retryable, details=error.details)
+        if error.id == 0:
+            return [e.SessionFailed(refused)]
+        return self._source().outcome(e.CallFailed(error.id, refused)) if self._answered(error.id, now) else []
+
+    def _on_clock(self, push: m.ClockPush, now: float) -> list[e.Event]:
+        events = self._source().change(Change(push.seq, push.queue, push.machine, push.changes, push.hash))
+        self.counters.pushes += 1
+        return events
+
+    def _on_full(self, full: m.Full, now: float) -> list[e.Event]:
+        events = self._source().full(full)
+        if full.reply_to in self._wanted:
+            self._wanted.discard(full.reply_to)
+            events.append(e.Synced(full.reply_to))
+        return events
+
+    def _on_payload(self, payload: m.Payload, now: float) -> list[e.Event]:
+        self.counters.payloads += 1
+        return [e.PayloadReceived(payload)]
+
+    reactions: ClassVar[Reactions] = {
+        m.Welcome: _on_welcome,
+        m.Reject: _on_reject,
+        m.Ping: _on_ping,
+        m.Pong: _on_pong,
+        m.Bye: Session._on_bye,
+        m.Result: _on_result,
+        m.Error: _on_error,
+        m.ClockPush: _on_clock,
+        m.Full: _on_full,
+        m.Payload: _on_payload,
+    }

@@ -1,0 +1,159 @@
+"""The calls of one client: they go out in their order, and each result learns what became of its call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.mutation import Kind, MutationSource
+from asyncmachine.machine.result import Outcome, Result
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.asking import ClientSession
+from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, NotConnected, RpcError
+from asyncmachine.rpc.remote_result import RemoteResult
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.tracing import Tracing, packed
+from asyncmachine.rpc.values import pack_args
+
+Link = Connection[ClientSession]
+Send = Callable[[Link, Result], None]
+
+
+class Calling:
+    """Sends mutations and settles their results. `ready()` is the connection that they may go out on.
+
+    `places` has the number of each state in the session.
+    """
+
+    __slots__ = ("_in_loop", "_loop", "_machine", "_ready", "_results", "_syncs", "_tracing", "places")
+
+    def __init__(
+        self,
+        machine: Machine[C],
+        ready: Callable[[], Link | None],
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+        in_loop: Callable[..., None],
+        tracing: Tracing | None,
+    ) -> None:
+        self.places: dict[str, int] = {}
+        self._machine = machine
+        self._ready = ready
+        self._loop = loop
+        self._in_loop = in_loop
+        self._tracing = tracing
+        self._results: dict[int, Result] = {}
+        self._syncs: dict[int, Result] = {}
+
+    # For the mirror, from any thread
+
+    def call(
+        self,
+        kind: Kind,
+        states: tuple[str, ...],
+        args: Mapping[str, Any],
+        source: MutationSource | None,
+        within: float | None,
+    ) -> Result:
+        """Sends a mutation to the source. Raises `Unsendable`; whatever goes wrong later fails the result."""
+        packed_args, origin, trace = pack_args(args), _origin(source), packed(self._tracing)
+
+        def send(link: Link, result: Result) -> None:
+            places = self._places(states)
+            number = link.session.call(kind, places, packed_args, origin, link.now, within, trace)
+            self._results[number] = result
+
+        return self._ask(send, kind, *states)
+
+    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
+        """Asks the source to add states, and for no answer: the result counts as executed once it is sent."""
+        packed_args, origin, trace = pack_args(args), _origin(source), packed(self._tracing)
+
+        def send(link: Link, result: Result) -> None:
+            link.session.notify(self._places(states), packed_args, origin, link.now, trace)
+            result._settle(Outcome.EXECUTED)
+
+        return self._ask(send, "add", *states)
+
+    def sync(self) -> Result:
+        """Asks for the whole clock."""
+
+        def send(link: Link, result: Result) -> None:
+            self._syncs[link.session.sync()] = result
+
+        return self._ask(send, "sync")
+
+    # Events of the session
+
+    def settle(self, link: Link, event: e.Event) -> bool:
+        """Takes an event that is about a call. False for all others."""
+        match event:
+            case e.Replied():
+                self._settle(event.id, partial(_settled, executed=event.executed), link)
+            case e.CallFailed():
+                if isinstance(event.error, CallTimedOut) and C.RetryingCall in self._machine:
+                    self._machine.add(C.CallRetryFailed)
+                self._settle(event.id, partial(_failed, error=event.error), link)
+            case e.CallsRepeated():
+                self._machine.add(C.RetryingCall)
+            case e.Synced():
+                _settled(self._syncs.pop(event.id, None), executed=True)
+            case _:
+                return False
+        return True
+
+    def lost(self, session: ClientSession, *, coming_back: bool) -> None:
+        """The connection has ended. Calls that wait for their answers are retried when it comes back."""
+        syncs, self._syncs = self._syncs, {}
+        for result in syncs.values():
+            result._fail(NotConnected("the connection ended before the clock came: ask again"))
+        if coming_back and len(session.calls):
+            self._machine.add(C.RetryingCall)
+
+    # Inside
+
+    def _ask(self, send: Send, *what: str) -> Result:
+        result = RemoteResult(self._machine.add_err, self._loop())
+        self._in_loop(self._send, result, send, what)
+        return result
+
+    def _send(self, result: Result, send: Send, what: tuple[str, ...]) -> None:
+        link = self._ready()
+        if link is None:
+            result._fail(NotConnected(f"not connected to the source: {' '.join(what)} was not sent"))
+            return
+        try:
+            send(link, result)
+        except RpcError as error:
+            result._fail(error)
+        else:
+            link.flush()
+
+    def _places(self, states: tuple[str, ...]) -> tuple[int, ...]:
+        try:
+            return tuple([self.places[name] for name in states])
+        except KeyError as missing:
+            raise CallRefused(Code.NO_STATE, f"the source has no state {missing} for this client") from None
+
+    def _settle(self, number: int, tell: Callable[[Result | None], None], link: Link) -> None:
+        tell(self._results.pop(number, None))
+        if not len(link.session.calls) and C.RetryingCall in self._machine:
+            self._machine.remove(C.RetryingCall)
+
+
+def _origin(source: MutationSource | None) -> m.Source | None:
+    return None if source is None else m.Source(source.machine_id, source.tx_id, source.machine_time)
+
+
+def _settled(result: Result | None, *, executed: bool) -> None:
+    if result is not None:
+        result._settle(Outcome.EXECUTED if executed else Outcome.CANCELED)
+
+
+def _failed(result: Result | None, *, error: RpcError) -> None:
+    if result is not None:
+        result._fail(error)

@@ -1,0 +1,63 @@
+"""A client's calls as its server sees them: each number is run once, and in the order of the numbers."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from asyncmachine.rpc.calls import MAX_CALLS
+from asyncmachine.rpc.errors import CallRefused
+
+Answer = bool | CallRefused
+"""Executed, canceled, or an error."""
+
+
+class Known(Enum):
+    """What is to be done with a call."""
+
+    NEW = "new"
+    RUNNING = "running"
+    ANSWERED = "answered"
+    EARLY = "early"
+    FORGOTTEN = "forgotten"
+
+
+class Requests:
+    """The calls of one client over all its connections. `last` is the number of the last one that was taken.
+
+    Remembered are the outcomes of as many calls as a client may have open. Most were executed, so that only the others
+    are noted.
+    """
+
+    __slots__ = ("_others", "_running", "last")
+
+    def __init__(self) -> None:
+        self.last = 0
+        self._running: set[int] = set()
+        self._others: dict[int, Answer] = {}
+
+    def judge(self, number: int) -> Known:
+        """What is to be done with a call of this number. Changes nothing."""
+        if number > self.last:
+            # EARLY: one before it is missing. That one comes again, and this one behind it.
+            return Known.NEW if number == self.last + 1 else Known.EARLY
+        if number in self._running:
+            return Known.RUNNING
+        known = number in self._others or number > self.last - MAX_CALLS
+        return Known.ANSWERED if known else Known.FORGOTTEN
+
+    def take(self, number: int) -> None:
+        """Notes that a new call is run."""
+        self.last = number
+        self._running.add(number)
+
+    def answered(self, number: int, answer: Answer) -> None:
+        """Notes the answer to a call."""
+        self._running.discard(number)
+        if answer is not True or number <= self.last - MAX_CALLS:
+            self._others[number] = answer
+            if len(self._others) > MAX_CALLS:
+                del self._others[next(iter(self._others))]
+
+    def answer(self, number: int) -> Answer:
+        """The answer to a call that is `ANSWERED`."""
+        return self._others.get(number, True)

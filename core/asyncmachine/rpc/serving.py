@@ -1,0 +1,45 @@
+"""What the states of a server do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncmachine.machine.event import Event
+from asyncmachine.rpc.errors import Code, close_code
+from asyncmachine.rpc.states import Listening
+
+if TYPE_CHECKING:
+    from asyncmachine.rpc.server import Server
+
+
+class ServerHandlers:
+    """Handlers of `ServerStates`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def StartState(self, e: Event) -> None:
+        work = self._server._work()
+        if work is not None:
+            e.scope.adopt(self._server._run(work, "listen"))
+
+    def StartEnd(self, e: Event) -> None:
+        self._server._hang_up()
+
+    def RpcStartingState(self, e: Event) -> None:
+        if self._server._dial is None and self._server._listen is None:
+            e.add("RpcAccepting")
+
+    def RpcAcceptingState(self, e: Event) -> None:
+        e.add("RpcReady", e.args_or_none(Listening))
+
+    def ClientConnectedEnd(self, e: Event) -> None:
+        for client in self._server._clients:
+            if "Start" in e.machine:
+                client.connection.close(close_code(Code.INTERNAL), "the server dropped the client")
+
+    def HandshakeDoneState(self, e: Event) -> None:
+        e.remove("Exception")
+
+    def MetricSyncState(self, e: Event) -> None:
+        e.remove("MetricSync")

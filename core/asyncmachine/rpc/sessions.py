@@ -1,0 +1,53 @@
+"""Sessions that have lost their connection, kept for a while so that their clients can continue them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.served import ServedClient
+
+LIMIT: Final = 1024
+"""Sessions that are kept at most; the oldest goes first."""
+
+
+class Sessions:
+    """By session number, which only the client and its server know."""
+
+    __slots__ = ("_keep", "_kept")
+
+    def __init__(self, keep: float) -> None:
+        self._keep = keep
+        self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def park(self, client: ServedClient) -> None:
+        """Keeps the session of a client whose connection was lost."""
+        number = client.connection.session.id
+        timer = asyncio.get_running_loop().call_later(self._keep, self._drop, number)
+        self._kept[number] = client, timer
+        if len(self._kept) > LIMIT:
+            self._drop(next(iter(self._kept)))
+
+    def claim(self, hello: m.Hello, exposure: Exposure) -> ServedClient | None:
+        """The session that a client would like to continue, if it is here and it may see the same of the source."""
+        found = self._kept.get(hello.resume.session) if hello.resume is not None else None
+        if found is None or found[0].id != hello.id:
+            return None
+        client = self._drop(found[0].connection.session.id)
+        return client if client is not None and client.exposure.equals(exposure) else None
+
+    def clear(self) -> None:
+        """Forgets all."""
+        for number in tuple(self._kept):
+            self._drop(number)
+
+    def _drop(self, number: bytes) -> ServedClient | None:
+        client, timer = self._kept.pop(number, (None, None))
+        if timer is not None:
+            timer.cancel()
+        return client
