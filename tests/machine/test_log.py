@@ -897,6 +897,8 @@ def test_a_mirror_tells_what_it_shows() -> None:
         def call(self, *_: object) -> am.Result:
             return am.Result.make_pending()
 
+        notify = call
+
         def handler_failed(self, error: Exception) -> None:
             raise error
 

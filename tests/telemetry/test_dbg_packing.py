@@ -193,6 +193,8 @@ class Nobody:
     def call(self, *args: Any) -> am.Result:
         raise AssertionError
 
+    notify = call
+
     def handler_failed(self, error: Exception) -> None:
         raise error
 
