@@ -43,7 +43,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Our static files, `pages/` with its Python, and tunnels that echo, for tests without a relay of their own."""
     built = tmp_path_factory.mktemp("built")
-    pack(HERE / "pages", ["workload.py", "counter.py"], built / "sources.zip")
+    pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
     static.append(("/vendor/", vendor_folder()))
     matches = [Match(r"[a-z0-9]+", target="echo", serve=echo)]
