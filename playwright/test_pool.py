@@ -22,7 +22,7 @@ async def outcome(awaitable):
         return [type(error).__name__, getattr(error, "kind", getattr(error, "code", "")), str(error)]
 
 def busy():
-    """The worker that runs a call."""
+    # the worker that runs a call
     return next(member.worker for member in pool._members if member.call is not None)
 
 pool = Pool(2)
