@@ -34,6 +34,7 @@ COPIES = (
     Copy("pyscript", "@pyscript/core/dist", ("*.js", "*.css")),
     Copy("lit-html", "lit-html", ("*.js", "*.d.ts", "directives/*.js", "directives/*.d.ts", "LICENSE")),
     Copy("signals", "@preact/signals-core/dist", ("signals-core.mjs", "signals-core.d.ts")),
+    Copy("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "uPlot.d.ts")),
 )
 
 

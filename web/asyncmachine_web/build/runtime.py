@@ -30,6 +30,7 @@ LIBRARIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("pyscript", "@pyscript/core/dist", ("*.js", "*.css")),
     ("lit-html", "lit-html", ("lit-html.js", "directive.js", "directive-helpers.js", "directives/*.js", "LICENSE")),
     ("signals", "@preact/signals-core/dist", ("signals-core.mjs",)),
+    ("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css")),
 )
 """Folder in `vendor/`, folder in `node_modules/`, patterns of files."""
 

@@ -17,7 +17,7 @@ import json
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ WORKER = "sw.mjs"
 TEXTS = frozenset({".css", ".html", ".js", ".json", ".mjs", ".svg", ".toml", ".txt", ".webmanifest"})
 LEFT_OUT = frozenset({".br", ".gz", ".mts", ".ts"})
 """Compressed copies are made beside their files, types are for editors."""
+
+OPTIONAL = frozenset({"pyscript", "uplot"})
+"""Libraries that are part of a release only if a file of the page mentions them."""
 
 KEPT = 2
 """Releases that stay in a directory that is built again."""
@@ -76,7 +79,8 @@ def build(project: Project, target: Path) -> str:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
         sources = pack(project.root, project.packages, Path(made) / SOURCES)
-        parts = {**_ours(_mentions(page, "vendor/pyscript")), SOURCES: sources}
+        left_out = {name for name in OPTIONAL if not _mentions(page, f"vendor/{name}/")}
+        parts = {**_ours(left_out), SOURCES: sources}
         own = {path.relative_to(page).as_posix(): path for path in sorted(page.rglob("*")) if path.is_file()}
         release = f"r-{_hash_of({**parts, **{f'/{name}': path for name, path in own.items()}})}"
         site = Path(made) / "site"
@@ -91,21 +95,21 @@ def build(project: Project, target: Path) -> str:
     return release
 
 
-def _ours(with_pyscript: bool) -> dict[str, Path]:
-    """Our modules and the runtime, by their path in the release."""
+def _ours(left_out: Collection[str]) -> dict[str, Path]:
+    """Our modules and the runtime without some folders, by their path in the release."""
     static, vendor = static_folder(), vendor_folder()
     found = {path.name: path for path in static.glob("*.mjs") if path.name != WORKER}
     for path in sorted(vendor.rglob("*")):
         name = path.relative_to(vendor)
         hidden = any(part.startswith(".") for part in name.parts)
-        wanted = not hidden and path.suffix not in LEFT_OUT and (with_pyscript or name.parts[0] != "pyscript")
+        wanted = not hidden and path.suffix not in LEFT_OUT and name.parts[0] not in left_out
         if wanted and path.is_file():
             found[f"vendor/{name.as_posix()}"] = path
     return found
 
 
 def _mentions(page: Path, text: str) -> bool:
-    return any(text in path.read_text() for path in page.rglob("*.html"))
+    return any(text in path.read_text() for path in page.rglob("*") if path.suffix in TEXTS)
 
 
 def _hash_of(files: Mapping[str, Path]) -> str:
