@@ -26,6 +26,7 @@ class Ui(Protocol):
 ui: Ui  # in a page
 context: Context  # in a worker
 tab: Tab
+discarded: bool
 base: str  # address of the folder of boot.mjs
 
 def fork(order: str, tell: Callable[[str, str], None]) -> Forked: ...

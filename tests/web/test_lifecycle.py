@@ -26,7 +26,12 @@ def test_it_begins_as_the_page_is(visible: bool, online: bool, states: tuple[str
         ("offline", ("Visible", "Offline")),
         ("offline online", ("Visible", "Online")),
         ("leaving", ("Visible", "Online", "Leaving")),
-        ("leaving frozen back", ("Visible", "Online")),
+        ("leaving cached", ("Visible", "Online", "Leaving", "Cached")),
+        ("leaving closing", ("Visible", "Online", "Leaving", "Closing")),
+        ("leaving cached frozen back", ("Visible", "Online")),
+        ("cached", ("Visible", "Online")),
+        ("discarded", ("Visible", "Online", "Discarded")),
+        ("woke woke", ("Visible", "Online")),
         ("something-new", ("Visible", "Online")),
     ],
 )
@@ -42,14 +47,17 @@ def test_wakes_come_with_whatever_may_mend_a_connection_and_leaves_before_the_pa
     told: list[str] = []
     page.on_leave(lambda: told.append("leave"))
     waking = page.on_wake(lambda: told.append("wake"))
-    for event in ("hidden", "visible", "offline", "online", "leaving", "back"):
+    for event in ("hidden", "visible", "offline", "online", "leaving", "cached", "back", "woke"):
         page.hear(event)
         told.append(event)
-    assert told == ["hidden", "wake", "visible", "offline", "wake", "online", "leave", "leaving", "wake", "back"]
+    assert told == [
+        *("hidden", "wake", "visible", "offline", "wake", "online", "leave", "leaving", "cached", "wake", "back"),
+        *("wake", "woke"),
+    ]
     page.machine.detach(waking)
     page.hear("offline")
     page.hear("online")
-    assert told[-1] == "back"
+    assert told[-1] == "woke"
 
 
 def test_other_machines_can_follow() -> None:

@@ -6,7 +6,7 @@
  * makes it several times faster. There need be none: Python then starts from scratch, and the event says why.
  */
 import { fork, spare } from "./fork.mjs";
-import { follow, visibility } from "./lifecycle.mjs";
+import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
 import { claim } from "./tab.mjs";
@@ -162,6 +162,7 @@ async function boot(options, enter) {
     context,
     follow,
     visibility,
+    discarded,
     tab: mine,
     base: at("."),
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */

@@ -1,18 +1,20 @@
 """What happens to the page, as states: seen or hidden, online or not, frozen, about to go.
 
     page = lifecycle()
-    am.pipes.bind(page.machine, "Hidden", mine, "Paused")
+    am.pipes.bind(page.machine, PageStates.Hidden, mine, "Paused")
     page.on_wake(client.retry_now)
 
 Workers have the same states: what happens to the page is told to every worker below it. Handlers of `Leaving` run
-before the page is gone or goes into the back/forward cache, so they must be plain `def`; sockets and locks are let go
-there. A page that comes back from that cache loses `Leaving`.
+before the page is gone, so they must be plain `def`; sockets and locks are let go there, or the browser would not take
+the page into its back/forward cache. Then it is `Cached`, and may come back from there, or `Closing` for good. A page
+that comes back loses all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Final
 
 import asyncmachine as am
 
@@ -24,6 +26,34 @@ class PageStates(am.StatesDef):
     Offline = am.state(remove=Online)
     Frozen = am.state()
     Leaving = am.state()
+    Cached = am.state(require=Leaving, remove="Closing")
+    Closing = am.state(require=Leaving, remove=Cached)
+    Discarded = am.state()
+    Woke = am.state(multi=True)
+    Seen = am.group(Visible, Hidden)
+    Gone = am.group(Leaving, Cached, Closing, Frozen)
+
+
+EVENTS: Final[Mapping[str, PageStates]] = {
+    "visible": PageStates.Visible,
+    "hidden": PageStates.Hidden,
+    "online": PageStates.Online,
+    "offline": PageStates.Offline,
+    "frozen": PageStates.Frozen,
+    "leaving": PageStates.Leaving,
+    "cached": PageStates.Cached,
+    "closing": PageStates.Closing,
+    "discarded": PageStates.Discarded,
+    "woke": PageStates.Woke,
+}
+"""What an event of `lifecycle.mjs` adds."""
+
+ENDS: Final[Mapping[str, tuple[PageStates, ...]]] = {
+    "resumed": (PageStates.Frozen,),
+    "back": (PageStates.Leaving, PageStates.Cached, PageStates.Closing, PageStates.Frozen),
+    "woke": (PageStates.Woke,),
+}
+"""What it removes: `Woke` is over as soon as it was told."""
 
 
 class Lifecycle:
@@ -36,28 +66,14 @@ class Lifecycle:
 
     def hear(self, event: str) -> None:
         """Events of an unknown name change nothing."""
-        machine = self.machine
-        match event:
-            case "visible":
-                machine.add(PageStates.Visible)
-            case "hidden":
-                machine.add(PageStates.Hidden)
-            case "online":
-                machine.add(PageStates.Online)
-            case "offline":
-                machine.add(PageStates.Offline)
-            case "frozen":
-                machine.add(PageStates.Frozen)
-            case "resumed":
-                machine.remove(PageStates.Frozen)
-            case "leaving":
-                machine.add(PageStates.Leaving)
-            case "back":
-                machine.remove([PageStates.Leaving, PageStates.Frozen])
+        if event in EVENTS:
+            self.machine.add(EVENTS[event])
+        if event in ENDS:
+            self.machine.remove(ENDS[event])
 
     def on_wake(self, wake: Callable[[], object]) -> str:
         """Call `wake()` when a lost connection may work again; `machine.detach` of what is returned ends that."""
-        names = ("VisibleState", "OnlineState", "FrozenEnd", "LeavingEnd")
+        names = ("VisibleState", "OnlineState", "FrozenEnd", "LeavingEnd", "WokeState")
         return self.machine.bind({name: lambda _event: wake() and None for name in names})
 
     def on_leave(self, leave: Callable[[], object]) -> str:
@@ -69,9 +85,11 @@ class Lifecycle:
 def lifecycle() -> Lifecycle:
     """The one of this page or worker."""
     import js
-    from asyncmachine_js import follow, visibility
+    from asyncmachine_js import discarded, follow, visibility
     from pyodide.ffi import create_proxy
 
     found = Lifecycle(visible=visibility() == "visible", online=bool(js.navigator.onLine))
+    if discarded:
+        found.hear("discarded")
     follow(create_proxy(found.hear))  # lives as long as this Python
     return found
