@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Worker, expect
 
 from examples.wasm_workflow.dag import FINAL
 from tests.wasm_workflow.native import DIGESTS
+
+WORKERS = 3
+LOOK = 20
+"""Milliseconds between two looks at something that tells nobody of its change."""
 
 
 class Tab:
@@ -39,6 +43,12 @@ class Tab:
             row = self.page.locator(f"#digest-{node}")
             expect(row).to_have_class("right")
             expect(row.locator("dd")).to_have_text(DIGESTS[node])
+
+    def workers(self) -> list[Worker]:
+        """The three web workers. Playwright hears of a start or an end a little later than the page does."""
+        while len(self.page.workers) != WORKERS:
+            self.page.wait_for_timeout(LOOK)
+        return self.page.workers
 
     def assert_not_reloaded(self) -> None:
         assert self.page.evaluate("window.untouched") is True
