@@ -152,8 +152,8 @@ class Keeping(am.Tracer):
     def transition_end(self, tx: am.Transition) -> None:
         self.kept.append(tx)
 
-    def transition_plain(self, machine: am.View[Any], plan: Plan, queue_tick: int) -> None:
-        self.kept.append((plan, queue_tick))
+    def transition_plain(self, machine: am.View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
+        self.kept.append((plan, auto, queue_tick))
 
 
 def memory(make: Callable[[], object], count: int = 300) -> float:

@@ -140,15 +140,16 @@ def packed(machine: am.Machine[Any], step: Callable[[], object]) -> tuple[float,
     outbox, packer = Outbox(), Packer(m.Hello(m.MAGIC, m.VERSION, "bench"))
     list(packer.opening())
     machine.trace(DbgTracer(machine, outbox))
-    figures, size = [], 0.0
+    figures, size, calls = [], 0.0, 3_000
+    records = calls * RECORDS_A_PAIR
     for _ in range(5 * ROUNDS):
-        for _ in range(3_000):
+        for _ in range(calls):
             step()
         losses, items = outbox.take()
         begun = process_time()
         frames = list(packer.frames(losses, items))
-        figures.append((process_time() - begun) / len(items) * 1e9)
-        size = sum(map(len, frames)) / len(items)
+        figures.append((process_time() - begun) / records * 1e9)
+        size = sum(map(len, frames)) / records
     return min(figures), size
 
 

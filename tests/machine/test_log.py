@@ -899,6 +899,9 @@ def test_a_mirror_tells_what_it_shows() -> None:
 
         notify = call
 
+        def watch(self, *args: object) -> None:
+            raise AssertionError
+
         def handler_failed(self, error: Exception) -> None:
             raise error
 

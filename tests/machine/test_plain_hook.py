@@ -34,11 +34,27 @@ class Plain(Whole):
         super().__init__()
         self.plans = 0
 
-    def transition_plain(self, machine: am.View[Any], plan: Plan, queue_tick: int) -> None:
+    def transition_plain(self, machine: am.View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
+        after = machine.time()
+        if auto is not None:
+            self.tell(machine, plan, before(auto, after), queue_tick)
+        self.tell(machine, auto or plan, after, queue_tick)
+
+    def tell(self, machine: am.View[Any], plan: Plan, after: tuple[int, ...], queue_tick: int) -> None:
         self.plans += 1
         called = tuple(machine.names[i] for i in plan.called)
         kind = ("add", "remove", "set")[plan.kind]
-        self.told.append((kind, called, plan.is_auto, False, plan.accepted, machine.time(), queue_tick))
+        self.told.append((kind, called, plan.is_auto, False, plan.accepted, after, queue_tick))
+
+
+def before(plan: Plan, after: tuple[int, ...]) -> tuple[int, ...]:
+    """The ticks that a plan has begun with."""
+    ticks = list(after)
+    for i in plan.settled.rises if plan.accepted else ():
+        ticks[i] -= 1
+    for i in plan.settled.again if plan.accepted else ():
+        ticks[i] -= 2
+    return tuple(ticks)
 
 
 def run(machine: am.Machine[str], steps: list[Mutation]) -> list[am.Result]:
@@ -104,7 +120,7 @@ def test_a_wait_for_states_is_met_before_it_is_told() -> None:
 
 def test_one_that_raises_does_not_keep_the_others_from_hearing() -> None:
     class Broken(Plain):
-        def transition_plain(self, machine: am.View[Any], plan: Plan, queue_tick: int) -> None:
+        def transition_plain(self, machine: am.View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
             raise RuntimeError("boom")
 
     plain = Plain()

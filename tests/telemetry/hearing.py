@@ -103,18 +103,33 @@ class Plain(am.Tracer):
             )
         )
 
-    def transition_plain(self, machine: am.View[Any], plan: Plan, queue_tick: int) -> None:
+    def transition_plain(self, machine: am.View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         after = machine.time()
-        before = list(after)
-        if plan.accepted:
-            for state in plan.settled.rises:
-                before[state] -= 1
-            for state in plan.settled.again:
-                before[state] -= 2
+        between = after if auto is None else self.before(auto, after)
+        self.see(machine, plan, self.before(plan, between), between, queue_tick)
+        if auto is not None:
+            self.see(machine, auto, between, after, queue_tick)
+
+    def before(self, plan: Plan, after: tuple[int, ...]) -> tuple[int, ...]:
+        ticks = list(after)
+        for state in plan.settled.rises if plan.accepted else ():
+            ticks[state] -= 1
+        for state in plan.settled.again if plan.accepted else ():
+            ticks[state] -= 2
+        return tuple(ticks)
+
+    def see(
+        self,
+        machine: am.View[Any],
+        plan: Plan,
+        before: tuple[int, ...],
+        after: tuple[int, ...],
+        queue_tick: int,
+    ) -> None:
         called = tuple(machine.names[state] for state in plan.called)
         kind = ("add", "remove", "set")[plan.kind]
         self.ids.append("")
-        self.seen.append((kind, called, tuple(before), after, plan.is_auto, False, plan.accepted, False, queue_tick))
+        self.seen.append((kind, called, before, after, plan.is_auto, False, plan.accepted, False, queue_tick))
 
 
 def heard(records: Iterable[Record]) -> list[Seen]:

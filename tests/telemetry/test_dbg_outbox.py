@@ -18,7 +18,7 @@ def tracer(id: str = "m") -> DbgTracer:
 
 
 def item(of: DbgTracer, note: Note | None = None) -> Item:
-    return of, 0, note or record(), 7
+    return of, 0, note or record(), 7, None
 
 
 def record(weight: int = 0) -> Record:
@@ -98,7 +98,7 @@ def test_a_loss_sums_up() -> None:
     plans: list[Any] = []
 
     class Keeps(am.Tracer):
-        def transition_plain(self, machine: am.View[Any], plan: Any, queue_tick: int) -> None:
+        def transition_plain(self, machine: am.View[Any], plan: Any, auto: Any, queue_tick: int) -> None:
             plans.append(plan)
 
     machine.trace(Keeps())

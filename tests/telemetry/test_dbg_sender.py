@@ -116,6 +116,22 @@ async def test_it_comes_back_ever_more_slowly() -> None:
 
 
 @in_virtual_time
+async def test_after_a_good_connection_it_comes_back_at_once() -> None:
+    desk, worker = Desk(is_out=True), machine()
+    sender = Sender(desk.dial)
+    sender.attach(worker)
+    sender.start()
+    await asyncio.sleep(60)
+    desk.is_out = False
+    await asyncio.sleep(60)
+    desk.ends[-1].cut()
+    cut_at = asyncio.get_running_loop().time()
+    await asyncio.sleep(60)
+    assert desk.dialled[-1] - cut_at <= 1.21 * FIRST_DELAY
+    await sender.close()
+
+
+@in_virtual_time
 async def test_what_was_lost_with_a_connection_shows_in_the_numbers() -> None:
     desk, worker = Desk(), machine()
     sender = Sender(desk.dial, options=room(hurry=2))

@@ -68,6 +68,33 @@ def test_a_mapper_decides_but_never_sees_bytes() -> None:
     assert SECRET not in seen[0].values()
 
 
+def items(value: Any) -> list[Any]:
+    """The value and all that is inside of it."""
+    if isinstance(value, dict):
+        return [value, *(found for pair in value.items() for part in pair for found in items(part))]
+    if isinstance(value, list | tuple | set):
+        return [value, *(found for part in value for found in items(part))]
+    return [value]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_mapper_sees_no_bytes_wherever_they_are(kind: Any) -> None:
+    seen: list[Any] = []
+
+    def mapper(args: Any) -> dict[str, str]:
+        seen.extend(items(args))
+        return {}
+
+    deep: Any = kind(SECRET)
+    for _ in range(10):
+        deep = [deep]
+    args = {"plain": kind(SECRET), "tuple": (1, kind(SECRET)), "deep": deep, "many": [kind(SECRET)] * 1000}
+    arg_texts(args, mapper)
+    assert "list[1]" in seen
+    assert "list[1000]" in seen
+    assert not any(isinstance(found, bytes | bytearray | memoryview) for found in seen)
+
+
 @pytest.mark.parametrize("limit", [5, 20, 1000])
 def test_bytes_that_a_record_shows_by_itself_are_taken_out(limit: int) -> None:
     mapper = new_log_args_mapper(limit, [Upload.key])
@@ -126,6 +153,10 @@ def test_errors_are_told_with_their_stack() -> None:
     hostile = failure_of({ErrorArgs.key: ErrorArgs(type("E", (Exception,), {"__str__": Hostile.__str__})())})
     assert hostile is not None
     assert hostile.message == "(text not shown: RuntimeError)"
+
+
+def test_an_error_is_no_argument() -> None:
+    assert arg_texts({ErrorArgs.key: ErrorArgs(ValueError("x")), "n": 1}, None) == {"n": "int"}
 
 
 def test_bytes_in_any_text_are_taken_out() -> None:

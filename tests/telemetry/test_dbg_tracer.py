@@ -165,7 +165,7 @@ def test_stacks_can_be_left_out() -> None:
     outbox = Outbox()
     worker.trace(tracer_for(worker, outbox, stacks=False))
     worker.add("Start")
-    assert next(note.stack for _, _, note, _ in outbox.items if isinstance(note, Noted)) == ()
+    assert next(note.stack for _, _, note, _, _ in outbox.items if isinstance(note, Noted)) == ()
 
 
 def test_lines_of_switches_that_are_off_are_left_out() -> None:
@@ -241,6 +241,7 @@ def test_pipes_are_told() -> None:
     assert told.pipes == (m.Pipe(m.OUT_PIPE | m.ADD_PIPE, "Job", "other"), m.Pipe(m.OUT_PIPE, "Job", "other"))
     worker.add("Start")
     assert len(watch.flush().of(m.Pipes)) == 1
+    assert watch.reconnect().of(m.Pipes)[0].pipes == told.pipes
     pipe.close()
     worker.add("Job")
     assert watch.flush().of(m.Pipes)[-1].pipes == ()
@@ -337,6 +338,21 @@ def test_arguments_are_not_kept_alive() -> None:
     gc.collect()
     assert gone() is None
     assert isinstance(outbox.items[0][0], DbgTracer)
+
+
+@pytest.mark.parametrize("handlers", [None, {"JobState": lambda e: None}])
+def test_what_happens_while_it_is_attached_shows_in_the_ticks(handlers: Any) -> None:
+    """Another thread may be faster: the ticks are read before the tracer is bound."""
+    worker, watch = machine(handlers), Watch()
+    tracer = tracer_for(worker, watch.outbox)
+    worker.add("Start")
+    worker.trace(tracer)
+    worker.add("Job")
+    listener = watch.flush()
+    (gap,) = listener.of(m.Gap)
+    assert (gap.lost, gap.next) == (0, 1)
+    (job,) = listener.records
+    assert (job.before, job.after) == (gap.time, worker.time())
 
 
 def test_attached_in_a_handler_it_begins_with_the_right_ticks() -> None:

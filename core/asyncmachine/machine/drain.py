@@ -177,26 +177,21 @@ class Drain(View[N]):
             self._advance(plan, touched)
         else:
             self._config = plan.leads_to
-        if told:
-            self._tell_plain(told, plan)
+        auto: Plan | None = None
         if touched:
             due = plan.leads_to
             if due.auto_called and not plan.quiet:
                 auto = auto_plan(self._rules, due)
                 if auto.accepted:
                     self._advance(auto.settled, auto.settled.touched)
-                if told:
-                    self._tell_plain(told, auto)
-        self._finished = self._queue_tick
-        return Outcome.EXECUTED if plan.accepted else Outcome.CANCELED
-
-    def _tell_plain(self, hooks: tuple[Hook, ...], plan: Plan) -> None:
-        """`_guarded`, written out."""
-        for hook in hooks:
+        self._finished = tick = self._queue_tick
+        # `_guarded`, written out.
+        for hook in told:
             try:
-                hook(self, plan, self._queue_tick)
+                hook(self, plan, auto, tick)
             except Exception as error:  # noqa: BLE001 (kept as the machine's error)
                 self._observer_failed(error)
+        return Outcome.EXECUTED if plan.accepted else Outcome.CANCELED
 
     def _advance(self, plan: Plan, touched: tuple[int, ...]) -> None:
         ticks = self._ticks

@@ -49,8 +49,10 @@ class Tracer:
     def transition_end(self, tx: Transition) -> None:
         """The transition is over, canceled or not; waits are resolved after this."""
 
-    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
-        """A transition is over in which relations alone had a part: no handler, argument or source. `plan` tells all.
+    def transition_plain(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
+        """A transition is over in which relations alone had a part: no handler, argument or source.
+
+        `plan` tells all of it, and `auto` all of the auto transition that came of it, None if none did.
 
         Comes in the place of all other hooks of that transition, which is then never made an object, and costs a
         fraction; but only while every tracer of the machine overrides this, and the log is off.

@@ -257,7 +257,7 @@ class Source(Tracer):
     def transition_end(self, tx: Transition) -> None:
         self._changed()
 
-    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+    def transition_plain(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         self._changed()
 
     def schema_change(self, machine: View[Any], old: object) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from operator import itemgetter, sub
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -36,7 +37,8 @@ FEW: Final = 6
 MOST_SHAPES: Final = 2_000
 """Plans whose shape is remembered for one machine."""
 
-tracer_of, time_of, note_of, queue_tick_of = map(itemgetter, range(4))
+tracer_of, time_of, queue_tick_of = itemgetter(0), itemgetter(1), itemgetter(3)
+note_of: Callable[[Item], Any] = itemgetter(2)
 
 
 class Feed:
@@ -48,6 +50,7 @@ class Feed:
         self._trace_filter = trace_filter
         self.pipes: tuple[m.Pipe, ...] = ()
         self._shapes: dict[Plan, m.Shape] = {}
+        self._follow_ups: dict[Plan, Plan | None] = {}
         self.describe(described)
 
     def describe(self, described: Described) -> None:
@@ -56,6 +59,7 @@ class Feed:
         self._index = {name: i for i, name in enumerate(described.names)}
         self._most_records = min(m.MOST_RECORDS, max(1, m.MOST_CHANGES // max(1, len(described.names))))
         self._shapes.clear()
+        self._follow_ups.clear()
         self.set_clock(described.clock)
 
     def set_clock(self, clock: Clock) -> None:
@@ -96,41 +100,45 @@ class Feed:
 
     def plans(self, items: Sequence[Item], offset: int) -> Iterator[m.Transitions]:
         """Plans as messages of a bounded size. `offset` makes epoch time of the items' times."""
-        for begin in range(0, len(items), self._most_records):
-            part = items[begin : begin + self._most_records]
-            yield Columns.of_plans(self, part).message(part, offset)
+        # Each may be two records.
+        size = max(1, self._most_records // 2)
+        for begin in range(0, len(items), size):
+            yield Columns.of_plans(self, items[begin : begin + size]).message(offset)
 
     def records(self, items: Sequence[Item], offset: int) -> Iterator[m.Transitions | m.Gap]:
         """Records and plans as messages. A notice comes before a record whose ticks do not follow from the others."""
         columns = Columns(self)
-        which, numbers = columns.which, columns.numbers
-        begin = 0
-        for at, item in enumerate(items):
-            note = item[2]
-            number = numbers.get(note)
-            if number is None:
-                if note.__class__ is Plan:
-                    number = columns.new_plan(note)
-                else:
-                    assert isinstance(note, Record)
-                    columns.settle()
-                    follows = note.before is None or list(note.before) == self.ticks
-                    if not follows or columns.texts + note.texts > MOST_TEXTS:
-                        if which:
-                            yield columns.message(items[begin:at], offset)
-                        if note.before is not None and not follows:
-                            self.ticks = list(note.before)
-                            yield self.gap(item[1] + offset)
+        for _, time, note, queue_tick, auto in items:
+            if isinstance(note, Plan):
+                columns.add_plan(note, time, queue_tick)
+                if auto is not None:
+                    columns.add_plan(auto, time, queue_tick)
+            else:
+                assert isinstance(note, Record)
+                columns.settle()
+                follows = note.before is None or list(note.before) == self.ticks
+                if not follows or columns.texts + note.texts > MOST_TEXTS:
+                    if columns.which:
+                        yield columns.message(offset)
                         columns = Columns(self)
-                        which, numbers, begin = columns.which, columns.numbers, at
-                    number = columns.new_record(note)
-            which.append(number)
-            if len(which) == self._most_records:
-                yield columns.message(items[begin : at + 1], offset)
+                    if note.before is not None and not follows:
+                        self.ticks = list(note.before)
+                        yield self.gap(time + offset)
+                columns.add_record(note, time, queue_tick)
+            if len(columns.which) >= self._most_records - 1:
+                yield columns.message(offset)
                 columns = Columns(self)
-                which, numbers, begin = columns.which, columns.numbers, at + 1
-        if which:
-            yield columns.message(items[begin:], offset)
+        if columns.which:
+            yield columns.message(offset)
+
+    def follow_ups(self, plans: Iterable[Plan], items: Sequence[Item]) -> Mapping[Plan, Plan | None]:
+        """What follows each of these plans, which are those of the items. A plan is always followed by the same."""
+        found = self._follow_ups
+        if any(plan not in found for plan in plans):
+            if len(found) >= MOST_SHAPES:
+                found.clear()
+            found.update(map(itemgetter(2, 4), items))
+        return found
 
     def shape(self, plan: Plan) -> m.Shape:
         """What all transitions of a plan have in common."""
@@ -183,9 +191,11 @@ class Columns:
 
     def __init__(self, feed: Feed) -> None:
         self.which: list[int] = []
-        self.numbers: dict[object, int] = {}
         self.texts = 0
         self._feed = feed
+        self._times: list[int] = []
+        self._queue_ticks: list[int] = []
+        self._numbers: dict[object, int] = {}
         self._shapes: list[m.Shape] = []
         self._changes: list[tuple[tuple[int, int], ...]] = []
         self._details: dict[int, m.Detail] = {}
@@ -194,42 +204,44 @@ class Columns:
     @classmethod
     def of_plans(cls, feed: Feed, items: Sequence[Item]) -> Columns:
         """The columns of plans alone, with no look at each of them."""
-        columns, notes = cls(feed), list(map(note_of, items))
-        for plan in dict.fromkeys(notes):
-            columns.new_plan(plan)
-        columns.which.extend(map(columns.numbers.__getitem__, notes))
+        columns, plans = cls(feed), list(map(note_of, items))
+        distinct_plans = dict.fromkeys(plans)
+        follow_ups = feed.follow_ups(distinct_plans, items)
+        rows: dict[Plan, tuple[int, ...]] = {}
+        for plan in distinct_plans:
+            auto = follow_ups[plan]
+            number = columns._number(plan)
+            rows[plan] = (number,) if auto is None else (number, columns._number(auto))
+        found = list(map(rows.__getitem__, plans))
+        lengths = {*map(len, rows.values())}
+        columns.which = list(chain.from_iterable(found))
+        columns._times = stretched(list(map(time_of, items)), found, lengths)
+        columns._queue_ticks = stretched(list(map(queue_tick_of, items)), found, lengths)
         return columns
 
-    def new_plan(self, plan: Plan) -> int:
-        """The number of a plan that was not met in this message yet."""
-        number = self.numbers[plan] = self._new(self._feed.shape(plan))
-        return number
+    def add_plan(self, plan: Plan, time: int, queue_tick: int) -> None:
+        """Takes a plan in."""
+        self._add(self._number(plan), time, queue_tick)
 
-    def new_record(self, record: Record) -> int:
-        """The number of a record's shape; takes its detail in, and its ticks over."""
-        numbers, plan = self.numbers, record.plan
-        number: int | None
+    def add_record(self, record: Record, time: int, queue_tick: int) -> None:
+        """Takes a record in, with its detail, and takes its ticks over. Everything before has to be settled."""
+        feed, plan = self._feed, record.plan
         if plan is not None:
-            number = numbers.get(plan)
-            if number is None:
-                number = self.new_plan(plan)
+            number = self._number(plan)
             for state, difference in self._changes[number]:
-                self._feed.ticks[state] += difference
+                feed.ticks[state] += difference
         else:
             changes: tuple[int, ...] = ()
             if record.before is not None and record.after is not None and record.before != record.after:
                 changed = differences(record.before, record.after)
                 changes = tuple([number for change in changed for number in change])
-                self._feed.ticks = list(record.after)
-            key = (record.flags, record.called, changes)
-            number = numbers.get(key)
-            if number is None:
-                number = numbers[key] = self._new(m.Shape(*key))
+                feed.ticks = list(record.after)
+            number = self._number((record.flags, record.called, changes))
         if record.id:
-            self._details[len(self.which)] = self._feed.detail(record)
+            self._details[len(self.which)] = feed.detail(record)
         self.texts += record.texts
-        self._settled = len(self.which) + 1
-        return number
+        self._add(number, time, queue_tick)
+        self._settled = len(self.which)
 
     def settle(self) -> None:
         """Lets the feed's ticks follow the plans taken in since the last time."""
@@ -241,12 +253,12 @@ class Columns:
                     ticks[state] += difference * times
             self._settled = len(which)
 
-    def message(self, items: Sequence[Item], offset: int) -> m.Transitions:
-        """The message with these items, which are all that was taken in."""
+    def message(self, offset: int) -> m.Transitions:
+        """The message. `offset` makes epoch time of its times."""
         self.settle()
-        times, queue_ticks = list(map(time_of, items)), list(map(queue_tick_of, items))
+        times, queue_ticks = self._times, self._queue_ticks
         feed, first = self._feed, self._feed.next
-        feed.next += len(items)
+        feed.next += len(times)
         feed.queue_tick = queue_ticks[-1]
         return m.Transitions(
             feed.number,
@@ -260,10 +272,31 @@ class Columns:
             self._details,
         )
 
-    def _new(self, shape: m.Shape) -> int:
-        self._shapes.append(shape)
-        self._changes.append(tuple(zip(shape.changes[::2], shape.changes[1::2], strict=True)))
-        return len(self._shapes) - 1
+    def _add(self, number: int, time: int, queue_tick: int) -> None:
+        self.which.append(number)
+        self._times.append(time)
+        self._queue_ticks.append(queue_tick)
+
+    def _number(self, key: Plan | tuple[int, tuple[int, ...], tuple[int, ...]]) -> int:
+        """The number of a shape in this message: that of a plan, or one that is spelt out."""
+        number = self._numbers.get(key)
+        if number is None:
+            shape = self._feed.shape(key) if isinstance(key, Plan) else m.Shape(*key)
+            number = self._numbers[key] = len(self._shapes)
+            self._shapes.append(shape)
+            self._changes.append(tuple(zip(shape.changes[::2], shape.changes[1::2], strict=True)))
+        return number
+
+
+def stretched(values: list[int], rows: Sequence[tuple[int, ...]], lengths: set[int]) -> list[int]:
+    """Each value as often as its row is long; `lengths` are those of all rows."""
+    if lengths == {1}:
+        return values
+    if lengths == {2}:
+        found = [0] * (2 * len(values))
+        found[::2] = found[1::2] = values
+        return found
+    return list(chain.from_iterable(map(repeat, values, map(len, rows))))
 
 
 def counted(numbers: Sequence[int], below: int) -> Iterable[tuple[int, int]]:

@@ -116,8 +116,8 @@ class Ended:
 Note: TypeAlias = Plan | Record | Described | Clock | Lines | Ended
 """A `Plan` is the note of a transition that relations alone decided. A `Clock` replaces the ticks."""
 
-Item = tuple["DbgTracer", int, Note, int]
-"""Tracer, monotonic nanoseconds, note, queue tick."""
+Item = tuple["DbgTracer", int, Note, int, Plan | None]
+"""Tracer, monotonic nanoseconds, note, queue tick, and what followed a plan: the auto transition that came of it."""
 
 
 @dataclass(slots=True)
@@ -136,13 +136,16 @@ class Loss:
     described: Described | None = None
     ended: bool = False
 
-    def add(self, note: Note, queue_tick: int) -> None:
+    def add(self, note: Note, queue_tick: int, auto: Plan | None = None) -> None:
         """Takes one dropped note in."""
         match note:
             case Plan():
                 self.records += 1
                 self.queue_tick = queue_tick
                 self._follow(note)
+                if auto is not None:
+                    self.records += 1
+                    self._follow(auto)
             case Record():
                 self.records += 1
                 self.lines += len(note.log) + len(note.pre)
@@ -192,6 +195,14 @@ def changes_of(plan: Plan) -> Iterator[tuple[int, int]]:
     if plan.accepted:
         yield from ((state, 1) for state in plan.settled.rises)
         yield from ((state, 2) for state in plan.settled.again)
+
+
+def before(plan: Plan, after: Ticks) -> Ticks:
+    """The ticks that a transition has begun with."""
+    ticks = list(after)
+    for state, difference in changes_of(plan):
+        ticks[state] -= difference
+    return tuple(ticks)
 
 
 def differences(before: Sequence[int], after: Sequence[int]) -> list[tuple[int, int]]:

@@ -93,12 +93,12 @@ class Outbox:
         return losses, found
 
     def _drop(self) -> None:
-        tracer, _, note, queue_tick = self.items.popleft()
+        tracer, _, note, queue_tick, auto = self.items.popleft()
         loss = self._losses.get(tracer)
         if loss is None:
             loss = self._losses[tracer] = Loss()
         before = loss.records
-        loss.add(note, queue_tick)
+        loss.add(note, queue_tick, auto)
         self.dropped += loss.records - before
         if isinstance(note, Record | Lines):
             self._weight -= note.weight

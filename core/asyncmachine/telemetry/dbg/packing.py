@@ -73,7 +73,7 @@ class Packer:
             yield from self._feeds[tracer].plans(items, self._offset)
             return
         begin = 0
-        for at, (_, time, note, _) in enumerate(items):
+        for at, (_, time, note, _, _) in enumerate(items):
             if not isinstance(note, Plan | Record):
                 yield from self._records(tracer, items[begin:at])
                 yield from self._other(tracer, note, time + self._offset)

@@ -33,7 +33,7 @@ from asyncmachine.telemetry.dbg.notes import (
     Note,
     Record,
     Stack,
-    changes_of,
+    before,
     flags_of,
 )
 from asyncmachine.telemetry.dbg.outbox import Outbox
@@ -99,13 +99,13 @@ class DbgTracer(Tracer):
 
     # Hooks
 
-    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+    def transition_plain(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         """The hot one."""
         if self._is_fresh:
-            self._try(self._note_whole, machine, plan, queue_tick)
+            self._try(self._note_whole, machine, plan, auto, queue_tick)
             return
         items = self._items
-        items.append((self, monotonic_ns(), plan, queue_tick))
+        items.append((self, monotonic_ns(), plan, queue_tick, auto))
         if len(items) > self._outbox.mark:
             self._outbox.attend()
 
@@ -143,7 +143,7 @@ class DbgTracer(Tracer):
         """The machine was collected, and nobody had disposed of it. Runs anywhere, so it takes no lock."""
         if not self.has_ended:
             self.has_ended = True
-            self._items.append((self, monotonic_ns(), Ended(), 0))
+            self._items.append((self, monotonic_ns(), Ended(), 0, None))
 
     def _look(self, machine: View[Any]) -> None:
         self._put_pending(machine.log)
@@ -158,7 +158,7 @@ class DbgTracer(Tracer):
         self._put(Clock.of(machine))
 
     def _put(self, note: Note, weight: int = 0, queue_tick: int = 0) -> None:
-        self._outbox.put((self, monotonic_ns(), note, queue_tick), weight)
+        self._outbox.put((self, monotonic_ns(), note, queue_tick, None), weight)
 
     def _put_pending(self, log: Log) -> None:
         pending = shown(log, log.take_pending()) if log.level is not NOTHING else ()
@@ -166,45 +166,45 @@ class DbgTracer(Tracer):
             weight = weight_of(pending)
             self._put(Lines(pending, weight), weight)
 
-    def _note_whole(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+    def _note_whole(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         """The first one: with all ticks."""
         self._is_fresh = False
         after = machine.time()
         if len(after) != len(self.described.names):
             self._describe(machine)
-        before = list(after)
-        for state, difference in changes_of(plan):
-            before[state] -= difference
-        self._put_record(Record(flags_of(plan), plan.called, tuple(before), after), queue_tick)
+        between = after if auto is None else before(auto, after)
+        self._put_record(Record(flags_of(plan), plan.called, before(plan, between), between), queue_tick)
+        if auto is not None:
+            self._put_record(Record(flags_of(auto), auto.called, between, after), queue_tick)
 
     def _note_transition(self, tx: Transition) -> None:
         machine, log = tx.machine, tx.machine.log
         if tx.is_check and not log.can:
             return
         self._is_fresh = False
-        before, accepted, is_auto, is_broken = tx.before, tx.accepted, tx.is_auto, tx.broken
-        if len(before) != len(self.described.names):
+        ticks, accepted, is_auto = tx.before, tx.accepted, tx.is_auto
+        if len(ticks) != len(self.described.names):
             # A mirror has learnt of states, for which there is no hook.
-            self._describe(machine, Clock(before, machine.queue_tick, machine.machine_tick))
+            self._describe(machine, Clock(ticks, machine.queue_tick, machine.machine_tick))
         plan: Plan | None = None
         if is_auto or not machine.is_local:
             kind, called = tx.mutation.kind_id, tx.mutation.indexes
         else:
             plan = tx.plan
             kind, called = plan.kind, plan.called
-            if not accepted or is_broken or tx.is_check:
+            if not accepted or tx.is_check:
                 plan = None
         flags = (
             kind
             | (AUTO if is_auto else 0)
             | (ACCEPTED if accepted else 0)
             | (CHECK if tx.is_check else 0)
-            | (BROKEN if is_broken else 0)
+            | (BROKEN if tx.broken else 0)
         )
         duration = monotonic_ns() - self._begun if self._begun else 0
         self._begun = 0
         after = None if plan is not None else tx.after
-        record = Record(flags, called, before, after, plan, tx.id, tx.queue_len, duration, tx.source)
+        record = Record(flags, called, ticks, after, plan, tx.id, tx.queue_len, duration, tx.source)
         if tx.log_entries or tx.pre_log_entries or tx.steps:
             record.log, record.pre = shown(log, tx.log_entries), shown(log, tx.pre_log_entries)
             record.steps = tx.steps[:MOST_STEPS]
