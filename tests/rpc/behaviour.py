@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -133,10 +133,16 @@ async def paired(
     errors: bool = False,
     timing: rpc.Timing | None = None,
     backoff: rpc.Backoff = QUICK,
+    client: Mapping[str, Any] | None = None,
+    setup: Callable[[am.Machine[Any]], None] = lambda _: None,
     **server: Any,
 ) -> AsyncIterator[Pair]:
-    """A ready pair. At its end no error may ever have occurred on either side, unless the test is about `errors`."""
+    """A ready pair, with options for `client` and server; `setup(source)` comes before the two meet.
+
+    At its end no error may ever have occurred on either side, unless the test is about `errors`.
+    """
     source: am.Machine[Any] = am.Machine(states, handlers, id="source")
+    setup(source)
     exposing = rpc.Server(source, "test", **{"push_interval": 0.001, **server})
     pair = Pair(net, source, exposing, None)  # type: ignore[arg-type]
     pair.client = rpc.Client(
@@ -146,6 +152,7 @@ async def paired(
         consumer=consumer,
         backoff=backoff,
         timing=timing,
+        **(client or {}),
     )
     pair.client.start()
     try:
@@ -391,6 +398,76 @@ async def waits_and_scopes_are_answered_by_the_mirror(net: Net) -> None:
         with raises(am.ScopeEnded):
             await bound
         assert active.expired
+
+
+@in_browser
+async def waits_for_arguments_are_answered_by_the_source(net: Net) -> None:
+    async with paired(net) as pair:
+        plain, typed = pair.mirror.when_args("Ask", n=2), pair.mirror.when_args("Ask", Upload("/x"))
+        await pair.mirror.add("Ask", n=1)
+        await pair.mirror.add("Ask", Upload("/y"))
+        await pair.client.sync()
+        assert not plain.done()
+        assert not typed.done()
+        await pair.mirror.add("Ask", n=2, more=True)
+        await plain
+        pair.source.add("Ask", Upload("/x"))
+        await typed
+        other = pair.mirror.when_args("A", n=1)
+        pair.mirror.add("A", n=1)
+        await other
+
+
+@behaviour
+async def a_wait_for_arguments_can_end_before_it_is_met(net: Net) -> None:
+    async with paired(net) as pair:
+        await pair.mirror.add("A")
+        scope = pair.mirror.scope("A")
+        scoped, cancelled = pair.mirror.when_args("Ask", n=1, scope=scope), pair.mirror.when_args("Ask", n=2)
+        await pair.client.sync()
+        cancelled.cancel()
+        await pair.mirror.remove("A")
+        with raises(am.ScopeEnded):
+            await scoped
+        await pair.client.sync()
+        (client,) = pair.server._clients
+        assert not client.watched._waits
+        with raises(rpc.Unsendable):
+            pair.mirror.when_args("Ask", n={1})
+        with raises(am.StateMissing):
+            pair.mirror.when_args("Nowhere", n=1)
+        ended = pair.mirror.when_args("Ask", n=3)
+        pair.mirror.dispose()
+        with raises(am.Disposed):
+            await ended
+
+
+@behaviour
+async def what_happens_while_the_connection_is_down_is_not_missed(net: Net) -> None:
+    async with paired(net) as pair:
+        waits = [pair.mirror.when_args("Ask", n=n) for n in range(3)]
+        await pair.client.sync()
+        gone = pair.server.machine.when_not(S.ClientConnected)
+        net.cut()
+        await gone
+        pair.source.add("Ask", n=0)
+        later = pair.mirror.when_args("Ask", n=7)  # sent when it is back
+        await waits[0]
+        pair.source.add("Ask", n=1)
+        await waits[1]
+        await pair.client.sync()
+        pair.source.add("Ask", n=7)
+        await later
+        assert not waits[2].done()
+
+
+@behaviour
+async def a_wait_for_arguments_of_a_state_that_is_not_shown_is_refused(net: Net) -> None:
+    grants = rpc.Grants(read=("A",))
+    async with paired(net, allow=lambda *_: grants) as pair:
+        with raises(rpc.CallRefused) as caught:
+            await pair.mirror.when_args("Ask", n=1)
+        assert caught.error.code == rpc.Code.NO_STATE
 
 
 @in_browser
@@ -821,6 +898,47 @@ async def grants_are_checked_on_every_request(net: Net) -> None:
 
 
 # Mirrors of mirrors
+
+
+@behaviour
+async def three_levels_of_mirrors(net: Net) -> None:
+    """A mutation of a leaf goes up, clocks come down to all, and arguments are waited for all the way up."""
+    async with paired(net) as top:
+        serving: list[asyncio.Task[Any]] = []
+
+        def below(source: rpc.NetworkMachine[Any], name: str) -> rpc.Client[Any]:
+            relay = rpc.Server(source, f"to-{name}", push_interval=0.001)
+
+            async def dial() -> Transport:
+                near, far = await net.connect()
+                serving.append(asyncio.create_task(relay.serve(near)))
+                return far
+
+            relays.append(relay)
+            return rpc.Client(dial, Basic, id=name, backoff=QUICK)
+
+        relays: list[rpc.Server] = []
+        middle = [below(top.mirror, f"m{n}") for n in range(2)]
+        leaves = [below(middle[n // 2].netmach, f"l{n}") for n in range(4)]
+        for client in (*middle, *leaves):
+            client.start()
+            await client.when_ready()
+        asked = leaves[3].netmach.when_args("Ask", n=1)
+        assert (await leaves[0].netmach.add(["A", "D"])).executed
+        assert leaves[0].netmach.clock() == top.source.clock()
+        await am.wait_all(*(leaf.netmach.when("A", "D") for leaf in leaves))
+        top.source.add("B")
+        await am.wait_all(*(leaf.netmach.when("B") for leaf in leaves))
+        await leaves[1].netmach.add("Ask", n=1)
+        await asked
+        await leaves[2].netmach.when("Ask")
+        assert {leaf.netmach.queue_tick for leaf in leaves} == {top.source.queue_tick}
+        for client in (*leaves, *middle):
+            await client.stop()
+            assert not client.machine.is_err(), client.machine.err
+        await asyncio.wait(serving)
+        for relay in relays:
+            relay.machine.dispose()
 
 
 @behaviour

@@ -45,6 +45,8 @@ class Weather:
 
     def __call__(self, frame: Frame) -> Iterable[bytes]:
         found = decode(frame.data)
+        if isinstance(found, m.Hello):
+            self.held = {"a": [], "b": []}  # what is held back does not outlive its connection
         if self.draw.random() < self.breakage:
             self.held = {"a": [], "b": []}
             self.counts["cut"] += 1

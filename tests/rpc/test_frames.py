@@ -27,6 +27,11 @@ GOLDEN: list[tuple[m.Message, str]] = [
         ),
         "9901a5616d727063920102a472632d78a17492c3c402010293c402733107cd012c91a47a6c696292ce0010000010",
     ),
+    # some of the states, by whether they are active
+    (
+        m.Hello("amrpc", (1, 1), "rc-x", "", m.Sync(False, b"", ("A",), ("B",), True)),
+        "9601a5616d727063920101a472632d78a095c2c40091a14191a142c3",
+    ),
     # the schema is known: no names, no schema
     (
         m.Welcome(1, b"s1", 7, 0, (), None, "src", None, None, b"\x01\x02", (0, 1, 4), 9, 0),
@@ -58,6 +63,11 @@ GOLDEN: list[tuple[m.Message, str]] = [
         "9710019102c0c0cd03e8c419" + "00" * 25,
     ),
     (m.SyncRequest(4), "921404"),
+    (m.WhenArgs(1, 2), "93160102"),
+    (m.WhenArgs(1, 2, {"n": 1}), "9416010281a16e01"),
+    (m.WhenCancel(1), "921701"),
+    (m.WhenFired(1, 5), "93600105"),
+    (m.WhenFired(1, 0, "NO_STATE"), "94600100a84e4f5f5354415445"),
     (m.Result(1), "923001"),
     (m.Result(1, 1), "93300101"),
     (m.Result(1, 0, 5, 1, 0, (2, 1), 0xDEADBEEF), "98300100050100920201cedeadbeef"),

@@ -9,8 +9,8 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine.rpc.clock import Clock
-from asyncmachine.rpc.errors import Misuse
 from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
+from asyncmachine.rpc.watching import Watch
 
 
 class Calls:
@@ -18,6 +18,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, tuple[str, ...], Mapping[str, Any], am.MutationSource | None]] = []
+        self.watches: list[Watch] = []
         self.limits: list[float | None] = []
         self.failures: list[Exception] = []
 
@@ -36,6 +37,9 @@ class Calls:
     def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: am.MutationSource | None) -> am.Result:
         self.made.append(("add_ns", states, args, source))
         return am.EXECUTED
+
+    def watch(self, watch: Watch) -> None:
+        self.watches.append(watch)
 
     def handler_failed(self, error: Exception) -> None:
         self.failures.append(error)
@@ -182,10 +186,13 @@ def test_a_source_that_began_anew_fails_waits_for_its_queue(clock: Clock, restar
     assert state.done()
 
 
-def test_arguments_are_not_mirrored() -> None:
-    found, _ = mirror()
-    with pytest.raises(Misuse, match="payload"):
-        found.when_args("A", x=1)
+def test_arguments_are_waited_for_at_the_source() -> None:
+    found, calls = mirror()
+    wait = found.when_args("A", x=1)
+    assert calls.watches == [Watch("A", {"x": 1}, wait)]
+    found.dispose()
+    with pytest.raises(am.Disposed):
+        wait.wait(0)
 
 
 def test_a_session_with_other_names_is_fitted_in() -> None:

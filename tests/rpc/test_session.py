@@ -45,6 +45,9 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Set: m.Set(1, (0,)),
     m.AddUnanswered: m.AddUnanswered(1, (0,)),
     m.SyncRequest: m.SyncRequest(1),
+    m.WhenArgs: m.WhenArgs(1, 0),
+    m.WhenCancel: m.WhenCancel(1),
+    m.WhenFired: m.WhenFired(1),
     m.Result: m.Result(1),
     m.Error: m.Error(1, "NO_STATE"),
     m.ClockPush: m.ClockPush(1, 1, 0, (), seal(checksum(Clock((0, 0, 0), 2)), 1)),
@@ -99,6 +102,8 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.Add: lambda: client.call("add", (0,), None, None, now),
             m.AddUnanswered: lambda: client.notify((0,), None, None, now),
             m.SyncRequest: client.sync,
+            m.WhenArgs: lambda: client.watch(1, 0, None),
+            m.WhenCancel: lambda: client.unwatch(1),
             m.PayloadAck: lambda: client.ack(b"t"),
             m.PayloadNack: lambda: client.nack(b"t", "REFUSED"),
         },
@@ -110,6 +115,7 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.ClockPush: lambda: server.push(Clock((1, 1, 1), 2)),
             m.Full: lambda: server.full(Clock((1, 1, 1), 2)),
             m.Payload: lambda: server.payload(encode(m.Payload(b"t", "n"))),
+            m.WhenFired: lambda: server.fired(1, 1),
         },
     }
     illegal = {kind: act for kind, act in actions[role].items() if kind not in TABLE[phase, role]}

@@ -102,6 +102,10 @@ class ServerSession(Session):
         self._queue(frame)
         self.counters.payloads += 1
 
+    def fired(self, token: int, tick: int, code: str = "", message: str = "") -> None:
+        """Tells that what was watched for has happened, or (with a code) that it will not be told."""
+        self._send(m.WhenFired(token, tick, code, message))
+
     # Inside
 
     def _to_client(self) -> ClockSender:
@@ -165,6 +169,12 @@ class ServerSession(Session):
     def _on_sync(self, sync: m.SyncRequest, now: float) -> list[e.Event]:
         return [e.SyncRequested(sync.id)]
 
+    def _on_watch(self, watch: m.WhenArgs, now: float) -> list[e.Event]:
+        return [e.WatchRequested(watch.token, watch.state, watch.args)]
+
+    def _on_unwatch(self, unwatch: m.WhenCancel, now: float) -> list[e.Event]:
+        return [e.WatchEnded(unwatch.token)]
+
     def _on_ack(self, ack: m.PayloadAck, now: float) -> list[e.Event]:
         return [e.PayloadSettled(ack.token, ack.consumed)] if ack.consumed else []
 
@@ -182,6 +192,8 @@ class ServerSession(Session):
         m.Set: _on_mutation,
         m.AddUnanswered: _on_mutation,
         m.SyncRequest: _on_sync,
+        m.WhenArgs: _on_watch,
+        m.WhenCancel: _on_unwatch,
         m.PayloadAck: _on_ack,
         m.PayloadNack: _on_nack,
     }

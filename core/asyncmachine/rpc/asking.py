@@ -101,6 +101,14 @@ class ClientSession(Session):
         self._wanted.add(number)
         return number
 
+    def watch(self, token: int, state: int, args: m.WireArgs | None) -> None:
+        """Asks to be told when a state is called with these arguments. The answer is `Fired`."""
+        self._send(m.WhenArgs(token, state, args))
+
+    def unwatch(self, token: int) -> None:
+        """Tells that this is over: it has fired, or nobody waits for it any more."""
+        self._send(m.WhenCancel(token))
+
     def ack(self, token: bytes) -> None:
         """Tells the server that the consumer has taken a payload."""
         self._send(m.PayloadAck(token))
@@ -260,6 +268,9 @@ class ClientSession(Session):
         self.counters.payloads += 1
         return [e.PayloadReceived(payload)]
 
+    def _on_fired(self, fired: m.WhenFired, now: float) -> list[e.Event]:
+        return [e.Fired(fired.token, fired.code, fired.message)]
+
     reactions: ClassVar[Reactions] = {
         m.Welcome: _on_welcome,
         m.Reject: _on_reject,
@@ -271,4 +282,5 @@ class ClientSession(Session):
         m.ClockPush: _on_clock,
         m.Full: _on_full,
         m.Payload: _on_payload,
+        m.WhenFired: _on_fired,
     }

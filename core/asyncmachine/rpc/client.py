@@ -7,17 +7,15 @@ them together: events of the session become states, clocks and results.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Kind, MutationSource
-from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.result import Result
-from asyncmachine.machine.rules import rules_of
-from asyncmachine.machine.schema import Schema, State, StatesMeta
+from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc import events as e
@@ -25,21 +23,19 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.calling import Calling, Link
-from asyncmachine.rpc.connecting import Connecting
+from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import HandshakeFailed, NotConnected, Rejected
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.schemas import groups_given, schema_given, schema_of
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import dial as dial_to
-
-DIAL_TIMEOUT: Final = 3.0
-"""Seconds for one attempt to connect."""
-
+from asyncmachine.rpc.watching import Watch, Watching
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as WithDefault  # `typing` has it from Python 3.13 on
@@ -55,6 +51,10 @@ class Client(Generic[S]):
     `dial` is an address such as ``ws://127.0.0.1:8080/``, or a function that connects. `schema` is the class of states
     (or the schema) of the source; without one it is asked for. `consumer` is the machine that takes payloads. What the
     connection does shows in `machine`. Methods may be called from any thread.
+
+    With `no_schema` it is not asked for one: the mirror has names and no relations. Only states that are `allowed` and
+    not `skipped` are followed; of the others those count as active that an active one requires. `shallow` mirrors know
+    which states are active, and little of ticks. `filtering` cancels mutations here that the relations rule out.
     """
 
     def __init__(
@@ -67,6 +67,11 @@ class Client(Generic[S]):
         *,
         token: str = "",
         reconnect: bool = True,
+        no_schema: bool = False,
+        allowed: Iterable[S] | None = None,
+        skipped: Iterable[S] = (),
+        shallow: bool = False,
+        filtering: bool = False,
         dial_timeout: float = DIAL_TIMEOUT,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
@@ -95,14 +100,23 @@ class Client(Generic[S]):
         self._calling = Calling(
             self.machine, lambda: self._connecting.ready, lambda: self._loop, self._in_loop, tracing
         )
+        self._watching = Watching(
+            lambda: self._connecting.ready, self._in_loop, lambda state: self._calling.places.get(state, -1)
+        )
         self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
-        self._wants_schema = schema is None
+        self._wants_schema = schema is None and not no_schema
+        self._allowed = None if allowed is None else tuple(allowed)
+        self._skipped = tuple(skipped)
+        self._shallow = shallow
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
-            _schema(schema),
+            schema_given(schema),
             id=f"rnm-{suffix}",
             tags=("rpc-netmach",),
             parent_id=parent.id if parent is not None else "",
+            groups=groups_given(schema),
+            infers=allowed is not None or bool(self._skipped),
+            filters=filtering,
         )
         self.machine.on_dispose(lambda _: self._disposed())
 
@@ -205,6 +219,10 @@ class Client(Generic[S]):
         """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
         return self._calling.sync()
 
+    def watch(self, watch: Watch) -> None:
+        """Ends a wait when a state of the source is called with certain arguments."""
+        self._watching.watch(watch)
+
     def handler_failed(self, error: Exception) -> None:
         """A handler of the mirror raised: the source is told."""
         self.netmach.add_err(error)
@@ -218,7 +236,7 @@ class Client(Generic[S]):
             (m.VERSION, m.VERSION),
             self.machine.id,
             self.token,
-            m.Sync(self._wants_schema, known),
+            m.Sync(self._wants_schema, known, self._allowed, self._skipped, self._shallow),
             resume,
         )
 
@@ -228,6 +246,8 @@ class Client(Generic[S]):
         match event:
             case e.ClockChanged():
                 self.netmach._show(event.clock)
+            case e.Fired():
+                self._watching.fired(connection, event)
             case e.PayloadReceived():
                 self._consuming.take(event.payload)
             case e.WelcomeReceived():
@@ -244,10 +264,7 @@ class Client(Generic[S]):
         names = mirror.names if welcome.names is None else welcome.names
         if len(names) != len(welcome.time) or len(set(names)) != len(names):
             raise HandshakeFailed(f"the source has {len(welcome.time)} states, the names given are {len(set(names))}")
-        try:
-            schema = Schema(welcome.schema or {})
-        except SchemaError as error:
-            raise HandshakeFailed(f"the schema of {welcome.source} cannot be read: {error}") from error
+        schema = schema_of(welcome)
         restarted = self._epoch not in (None, welcome.epoch)
         self._epoch = welcome.epoch
         self._calling.places = {name: i for i, name in enumerate(names)}
@@ -256,6 +273,7 @@ class Client(Generic[S]):
         mirror._install(names, schema)
         mirror._show(event.clock, restarted=restarted)
         connection.session.ready(connection.now)
+        self._watching.resume(connection)
         self.machine.add(C.HandshakeDone)
 
     def _rejected(self, event: e.RejectReceived) -> None:
@@ -282,12 +300,3 @@ class Client(Generic[S]):
             connection.session.bye()
             connection.close()
         self.netmach.dispose()
-
-
-def _schema(given: type[Any] | Mapping[str, State] | None) -> Schema:
-    """The schema as machines have it: cleaned, and so with the same hash as the source's."""
-    if isinstance(given, StatesMeta):
-        schema = given.schema
-    else:
-        schema = given if isinstance(given, Schema) else Schema(dict(given or {}))  # type: ignore[arg-type]
-    return rules_of(schema, RECORDED).schema

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from asyncmachine.rpc.errors import Code, PeerFault, TickRange, TooLarge, Unsendable
@@ -23,14 +24,8 @@ def encode(message: Message, limit: int = MAX_FRAME) -> bytes:
     Raises `Unsendable` for values msgpack cannot hold, `TickRange` for ticks beyond 2**64-1, and `TooLarge` for a frame
     of more than `limit` bytes.
     """
-    tag, required, defaults = _shape(type(message))
-    fields = (tag, *astuple(message))
-    end = len(fields)
-    # `is`, or equal and of the same kind: 0, False and 0.0 are equal but not the same on the wire.
-    while end > required and _same(fields[end - 1], defaults[end - 1 - required]):
-        end -= 1
     try:
-        frame = encode_value(fields[:end] if end < len(fields) else fields)
+        frame = encode_value(_trimmed(message))
     except Unsendable as error:
         if isinstance(error.__cause__, OverflowError) and isinstance(message, _CLOCKS):
             raise TickRange("a tick is beyond 2**64-1, the largest number of the wire") from error
@@ -56,13 +51,27 @@ def decode(frame: bytes, limit: int = MAX_FRAME) -> AnyMessage:
     return message
 
 
+def _trimmed(record: Struct) -> tuple[Any, ...]:
+    """The array of a record, without the fields at its end that have their defaults. Records in it likewise."""
+    head, nested, required, defaults = _shape(type(record))
+    fields: tuple[Any, ...] = head + astuple(record)
+    end = len(fields)
+    # `is`, or equal and of the same kind: 0, False and 0.0 are equal but not the same on the wire.
+    while end > required and _same(fields[end - 1], defaults[end - 1 - required]):
+        end -= 1
+    if nested:
+        return tuple([_trimmed(field) if isinstance(field, Struct) else field for field in fields[:end]])
+    return fields[:end] if end < len(fields) else fields
+
+
 @cache
-def _shape(kind: type[Message]) -> tuple[int, int, tuple[Any, ...]]:
-    """Tag, number of leading items that are always sent (tag included), and the defaults of the others."""
-    defaults = kind.__struct_defaults__
-    tag = kind.__struct_config__.tag
-    assert isinstance(tag, int)
-    return tag, 1 + len(kind.__struct_fields__) - len(defaults), defaults
+def _shape(kind: type[Struct]) -> tuple[tuple[int, ...], bool, int, tuple[Any, ...]]:
+    """The tag if it has one, whether it may hold records, how many items always travel, and the others' defaults."""
+    defaults, tag = kind.__struct_defaults__, kind.__struct_config__.tag
+    head = (tag,) if isinstance(tag, int) else ()
+    parts = [part for hint in get_type_hints(kind).values() for part in (hint, *get_args(hint))]
+    nested = any(isinstance(part, type) and issubclass(part, Struct) for part in parts)
+    return head, nested, len(head) + len(kind.__struct_fields__) - len(defaults), defaults
 
 
 def _same(value: Any, default: Any) -> bool:

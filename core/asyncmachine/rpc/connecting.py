@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.event import Event
@@ -29,6 +29,9 @@ from asyncmachine.rpc.messages import Hello, Resume
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.timing import Timing, call_at
 from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed, failed_dial
+
+DIAL_TIMEOUT: Final = 3.0
+"""Seconds for one attempt to connect."""
 
 GOODBYE_TIMEOUT = 5.0
 """Seconds that Disconnecting may take."""

@@ -72,6 +72,28 @@ class SyncRequested(Event, frozen=True):
     id: int
 
 
+class WatchRequested(Event, frozen=True):
+    """Server: tell with `fired` when the state at this position is called with these arguments."""
+
+    token: int
+    state: int
+    args: dict[str | int, Any] | None
+
+
+class WatchEnded(Event, frozen=True):
+    """Server: nobody waits for this any more."""
+
+    token: int
+
+
+class Fired(Event, frozen=True):
+    """Client: what was watched for has happened, or (with a `code`) will not be told."""
+
+    token: int
+    code: str
+    message: str
+
+
 class PayloadSettled(Event, frozen=True):
     """Server: the client has consumed a payload, or refuses it for good with `code` and `message`."""
 

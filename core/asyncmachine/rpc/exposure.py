@@ -11,8 +11,9 @@ from asyncmachine.machine.schema import RELATIONS, Schema
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.grants import Grants
-from asyncmachine.rpc.messages import GrantList
+from asyncmachine.rpc.messages import GrantList, Sync
 
+_ALL = Sync()
 _EVERYTHING = GrantList(["*"], ["*"], ["*"])
 
 
@@ -24,27 +25,61 @@ def epoch_of(source: View[Any]) -> int:
     return _epochs.setdefault(source, 1 << 31 | randbits(31))  # always of the same size on the wire
 
 
+def check_source(source: object) -> str:
+    """Why a machine cannot be exposed, empty if it can."""
+    if not isinstance(source, View):
+        return f"only a machine can be exposed, got {source!r}"
+    if source.handlers() and not source.has("ErrOnClient"):
+        return (
+            f"machine {source.id!r} has handlers, so clients may report errors to it: "
+            "let its states inherit from rpc.StateSource"
+        )
+    return ""
+
+
 class Exposure:
-    """One client's view of a source. Both directions count states by their position in `names`."""
+    """One client's view of a source. Both directions count states by their position in `names`.
 
-    __slots__ = ("_places", "grants", "names", "schema")
+    `schema` has all states that it may see; `names` are those of them that it wants to follow.
+    """
 
-    def __init__(self, source: View[Any], grants: Grants) -> None:
+    __slots__ = ("_flips", "_places", "grants", "names", "schema")
+
+    def __init__(self, source: View[Any], grants: Grants, wanted: Sync = _ALL) -> None:
         self.grants = grants
-        self.names = grants.readable(source.names)
+        readable = grants.readable(source.names)
+        self.schema = source.schema if readable == source.names else narrowed(source.schema, readable)
+        allowed = readable if wanted.allowed is None else wanted.allowed
+        self.names = tuple([name for name in readable if name in allowed and name not in wanted.skipped])
         whole = self.names == source.names
-        self.schema = source.schema if whole else narrowed(source.schema, self.names)
-        self._places = None if whole else tuple(source.names.index(name) for name in self.names)
+        self._places = None if whole else tuple([source.names.index(name) for name in self.names])
+        self._flips: list[int] | None = [0] * len(self.names) if wanted.shallow else None
 
     def clock(self, ticks: tuple[int, ...], queue_tick: int, machine_tick: int) -> Clock:
         """The clock of the source as this client sees it."""
         if self._places is not None:
             ticks = tuple([ticks[i] for i in self._places])
+        if self._flips is not None:
+            # A number that grows by one whenever the state changes sides, and so has the parity of the tick.
+            self._flips = [flips + ((flips ^ tick) & 1) for flips, tick in zip(self._flips, ticks, strict=True)]
+            ticks = tuple(self._flips)
         return Clock(ticks, queue_tick, machine_tick)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the client follows all that it may see."""
+        return self.names == self.schema.names
+
+    def continues(self, before: Exposure) -> None:
+        """Takes over what an equal one has counted."""
+        self._flips = before._flips
 
     def equals(self, other: Exposure) -> bool:
         """Whether both count the same states, of the same schema, with the same rights."""
-        return (self.names, self.grants, self.digest) == (other.names, other.grants, other.digest)
+        return self._key() == other._key()
+
+    def _key(self) -> tuple[object, ...]:
+        return self.names, self.grants, self.digest, self._flips is None
 
     @property
     def digest(self) -> bytes:

@@ -35,10 +35,17 @@ class Message(Struct, frozen=True, array_like=True):
 
 
 class Sync(Struct, frozen=True, array_like=True):
-    """What the client knows of the schema and wants to have: `hash` is empty when it knows none."""
+    """What the client knows of the schema and wants to have: `hash` is empty when it knows none.
+
+    Its session has the states that are `allowed` (None: all) and not `skipped`. `shallow`: only whether states are
+    active counts, so that a tick stands for a change from active to inactive or back.
+    """
 
     schema: bool = False
     hash: Digest = b""
+    allowed: tuple[Name, ...] | None = None
+    skipped: tuple[Name, ...] = ()
+    shallow: bool = False
 
 
 class Resume(Struct, frozen=True, array_like=True):
@@ -88,7 +95,8 @@ class Hello(Message, frozen=True, tag=1):
 class Welcome(Message, frozen=True, tag=2):
     """S→C, the answer: the session, and the whole clock as of `seq`.
 
-    `names` is None when the client's schema hash is the session's. `schema` is sent if it was asked for and unknown.
+    `names` is None when the client's schema hash is the session's, and it has all states. `schema` is sent if it was
+    asked for and is unknown; it holds all states that the client may see, also those that it has left out.
     `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is the one
     that was asked for, and calls beyond `received` have not arrived.
     """
@@ -189,6 +197,23 @@ class SyncRequest(Message, frozen=True, tag=20):
     id: Count
 
 
+class WhenArgs(Message, frozen=True, tag=22):
+    """C→S: tell when this state is called with arguments that hold all of these. Again, it changes nothing.
+
+    Tokens are chosen by the client, and count for the session. WHEN_CANCEL ends it, and tells that WHEN_FIRED has come.
+    """
+
+    token: Count
+    state: Count
+    args: WireArgs | None = None
+
+
+class WhenCancel(Message, frozen=True, tag=23):
+    """C→S: the token is free again."""
+
+    token: Count
+
+
 class Result(Message, frozen=True, tag=48):
     """S→C: the outcome of a mutation (0 executed, 1 canceled) and what changed in the clock. `seq` 0: nothing did."""
 
@@ -253,6 +278,15 @@ class PayloadAck(Message, frozen=True, tag=82):
     consumed: bool = True
 
 
+class WhenFired(Message, frozen=True, tag=96):
+    """S→C: it was called so, or (with a `code`) that will not be told. `tick` is the state's."""
+
+    token: Count
+    tick: Count = 0
+    code: Name = ""
+    message: Text = ""
+
+
 class PayloadNack(Message, frozen=True, tag=83):
     """C→S: the payload is refused for good."""
 
@@ -262,6 +296,6 @@ class PayloadNack(Message, frozen=True, tag=83):
 
 
 AnyMessage = (
-    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest
-    | Result | Error | ClockPush | Full | Payload | PayloadAck | PayloadNack
+    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
+    | WhenCancel | Result | Error | ClockPush | Full | Payload | PayloadAck | PayloadNack | WhenFired
 )  # fmt: skip

@@ -17,7 +17,7 @@ from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.accepting import keep_accepting
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.errors import Code, Rejected, close_code
-from asyncmachine.rpc.served import check_source
+from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientInfo, Listening, MuxStates

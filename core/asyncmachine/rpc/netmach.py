@@ -10,23 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.event import Event
+from asyncmachine.machine.export import Export
 from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Turn
-from asyncmachine.machine.mutation import Kind, MutationSource, called_names
+from asyncmachine.machine.mutation import Kind, called_names
 from asyncmachine.machine.reading import N
-from asyncmachine.machine.result import CANCELED, Result
+from asyncmachine.machine.result import CANCELED, EXECUTED, Result
 from asyncmachine.machine.schema import EXCEPTION, Schema, State
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc.caller import Caller
 from asyncmachine.rpc.clock import Clock
-from asyncmachine.rpc.errors import Misuse, RpcError
+from asyncmachine.rpc.errors import RpcError
 from asyncmachine.rpc.mirrored import MirrorTransition
+from asyncmachine.rpc.reasoning import implied, permits
+from asyncmachine.rpc.values import pack_args
+from asyncmachine.rpc.watching import Watch
 from asyncmachine.rpc.within import MirrorKind, Within
 
 logger = logging.getLogger("asyncmachine.rpc")
@@ -40,26 +45,6 @@ class SourceRestarted(RpcError):
     state = "ErrNetwork"
 
 
-class Caller(Protocol):
-    """Who carries mutations to the source."""
-
-    def call(
-        self,
-        kind: Kind,
-        states: tuple[str, ...],
-        args: Mapping[str, Any],
-        source: MutationSource | None,
-        within: float | None = None,
-    ) -> Result:
-        """Sends a mutation; the result is pending. It fails if there is no answer `within` so many seconds."""
-
-    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
-        """Sends the adding of states; nothing comes back."""
-
-    def handler_failed(self, error: Exception) -> None:
-        """A handler or a tracer of the mirror raised."""
-
-
 class NetworkMachine(View[N]):
     """A mirror. Made by a client, which keeps it up to date; while there is no connection it shows the last it knew.
 
@@ -67,10 +52,22 @@ class NetworkMachine(View[N]):
     """
 
     def __init__(
-        self, caller: Caller, schema: Schema, *, id: str, tags: Iterable[str] = (), parent_id: str = ""
+        self,
+        caller: Caller,
+        schema: Schema,
+        *,
+        id: str,
+        tags: Iterable[str] = (),
+        parent_id: str = "",
+        groups: Mapping[str, tuple[str, ...]] | None = None,
+        infers: bool = False,
+        filters: bool = False,
     ) -> None:
         super().__init__(id, schema, tags=tags, parent_id=parent_id)
         self._caller = caller
+        self._groups = dict(groups or {})
+        self._infers = infers
+        self._filters = filters
         self._tx: MirrorTransition | None = None
         # Where each of the session's states is here; None when both orders are the same.
         self._places: tuple[int, ...] | None = None
@@ -141,13 +138,45 @@ class NetworkMachine(View[N]):
         self._indexes(names)
         if kind == "toggle":
             kind = "remove" if all(name in self for name in names) else "add"
+        if self._filters and not permits(self, kind, names):
+            return CANCELED
         return self._caller.call(kind, names, args, source_of(e), within)
+
+    # Questions
+
+    def can_add(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Whether the relations let these states be added, as far as the mirror knows: no handler is asked."""
+        return self._can("add", states)
+
+    def can_remove(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
+        """Whether the relations let these states be removed, as far as the mirror knows: no handler is asked."""
+        return self._can("remove", states)
+
+    def _can(self, kind: Kind, states: str | Iterable[str]) -> Result:
+        names = called_names(states)
+        self._indexes(names)
+        return EXECUTED if not self._disposed and permits(self, kind, names) else CANCELED
+
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Named groups of states, from the class of states that the client was given."""
+        return self._groups
+
+    def export(self) -> Export:
+        """The time that is shown, as plain data."""
+        return Export(self._id, self._names, self.time(), self._queue_tick, self._machine_tick)
 
     # Waits
 
     def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
-        """Arguments are not mirrored. Raises `Misuse`."""
-        raise Misuse(f"when_args({name!r}): arguments do not travel to mirrors; let the source send a payload")
+        """Met when the state of the source activates (or is called again) with arguments that hold all of these.
+
+        Typed records are compared by value. Raises `Unsendable` for arguments that would not arrive equal.
+        """
+        packed = pack_args(raw_args(args, kw))
+        wait = super().when_args(name, args, scope=scope, **kw)
+        self._caller.watch(Watch(name, packed, wait))
+        return wait
 
     # The source's counters
 
@@ -172,7 +201,7 @@ class NetworkMachine(View[N]):
 
     def _install(self, names: tuple[str, ...], states: Mapping[str, State]) -> None:
         """Fits the session's list of names to the names here. States new here are appended; positions never move."""
-        fresh = [name for name in names if name not in self._index]
+        fresh = [name for name in dict.fromkeys((*names, *states)) if name not in self._index]
         if fresh:
             self._index = {name: i for i, name in enumerate((*self._index, *fresh))}
             self._ticks += [0] * len(fresh)
@@ -217,6 +246,9 @@ class NetworkMachine(View[N]):
         placed = [tick + (tick & 1) for tick in self._ticks]  # a state the session does not have is inactive
         for place, tick in zip(self._places, ticks, strict=True):
             placed[place] = tick
+        if self._infers:
+            for place in implied(self, set(self._places), placed):
+                placed[place] = self._ticks[place] | 1
         return tuple(placed)
 
     def _finish(self, tx: MirrorTransition) -> None:

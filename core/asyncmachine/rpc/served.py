@@ -12,7 +12,6 @@ from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, InvalidArgs
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import CANCELED, Result
-from asyncmachine.machine.view import View
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
@@ -20,7 +19,7 @@ from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
-from asyncmachine.rpc.events import AnswerRequested, MutationRequested
+from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.requests import Answer
@@ -29,6 +28,7 @@ from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watcher import Watcher
+from asyncmachine.rpc.watching import Watched
 
 Link = Connection[ServerSession]
 
@@ -38,7 +38,7 @@ class ServedClient:
 
     __slots__ = (
         "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_timer",
-        "_tracing", "_watcher", "exposure", "has_left", "id",
+        "_tracing", "_watcher", "exposure", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class ServedClient:
         self._scheduled = False
         self._answering = False
         self._timer: asyncio.TimerHandle | None = None
+        self.watched = Watched(source, self._fired)
         connection.drained = self._drained
 
     @property
@@ -83,8 +84,11 @@ class ServedClient:
 
         With `after` the session is that of this client's earlier connection, whose calls become this one's.
         """
-        seen, clock = self.exposure, self._clock()
-        known = hello.sync.hash == seen.digest
+        seen = self.exposure
+        if after is not None:
+            seen.continues(after.exposure)
+            self.watched, self.watched.tell = after.watched, self._fired
+        clock, known = self._clock(), hello.sync.hash == seen.digest
         before = None if after is None else after.connection.session
         self._connection.session.welcome(
             m.Welcome(
@@ -95,7 +99,7 @@ class ServedClient:
                 features=(),
                 limits=m.Limits(MAX_FRAME, MAX_CALLS),
                 source=self._source.id,
-                names=None if known else seen.names,
+                names=None if known and seen.is_whole else seen.names,
                 schema=seen.schema.to_dict() if hello.sync.schema and not known else None,
                 hash=seen.digest,
                 time=clock.ticks,
@@ -138,6 +142,20 @@ class ServedClient:
         """Answers a call that was run already."""
         self._tell(request.id, request.answer)
 
+    def watch(self, request: WatchRequested) -> None:
+        """Waits for arguments of a state on behalf of the client."""
+        try:
+            state = self._states((request.state,))[0]
+            self.watched.arm(request.token, state, unpack_args(request.args))
+        except (CallRefused, InvalidArgs) as error:
+            code = error.code if isinstance(error, CallRefused) else Code.BAD_ARGS
+            self._fired(request.token, 0, code, str(error))
+
+    def _fired(self, token: int, tick: int, code: str = "", message: str = "") -> None:
+        if self.ready:
+            self._connection.session.fired(token, tick, code, message)
+            self._connection.flush()
+
     def sync(self, id: int) -> None:
         """Sends the whole clock."""
         self._sending(self._connection.session.full, self._clock(), id)
@@ -167,10 +185,7 @@ class ServedClient:
             return CANCELED  # its caller has given up
         if request.expires is not None and self._loop.time() > request.expires:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
-        names = self.exposure.names
-        if any(i >= len(names) for i in request.states):
-            raise CallRefused(Code.NO_STATE, f"no state has number {max(request.states)}, the session has {len(names)}")
-        called = tuple([names[i] for i in request.states])
+        called = self._states(request.states)
         # A Set touches the states it does not name as well.
         if not self.exposure.grants.mutates(called if request.kind != "set" else self._source.names):
             raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {', '.join(called)}")
@@ -190,6 +205,12 @@ class ServedClient:
         finally:
             self._answering = False
         return found
+
+    def _states(self, numbers: tuple[int, ...]) -> tuple[str, ...]:
+        names = self.exposure.names
+        if any(number >= len(names) for number in numbers):
+            raise CallRefused(Code.NO_STATE, f"no state has number {max(numbers)}, the session has {len(names)}")
+        return tuple([names[number] for number in numbers])
 
     def _done(self, request: MutationRequested, result: Result) -> None:
         try:
@@ -270,15 +291,3 @@ class ServedClient:
         except Unsendable as error:
             self._failed(error)
             self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
-
-
-def check_source(source: object) -> str:
-    """Why a machine cannot be exposed, empty if it can."""
-    if not isinstance(source, View):
-        return f"only a machine can be exposed, got {source!r}"
-    if source.handlers() and not source.has("ErrOnClient"):
-        return (
-            f"machine {source.id!r} has handlers, so clients may report errors to it: "
-            "let its states inherit from rpc.StateSource"
-        )
-    return ""

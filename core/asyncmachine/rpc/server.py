@@ -26,12 +26,12 @@ from asyncmachine.rpc.clients import RETRY_AFTER, Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
-from asyncmachine.rpc.exposure import Exposure, epoch_of
+from asyncmachine.rpc.exposure import Exposure, check_source, epoch_of
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.sending import Sending
-from asyncmachine.rpc.served import Link, ServedClient, check_source
+from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.serving import ServerHandlers
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientInfo, ServerPayload, ServerStates
@@ -209,6 +209,10 @@ class Server:
                     client.run(event)
             case e.AnswerRequested():
                 client.answer_again(event)
+            case e.WatchRequested():
+                client.watch(event)
+            case e.WatchEnded():
+                client.watched.end(event.token)
             case e.ByeReceived():
                 client.has_left = True
             case e.PayloadSettled():
@@ -228,7 +232,7 @@ class Server:
             if "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
             grants = self._clients.admit(hello, connection.transport.peer, self._allow)
-            self._welcome(connection, hello, Exposure(self.source, grants))
+            self._welcome(connection, hello, Exposure(self.source, grants, hello.sync))
         except Rejected as no:
             if no.__cause__ is not None:
                 self.machine.add_err(no.__cause__)
@@ -266,7 +270,9 @@ class Server:
         client = self._clients.remove(connection)
         if client is not None:
             client.close()
-            if not client.has_left and "Start" in self.machine:
+            if client.has_left or "Start" not in self.machine:
+                client.watched.close()
+            else:
                 self._sessions.park(client)
             if not self._clients:
                 self.machine.remove(S.ClientConnected, self._info(client))

@@ -28,23 +28,31 @@ class Sessions:
     def park(self, client: ServedClient) -> None:
         """Keeps the session of a client whose connection was lost."""
         number = client.connection.session.id
-        timer = asyncio.get_running_loop().call_later(self._keep, self._drop, number)
+        timer = asyncio.get_running_loop().call_later(self._keep, self._forget, number)
         self._kept[number] = client, timer
         if len(self._kept) > LIMIT:
-            self._drop(next(iter(self._kept)))
+            self._forget(next(iter(self._kept)))
 
     def claim(self, hello: m.Hello, exposure: Exposure) -> ServedClient | None:
         """The session that a client would like to continue, if it is here and it may see the same of the source."""
         found = self._kept.get(hello.resume.session) if hello.resume is not None else None
         if found is None or found[0].id != hello.id:
             return None
-        client = self._drop(found[0].connection.session.id)
-        return client if client is not None and client.exposure.equals(exposure) else None
+        number = found[0].connection.session.id
+        if not found[0].exposure.equals(exposure):
+            self._forget(number)
+            return None
+        return self._drop(number)
 
     def clear(self) -> None:
         """Forgets all."""
         for number in tuple(self._kept):
-            self._drop(number)
+            self._forget(number)
+
+    def _forget(self, number: bytes) -> None:
+        client = self._drop(number)
+        if client is not None:
+            client.watched.close()
 
     def _drop(self, number: bytes) -> ServedClient | None:
         client, timer = self._kept.pop(number, (None, None))

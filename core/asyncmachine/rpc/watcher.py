@@ -42,7 +42,7 @@ class Watcher(Tracer):
             self._last = (tx, source.queue_tick, source.machine_tick)
             self._changed()
 
-    def transition_plain(self, machine: View[Any], plan: Plan, queue_tick: int) -> None:
+    def transition_plain(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         """As `transition_end`, for a transition that nothing but relations had a part in."""
         self._last = (machine.time(), queue_tick, machine.machine_tick)
         self._changed()

@@ -1,0 +1,144 @@
+"""Waits for arguments, on both sides. Arguments stay at the source, so it is the source that looks at them.
+
+A client sends what it waits for, and again in each later session; the server tells when it happens, and goes on telling
+until the client has heard it. So nothing is missed that happens while the connection is down and the session is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+from asyncmachine.machine.errors import AmError
+from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc.calling import Link
+from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.events import Fired
+from asyncmachine.rpc.messages import WireArgs
+
+LIMIT: Final = 1024
+"""Waits of one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One wait of a client."""
+
+    state: str
+    args: WireArgs | None
+    wait: Wait
+
+
+class Watching:
+    """The client's side. `ready()` is the connection, `place(state)` its number in the session (-1: it has none)."""
+
+    __slots__ = ("_in_loop", "_last", "_place", "_ready", "_watches")
+
+    def __init__(
+        self, ready: Callable[[], Link | None], in_loop: Callable[..., None], place: Callable[[str], int]
+    ) -> None:
+        self._ready = ready
+        self._in_loop = in_loop
+        self._place = place
+        self._last = 0
+        self._watches: dict[int, Watch] = {}
+
+    def watch(self, watch: Watch) -> None:
+        """Ends the wait when the source says so. From any thread."""
+        self._in_loop(self._begin, watch)
+
+    def resume(self, link: Link) -> None:
+        """Sends everything that is waited for in a session that has just begun."""
+        for token, watch in tuple(self._watches.items()):
+            self._send(link, token, watch)
+
+    def fired(self, link: Link, event: Fired) -> None:
+        """Something has happened, or was refused."""
+        watch = self._watches.pop(event.token, None)
+        link.session.unwatch(event.token)
+        if watch is not None and event.code:
+            watch.wait._end(partial(CallRefused, event.code, event.message))
+        elif watch is not None:
+            watch.wait._end()
+
+    def _begin(self, watch: Watch) -> None:
+        if watch.wait.done():
+            return
+        self._last += 1
+        token = self._last
+        self._watches[token] = watch
+        watch.wait.then(lambda: self._in_loop(self._over, token))
+        link = self._ready()
+        if link is not None:
+            self._send(link, token, watch)
+            link.flush()
+
+    def _send(self, link: Link, token: int, watch: Watch) -> None:
+        place = self._place(watch.state)
+        if place >= 0:
+            link.session.watch(token, place, watch.args)
+        else:
+            text = f"the source has no state {watch.state!r} for this client"
+            watch.wait._end(partial(CallRefused, Code.NO_STATE, text))
+
+    def _over(self, token: int) -> None:
+        """The wait has ended by itself: it was cancelled, or its scope has ended."""
+        link = self._ready()
+        if self._watches.pop(token, None) is not None and link is not None:
+            link.session.unwatch(token)
+            link.flush()
+
+
+class Tell(Protocol):
+    """Sends WHEN_FIRED, if there is a connection."""
+
+    def __call__(self, token: int, tick: int, code: str = "", message: str = "") -> None: ...
+
+
+class Watched:
+    """The server's side, over all connections of one client. `tell` is that of the current one."""
+
+    __slots__ = ("_fired", "_loop", "_source", "_waits", "tell")
+
+    def __init__(self, source: Any, tell: Tell) -> None:
+        self.tell = tell
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._waits: dict[int, Wait] = {}
+        self._fired: dict[int, tuple[int, str, str]] = {}
+
+    def arm(self, token: int, state: str, args: dict[str, Any]) -> None:
+        """Waits for this. What has happened already is told again."""
+        if token in self._fired:
+            self.tell(token, *self._fired[token])
+        elif len(self._waits) + len(self._fired) >= LIMIT:
+            self.tell(token, 0, Code.RATE, f"no more than {LIMIT} waits at once")
+        elif token not in self._waits:
+            wait = self._waits[token] = self._source.when_args(state, args)
+            wait.then(partial(self._loop.call_soon_threadsafe, self._happened, token, state, wait))
+
+    def end(self, token: int) -> None:
+        """The client knows, or does not want to any more."""
+        self._fired.pop(token, None)
+        wait = self._waits.pop(token, None)
+        if wait is not None:
+            wait.cancel()
+
+    def close(self) -> None:
+        """The client will not come back."""
+        for token in (*self._waits, *self._fired):
+            self.end(token)
+
+    def _happened(self, token: int, state: str, wait: Wait) -> None:
+        if self._waits.pop(token, None) is None:
+            return
+        try:
+            wait._raise()
+        except AmError as error:
+            self._fired[token] = 0, Code.CANCELED, str(error)
+        else:
+            self._fired[token] = self._source.tick(state), "", ""
+        self.tell(token, *self._fired[token])
