@@ -18,6 +18,8 @@ from asyncmachine_relay import bind
 from examples.dashboard.app import App as Dashboard
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
+from examples.wasm.app import App as Chat
+from examples.wasm.chat import Patience
 from examples.wasm_workflow.chromium import find
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -42,7 +44,32 @@ async def dashboard(context: BrowserContext) -> AsyncIterator[Page]:
         yield page
 
 
-EXAMPLES = {"dashboard": dashboard}
+@asynccontextmanager
+async def chat(context: BrowserContext) -> AsyncIterator[Page]:
+    """Two tabs talk; the first is shown."""
+    async with Chat(bind(), lambda author, text: None, Patience(bored=3600, hello=3600)) as app:
+        first, second = await context.new_page(), await context.new_page()
+        for page in (first, second):
+            await page.goto(app.address)
+            await page.get_by_text("live", exact=True).wait_for()
+        while len(app.handlers.tabs) < 2:  # noqa: ASYNC110  # nothing to wait for
+            await asyncio.sleep(0.01)
+        lines = (
+            "Is anybody there?",
+            "I am, in the other tab.",
+            "Then the server has two mirrors.",
+            "And each of us has one.",
+        )
+        for number, line in enumerate(lines):
+            page, other = (first, second) if number % 2 == 0 else (second, first)
+            await page.locator("#text").fill(line)
+            await page.keyboard.press("Enter")
+            await other.get_by_text(line).wait_for()
+        await first.bring_to_front()
+        yield first
+
+
+EXAMPLES = {"dashboard": dashboard, "chat": chat}
 
 
 async def take(folder: Path) -> None:

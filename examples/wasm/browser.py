@@ -1,0 +1,52 @@
+"""The tab: Bar, served to the server through a tunnel; the mirror of Foo through another; and what is shown."""
+
+from __future__ import annotations
+
+from itertools import count
+from secrets import token_hex
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_web.page import relay
+from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.ui import Page
+from examples.wasm.chat import BarHandlers
+from examples.wasm.states import Bar, Foo, Typed
+
+LINE = '<li class="{kind}"><b>{author}</b> <span>{text}</span></li>'
+KEPT = 200
+ALLOWED = rpc.Grants(mutate=(Bar.Msg,))
+"""What the server may do here."""
+
+
+def chat() -> None:
+    """Called once, by the page's script."""
+    name = token_hex(2)[:3]
+    page = Page()
+    lines = page.value([{"id": 0, "kind": "news", "author": "", "text": f"You are browser-bar-{name}."}])
+    numbers = count(1)
+
+    def show(author: str, text: str, kind: str = "said") -> None:
+        own = kind == "said" and author == bar.id
+        row = {"id": next(numbers), "kind": "own" if own else kind, "author": "you" if own else author, "text": text}
+        lines.update(lambda old: [*old, row][-KEPT:])
+
+    foo = rpc.Client(relay.dial(f"browser-foo-{name}", "foo"), Foo, id=f"browser-foo-{name}")
+    handlers = BarHandlers(show, lambda e, said: foo.netmach.add(Foo.Msg, said, e=e))
+    bar = am.Machine(Bar, handlers, id=f"browser-bar-{name}")
+    server = rpc.Server(bar, name=bar.id, push_interval=0.001, allow=lambda *_: ALLOWED)
+
+    # A mirror's final handlers run here, when the mirror has changed.
+    foo.netmach.bind({"BoredState": lambda _: show("server-foo", "is bored", "news")})
+    am.pipes.bind_ready(foo.machine, bar, Bar.Ready)
+    bar.add(Bar.Start)
+    server.listen(relay.listen(bar.id, "bar"))
+    foo.start()
+    lifecycle().on_wake(foo.retry_now)
+
+    page.bind("#link", foo, text=lambda m: "reconnecting" if m.stale else "live", cls={"on": lambda m: not m.stale})
+    page.bind("#bored", foo, cls={"on": Foo.Bored})
+    page.bind("#heard", foo, text=lambda m: m.count(Foo.Msg))
+    page.bind("#sent", bar, text=lambda m: m.count(Bar.SubmitMsg))
+    page.each("#lines", lines, LINE)
+    page.form("#say", "SubmitMsg", args=lambda fields: Typed(fields["text"]), source=bar)

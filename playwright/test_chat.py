@@ -1,0 +1,133 @@
+"""The chat in real Chromium: several tabs, both directions, cuts, keys, and an audit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page, expect
+
+from asyncmachine_relay import bind
+from examples.wasm.app import App
+from examples.wasm.chat import Patience
+from tests.web.browser import Mishaps
+
+CALM = Patience(bored=3600, hello=3600)
+RESTLESS = Patience(look=0.1, bored=1.0, hello=3600)
+
+
+class Native:
+    """The chat's process, on a thread. `said` is what it printed."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self.said: list[tuple[str, str]] = []
+        self.loop = asyncio.new_event_loop()
+        self.stop = asyncio.Event()
+        self.started: Future[App] = Future()
+        self.thread = threading.Thread(target=lambda: self.loop.run_until_complete(self.serve()))
+        self.thread.start()
+        self.app = self.started.result()
+
+    async def serve(self) -> None:
+        async with App(bind(), lambda *said: self.said.append(said), self.patience) as app:
+            self.started.set_result(app)
+            await self.stop.wait()
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def native(request: pytest.FixtureRequest) -> Iterator[Native]:
+    running = Native(getattr(request, "param", CALM))
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def mishaps(native: Native) -> Mishaps:
+    return Mishaps(native.app.address.rstrip("/"))
+
+
+def join(page: Page, native: Native) -> str:
+    """Open the chat; the tab's name, once both sides mirror each other."""
+    page.goto(native.app.address)
+    expect(page.locator("#link")).to_have_text("live")
+    name = page.locator(".news span").first.inner_text().removeprefix("You are ").removesuffix(".")
+    while name not in native.app.handlers.tabs:
+        page.evaluate("new Promise(requestAnimationFrame)")
+    return name
+
+
+def say(page: Page, text: str) -> None:
+    page.locator("#text").fill(text)
+    page.keyboard.press("Enter")
+    expect(page.locator("#text")).to_have_value("")
+
+
+def test_tabs_talk_through_the_server(page: Page, native: Native) -> None:
+    second, third = page.context.new_page(), page.context.new_page()
+    names = [join(tab, native) for tab in (page, second, third)]
+    assert len(set(names)) == 3
+    say(page, "<i>hi</i>")
+    for tab in (second, third):
+        expect(tab.locator(".said")).to_have_text([f"{names[0]} <i>hi</i>"])
+    expect(page.locator(".own")).to_have_text(["you <i>hi</i>"])
+    say(third, "hello there")
+    expect(page.locator(".said")).to_have_text([f"{names[2]} hello there"])
+    expect(page.locator("#heard")).to_have_text("2")
+    expect(page.locator("#sent")).to_have_text("1")
+    assert native.said == [(names[0], "<i>hi</i>"), (names[2], "hello there")]
+    second.close()
+    say(page, "still there?")
+    expect(third.locator(".said").last).to_have_text(f"{names[0]} still there?")
+
+
+def test_a_reloaded_tab_is_there_again(page: Page, native: Native) -> None:
+    first = join(page, native)
+    other = page.context.new_page()
+    join(other, native)
+    page.reload()
+    second = join(page, native)
+    assert second != first
+    say(other, "welcome back")
+    expect(page.locator(".said")).to_contain_text(["welcome back"])
+    assert native.said[-1][1] == "welcome back"
+    assert len(native.app.handlers.tabs) == 2
+
+
+@pytest.mark.parametrize("native", [RESTLESS], indirect=True)
+def test_the_server_tells_that_it_is_bored(page: Page, native: Native) -> None:
+    join(page, native)
+    expect(page.locator(".news")).to_contain_text(["You are", "server-foo is bored"])
+    expect(page.locator("#bored")).to_have_class("mood on")
+    say(page, "wake up")
+    expect(page.locator("#bored")).to_have_class("mood")
+
+
+def test_an_empty_message_is_refused(page: Page, native: Native) -> None:
+    join(page, native)
+    page.locator("#text").fill("   ")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
+    assert native.said == []
+
+
+def test_the_page_is_readable_on_a_phone_and_on_a_desk(page: Page, native: Native) -> None:
+    join(page, native)
+    say(page, "word " * 60)
+    looks: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
+    for width, scheme in looks:
+        page.set_viewport_size({"width": width, "height": 844})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{width} px, {scheme}:\n{found.generate_report()}"
