@@ -1,0 +1,289 @@
+"""Python in a page and its workers, in real Chromium: `python -m bench.browser`.
+
+Boots are measured from the start of the navigation to a machine that is ready. Cold is a browser that has never seen
+the page, warm is its second visit. Beside ours: Pyodide and PyScript by themselves, in the same run and by turns.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
+from asyncmachine_web.build import pack, static_folder
+from bench import binding
+from bench.report import Row, main, row
+from tests.web.browser import CHROMIUM, FLAGS, run, serving
+
+PAGES = Path(__file__).parent / "pages"
+PATIENCE = 120_000
+BOOTS = 5
+TRIPS, WARM_UP = 600, 200
+READY = "performance.getEntriesByName('python ready')[0]?.startTime"
+
+
+def rows() -> Iterator[Row]:
+    """All figures."""
+    dial = [Match("desk", target="desk", serve=serve_desk), Match("bare", target="echo", serve=echo)]
+    with TemporaryDirectory() as built, sync_playwright() as playwright:
+        pack(PAGES, ["worker_jobs.py"], Path(built) / "jobs.zip")
+        static: list[StaticRoot] = [("/bench/", PAGES), ("/built/", built), static_folder()]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with serving(Relay(static, dial=dial, csp={"/bench/pyscript": "pyscript"})) as origin:
+            yield from boots(browser, origin)
+            yield from visit(browser, origin)
+            yield from loops(browser, origin)
+            yield from workers(browser, origin)
+            yield from trips(browser, origin)
+        browser.close()
+    yield from binding.rows()
+
+
+@contextmanager
+def visitor(browser: Browser) -> Iterator[Page]:
+    """An empty page, in a browser without any cache."""
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+# Boots
+
+
+def boots(browser: Browser, origin: str) -> Iterator[Row]:
+    """Of pages, cold and warm."""
+    names = {"ours": "machine", "bare": "bare-mark", "pyscript": "pyscript-ours", "plain": "pyscript-plain"}
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(BOOTS):
+        for kind, name in names.items():
+            with visitor(browser) as page:
+                for when in ("cold", "warm"):
+                    times.setdefault((kind, when), []).append(boot(page, f"{origin}/bench/{name}.html"))
+    found = {key: median(each) for key, each in times.items()}
+    for when, bare, pyscript in (("cold", 750, 1000), ("warm", 450, 500)):
+        peers = {"Pyodide alone": found["bare", when]}
+        yield row(f"bare page, {when}", "ms", found["ours", when], peers=peers, aim=f"ours <= {bare}")
+        peers = {"PyScript alone": found["plain", when]}
+        yield row(f"page with PyScript, {when}", "ms", found["pyscript", when], peers=peers, aim=f"ours <= {pyscript}")
+
+
+def boot(page: Page, address: str) -> float:
+    """Milliseconds from the navigation until the page says that it is ready."""
+    page.goto(address)
+    while (at := page.evaluate(READY)) is None:
+        page.wait_for_timeout(20)
+    return float(at)
+
+
+def visit(browser: Browser, origin: str) -> Iterator[Row]:
+    """Bytes of a first visit, as they are on the wire without headers."""
+    sizes = {}
+    for name in ("machine", "pyscript-ours", "bare-mark", "pyscript-plain"):
+        with visitor(browser) as page:
+            boot(page, f"{origin}/bench/{name}.html")
+            sizes[name] = page.evaluate(BYTES) / 1e6
+    peers = {"Pyodide alone": sizes["bare-mark"]}
+    yield row("first visit of a bare page", "MB", sizes["machine"], peers=peers, aim="ours <= 8.5")
+    peers = {"PyScript alone": sizes["pyscript-plain"]}
+    yield row("first visit of a page with PyScript", "MB", sizes["pyscript-ours"], peers=peers, aim="ours <= 8.5")
+
+
+BYTES = """
+["resource", "navigation"].flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((total, entry) => total + entry.encodedBodySize, 0)
+"""
+
+
+# The event loop
+
+
+def loops(browser: Browser, origin: str) -> Iterator[Row]:
+    """Ours, and Pyodide's in a page without anything of ours."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("machine", "plain-python"):
+        with visitor(browser) as page:
+            open_page(page, f"{origin}/bench/{name}.html")
+            found[name] = run(page, LOOP)
+    ours, plain = found["machine"], found["plain-python"]
+    what = "task switch by sleep(0)"
+    yield row(what, "µs", ours["switch"], peers={"WebLoop": plain["switch"]}, aim="ours <= 4")
+    peers = {"WebLoop": plain["tasks"]}
+    yield row("tasks per second", "1/s", ours["tasks"], peers=peers, aim="ours >= 60000", more_is_better=True)
+    what = "longest stall in 10 s of 5 ms sleeps"
+    yield row(what, "ms", ours["stall"], peers={"WebLoop": plain["stall"]}, aim="ours <= 15")
+
+
+LOOP = """
+import asyncio, json
+from statistics import median
+from time import perf_counter
+
+async def switch(times):
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+async def nothing():
+    pass
+
+switches, tasks, stalls = [], [], []
+for _ in range(12):
+    begun = perf_counter()
+    await asyncio.gather(*(switch(500) for _ in range(10)))
+    switches.append((perf_counter() - begun) / 5000)
+    begun = perf_counter()
+    await asyncio.gather(*(nothing() for _ in range(1000)))
+    tasks.append(1000 / (perf_counter() - begun))
+end = perf_counter() + 10
+while (begun := perf_counter()) < end:
+    await asyncio.sleep(0.005)
+    stalls.append(perf_counter() - begun - 0.005)
+json.dumps({"switch": median(switches[4:]) * 1e6, "tasks": median(tasks[4:]), "stall": max(stalls) * 1e3})
+"""
+
+
+# Workers
+
+
+def workers(browser: Browser, origin: str) -> Iterator[Row]:
+    """From the order to a main that runs, and round trips to one."""
+    with visitor(browser) as page:
+        open_page(page, f"{origin}/bench/bare-workers.html")
+        alone = {count: page.evaluate("count => startBare(count)", count) for count in (1, 4)}
+    with visitor(browser) as page:
+        open_page(page, f"{origin}/bench/jobs.html")
+        found = run(page, WORKERS)
+    for count, aim in ((1, 350), (4, 1400)):
+        name = "one worker ready" if count == 1 else f"{count} workers ready"
+        peers = {"Pyodide alone": median(alone[count])}
+        yield row(name, "ms", found[str(count)], peers=peers, aim=f"ours <= {aim}")
+    yield row("one worker ready, from a spare", "ms", found["spare"])
+    peers = {"a bare port, 1 KB": found["bare"]}
+    yield row("round trip of a page and a worker's mirror", "ms", found["mirror"], peers=peers, aim="ours <= 0.6")
+
+
+WORKERS = f"""
+import asyncio, json
+from statistics import median
+from time import perf_counter
+from asyncmachine import rpc
+from asyncmachine_web.page.workers import Worker, spare
+import worker_jobs
+
+async def ready(count):
+    begun = perf_counter()
+    made = [Worker.fork(f"w{{n}}", "worker_jobs:echo") for n in range(count)]
+    for worker in made:
+        await worker.machine.when("Ready")
+    took = (perf_counter() - begun) * 1000
+    for worker in made:
+        worker.terminate()
+    return took
+
+found = {{str(count): median([await ready(count) for _ in range(5)]) for count in (1, 4)}}
+spare(1)
+await asyncio.sleep(3)
+found["spare"] = await ready(1)
+spare(0)
+
+async def trips(trip):
+    times = []
+    for _ in range({TRIPS}):
+        begun = perf_counter()
+        await trip()
+        times.append(perf_counter() - begun)
+    return median(times[{WARM_UP}:]) * 1000
+
+port = await Worker.fork("echo", "worker_jobs:echo").dial()
+data = bytes(1024)
+async def bare():
+    await port.send(data)
+    await port.recv()
+found["bare"] = await trips(bare)
+
+desk = Worker.fork("desk", "worker_jobs:desk")
+client = rpc.Client(desk.dial, worker_jobs.Desk)
+client.start()
+await client.when_ready()
+async def mirror():
+    await client.netmach.add("Noted")
+found["mirror"] = await trips(mirror)
+json.dumps(found)
+"""
+
+
+# Page and native
+
+
+class Desk(rpc.StateSource):
+    """What the native machine of the round trips has."""
+
+    Noted = am.state(multi=True)
+
+
+async def serve_desk(tunnel: Tunnel) -> None:
+    """One page at a desk of its own."""
+    desk = am.Machine(Desk, id="desk")
+    server = rpc.Server(desk, "desk", push_interval=0.001)
+    await server.serve(tunnel.transport)
+    server.machine.dispose()
+    desk.dispose()
+
+
+async def echo(tunnel: Tunnel) -> None:
+    """Sends everything back, until the page has gone."""
+    while True:
+        await tunnel.transport.send(await tunnel.transport.recv())
+
+
+def trips(browser: Browser, origin: str) -> Iterator[Row]:
+    """A mutation of a native machine through the relay, awaited."""
+    with visitor(browser) as page:
+        open_page(page, f"{origin}/bench/trips.html")
+        ours = run(page, MIRROR)
+        bare = page.evaluate("([count, size]) => bareTrips(count, size)", [TRIPS, 64])
+    peers = {"bare WebSocket": median(bare[WARM_UP:])}
+    what = "round trip of a page and a native mutation"
+    yield row(what, "ms", median(ours[WARM_UP:]) * 1000, peers=peers, aim="ours <= 1.5")
+
+
+MIRROR = f"""
+import json
+from time import perf_counter
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine_web.page import relay
+
+class Desk(rpc.StateSource):
+    Noted = am.state(multi=True)
+
+client = rpc.Client(relay.dial("desk", "desk"), Desk)
+client.start()
+await client.when_ready()
+times = []
+for _ in range({TRIPS}):
+    begun = perf_counter()
+    await client.netmach.add(Desk.Noted)
+    times.append(perf_counter() - begun)
+await client.stop()
+json.dumps(times)
+"""
+
+
+def open_page(page: Page, address: str) -> None:
+    """Wait until its Python takes what the bench tells it."""
+    page.goto(address)
+    page.wait_for_selector("#python", state="attached")
+
+
+if __name__ == "__main__":
+    sys.exit(main("browser", rows))

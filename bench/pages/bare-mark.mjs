@@ -1,0 +1,4 @@
+import { bare } from "./bare-boot.mjs";
+
+await bare();
+performance.mark("python ready");

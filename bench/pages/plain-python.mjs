@@ -1,0 +1,4 @@
+import { loadPyodide } from "./plain.mjs";
+
+window.python = await loadPyodide();
+document.body.id = "python";

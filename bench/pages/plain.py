@@ -1,0 +1,3 @@
+import js
+
+js.performance.mark("python ready")

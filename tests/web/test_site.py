@@ -1,0 +1,134 @@
+"""A built page: what its directory has, how a release is named, and what stays of the one before."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncmachine_web.build import Project, build, new_app, site
+from asyncmachine_web.build.scaffold import NoProject
+from asyncmachine_web.build.site import NoSite
+from asyncmachine_web.build.wheels import lock_entry
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A page of two files, and a runtime of three."""
+    vendor = tmp_path / "vendor"
+    for name in ("pyodide/pyodide.mjs", "pyscript/core.js", "pyodide/types.d.ts", ".stamp"):
+        (vendor / name).parent.mkdir(parents=True, exist_ok=True)
+        (vendor / name).write_text(name)
+    monkeypatch.setattr(site, "vendor_folder", lambda: vendor)
+    root = tmp_path / "project"
+    (root / "page" / "deep").mkdir(parents=True)
+    (root / "app").mkdir()
+    (root / "app" / "__init__.py").write_text("")
+    (root / "page" / "index.html").write_text('<script src="__release__/boot.mjs"></script>')
+    (root / "page" / "deep" / "raw.png").write_bytes(b"__release__")
+    (root / "pyproject.toml").write_text('[tool.asyncmachine.page]\npackages = ["app"]\n')
+    return Project.read(root)
+
+
+def told(target: Path) -> dict[str, Any]:
+    """What the service worker says of the release."""
+    found = re.match(r"const RELEASE = (\{.*?\n\});\n", (target / "sw.mjs").read_text(), re.DOTALL)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_a_release_is_named_for_its_content(project: Project, tmp_path: Path) -> None:
+    first = build(project, tmp_path / "one")
+    assert build(project, tmp_path / "two") == first
+    assert re.fullmatch(r"r-[0-9a-f]{12}", first)
+    (project.root / "app" / "__init__.py").write_text("x = 1")
+    second = build(project, tmp_path / "one")
+    assert second != first
+    assert (tmp_path / "one" / "index.html").read_text() == f'<script src="{second}/boot.mjs"></script>'
+    assert (tmp_path / "one" / "deep" / "raw.png").read_bytes() == b"__release__"
+
+
+def test_every_file_of_a_release_has_its_hash_in_the_service_worker(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "dist"
+    release = build(project, target)
+    files = told(target)["files"]
+    served = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert set(files) == {name for name in served if not name.endswith(".br")} - {"sw.mjs"}
+    for name, integrity in files.items():
+        digest = base64.b64encode(hashlib.sha256((target / name).read_bytes()).digest()).decode()
+        assert integrity == f"sha256-{digest}"
+    own = {name.removeprefix(f"{release}/") for name in files if name.startswith(release)}
+    assert {"boot.mjs", "ui.mjs", "pwa.mjs", "app.zip", "vendor/pyodide/pyodide.mjs"} <= own
+    assert not own & {"sw.mjs", "vendor/pyscript/core.js", "vendor/pyodide/types.d.ts", "vendor/.stamp"}
+    assert told(target)["version"] == release
+
+
+def test_a_library_is_there_when_the_page_mentions_it(project: Project, tmp_path: Path) -> None:
+    page = project.root / "page" / "index.html"
+    page.write_text(page.read_text() + '<script src="__release__/vendor/pyscript/core.js"></script>')
+    release = build(project, tmp_path / "dist")
+    assert (tmp_path / "dist" / release / "vendor" / "pyscript" / "core.js").is_file()
+
+
+def test_the_release_before_stays_and_older_ones_go(project: Project, tmp_path: Path) -> None:
+    releases = []
+    for number in range(4):
+        (project.root / "app" / "__init__.py").write_text(f"x = {number}")
+        releases.append(build(project, tmp_path / "dist"))
+    left = {path.name for path in (tmp_path / "dist").glob("r-*")}
+    assert left == set(releases[-2:])
+    (project.root / "app" / "__init__.py").write_text("x = 2")
+    assert build(project, tmp_path / "dist") == releases[2]  # back to the one before
+    assert {path.name for path in (tmp_path / "dist").glob("r-*")} == set(releases[-2:])
+    (project.root / "app" / "__init__.py").write_text("x = 9")
+    newest = build(project, tmp_path / "dist")
+    assert {path.name for path in (tmp_path / "dist").glob("r-*")} == {releases[2], newest}
+
+
+def test_a_build_that_fails_leaves_the_directory_as_it_was(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "dist"
+    build(project, target)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    (project.root / "page" / "index.html").unlink()
+    with pytest.raises(NoSite, match=r"no index\.html"):
+        build(project, target)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("text", [None, "", "[tool.asyncmachine.page]\n", "["])
+def test_a_project_that_says_nothing_of_its_page_is_told_what_to_write(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(NoSite, match=r"pyproject\.toml"):
+        Project.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "1up", "My", "my-app", "class", "a/b", "..", "é"])
+def test_a_name_that_is_no_package_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoProject, match="cannot be a Python package"):
+        new_app(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(NoProject, match="is there already"):
+        new_app("mine", tmp_path)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_new_project_has_its_name_everywhere_and_the_wheel_it_was_made_by(tmp_path: Path) -> None:
+    root = new_app("my_app", tmp_path)
+    texts = {path: path.read_text() for path in root.rglob("*") if path.is_file() and path.suffix != ".whl"}
+    assert not [path for path, text in texts.items() if "app_name" in text or "App Title" in text]
+    assert "<title>My app</title>" in texts[root / "page" / "index.html"]
+    (wheel,) = (root / "wheels").iterdir()
+    assert texts[root / "requirements.txt"] == f"./wheels/{wheel.name}[relay]\n"
+    assert lock_entry(wheel)["name"] == "asyncmachine"
+    assert Project.read(root).packages == ("my_app",)
