@@ -46,11 +46,9 @@ def test_a_snapshot_makes_library_and_wheel_needless(page: Page, mishaps: Mishap
 
 
 def damage(route: Route) -> None:
-    """A hundred bytes in the middle are zero."""
+    """One bit in the middle is another."""
     body = bytearray(route.fetch(headers={"accept-encoding": "identity"}).body())
-    middle = len(body) // 2
-    assert any(body[middle : middle + 100])
-    body[middle : middle + 100] = bytes(100)
+    body[len(body) // 2] ^= 1
     route.fulfill(body=bytes(body), content_type="application/octet-stream")
 
 

@@ -154,7 +154,7 @@ def test_an_endless_loop_fails_and_its_worker_stays(pool: Page) -> None:
     failed, ticks = run(
         pool,
         """
-        await pool.run(jobs.later, 0.0, "both workers have answered")
+        await asyncio.gather(*[worker.machine.when("Ready") for worker in pool.workers])
         before = [worker.machine.tick("Starting") for worker in pool.workers]
         failed = await outcome(pool.run(jobs.spin))
         json.dumps([failed, [w.machine.tick("Starting") - b for w, b in zip(pool.workers, before)]])
