@@ -69,7 +69,7 @@ class Client(Generic[S]):
         reconnect: bool = True,
         no_schema: bool = False,
         allowed: Iterable[S] | None = None,
-        skipped: Iterable[S] = (),
+        skipped: Iterable[S] | None = None,
         shallow: bool = False,
         filtering: bool = False,
         dial_timeout: float = DIAL_TIMEOUT,
@@ -106,7 +106,7 @@ class Client(Generic[S]):
         self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
         self._wants_schema = schema is None and not no_schema
         self._allowed = None if allowed is None else tuple(allowed)
-        self._skipped = tuple(skipped)
+        self._skipped = tuple(skipped or ())
         self._shallow = shallow
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
