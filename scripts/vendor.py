@@ -17,7 +17,10 @@ from scripts.step import Step, hash_of
 
 @dataclass(frozen=True)
 class Copy:
-    """Files of one folder of `node_modules/`, by pattern, into one folder of `vendor/`."""
+    """Files of one folder of `node_modules/`, by pattern, into one folder of `vendor/`.
+
+    A pattern that begins with `../` finds files of the folder above, which come to lie among the others.
+    """
 
     target: str
     source: str
@@ -31,10 +34,10 @@ COPIES = (
         "pyodide",
         ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide.d.ts", "ffi.d.ts"),
     ),
-    Copy("pyscript", "@pyscript/core/dist", ("*.js", "*.css")),
+    Copy("pyscript", "@pyscript/core/dist", ("*.js", "*.css", "../LICENSE")),
     Copy("lit-html", "lit-html", ("*.js", "*.d.ts", "directives/*.js", "directives/*.d.ts", "LICENSE")),
-    Copy("signals", "@preact/signals-core/dist", ("signals-core.mjs", "signals-core.d.ts")),
-    Copy("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "uPlot.d.ts")),
+    Copy("signals", "@preact/signals-core/dist", ("signals-core.mjs", "signals-core.d.ts", "../LICENSE")),
+    Copy("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "uPlot.d.ts", "../LICENSE")),
 )
 
 
@@ -93,7 +96,7 @@ def files(folder: Path, patterns: tuple[str, ...]) -> Iterator[tuple[Path, Path]
         if not found:
             raise SetupError(f"{folder} has no {pattern}: its version differs from what scripts/vendor.py knows.")
         for path in found:
-            name = path.relative_to(folder)
+            name = Path(path.name) if pattern.startswith("../") else path.relative_to(folder)
             module = path.with_name(path.name.removesuffix(".d.ts") + ".mjs")
             typed_module = path.name.endswith(".d.ts") and module.exists()
             yield path, name.with_name(module.stem + ".d.mts") if typed_module else name

@@ -61,6 +61,8 @@ class _Keys(NamedTuple):
 
     @classmethod
     def of(cls, secret: bytes) -> _Keys:
+        if len(secret) < MIN_SECRET:
+            raise RelayConfigError(f"secret has {len(secret)} bytes: at least {MIN_SECRET}, or None for a random one")
         return cls(
             hmac.digest(secret, b"asyncmachine relay token 1", "sha256"),
             hmac.digest(secret, b"asyncmachine relay resume 1", "sha256"),
@@ -74,9 +76,7 @@ class Tokens:
     """
 
     def __init__(self, secret: bytes | None, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
-        if secret is not None and len(secret) < MIN_SECRET:
-            raise RelayConfigError(f"secret has {len(secret)} bytes: at least {MIN_SECRET}, or None for a random one")
-        self._keys = _Keys.of(secret or secrets.token_bytes(32))
+        self._keys = _Keys.of(secrets.token_bytes(32) if secret is None else secret)
         self._old: _Keys | None = None
         self._old_until = 0.0
         self._limits = limits
@@ -86,7 +86,10 @@ class Tokens:
         self._encoder = msgspec.msgpack.Encoder()
 
     def rotate(self, secret: bytes) -> None:
-        """Signs with another secret from now on. What the one of before signed is taken for another minute."""
+        """Signs with another secret from now on. What the one of before signed is taken for another minute.
+
+        Raises `RelayConfigError` for a secret that is too short; the one of before stays.
+        """
         keys = _Keys.of(secret)
         if keys != self._keys:
             self._old, self._keys = self._keys, keys

@@ -464,10 +464,35 @@ def test_an_awaiter_whose_loop_is_gone_is_left_alone() -> None:
 
 def test_a_thread_waits_for_so_long_and_no_longer() -> None:
     wait = am.Machine(ABC).when("A")
-    with pytest.raises(am.WaitTimeout, match=r"not met within 0\.01 s"):
+    with pytest.raises(am.WaitTimeout, match=r"^not met within 0\.01 s: A active$"):
         wait.wait(0.01)
     with pytest.raises(TimeoutError):
         wait.wait(0)
+
+
+@pytest.mark.parametrize(
+    ("wait", "told"),
+    [
+        (lambda m: m.when("A", "B"), "A and B active"),
+        (lambda m: m.when_not("D"), "D inactive"),
+        (lambda m: m.when_time(["A", "B"], [1, 3]), "A at tick 1 and B at tick 3"),
+        (lambda m: m.when_args("A", x=1, y=2), "A called with these values of x, y"),
+        (lambda m: m.when_args("A"), "A called with these values of nothing"),
+        (lambda m: m.when_query(never), "the query never"),
+        (lambda m: m.when_queue(7), "queue tick 7"),
+        (lambda m: m.when_disposed(), "this wait"),
+    ],
+)
+def test_a_wait_that_is_not_met_in_time_says_what_it_waits_for(wait: Make, told: str) -> None:
+    machine = am.Machine({**ABC, "D": {}})
+    machine.add("D")
+    with pytest.raises(am.WaitTimeout) as raised:
+        wait(machine).wait(0)
+    assert str(raised.value) == f"not met within 0 s: {told}"
+
+
+def never(_: object) -> bool:
+    return False
 
 
 async def test_blocking_the_thread_of_a_loop_is_refused() -> None:
@@ -536,7 +561,7 @@ async def test_wait_all_fails_as_soon_as_one_fails() -> None:
 async def test_wait_all_tells_how_many_were_not_met_in_time() -> None:
     machine = am.Machine(ABC)
     machine.add("A")
-    with pytest.raises(am.WaitTimeout, match=r"2 of 3 waits not met in 0 s"):
+    with pytest.raises(am.WaitTimeout, match=r"2 of 3 waits not met in 0 s: B active; C active$"):
         await am.wait_all(machine.when("A"), machine.when("B"), machine.when("C"), timeout=0)
 
 
@@ -561,7 +586,7 @@ async def test_wait_any_raises_what_the_first_one_failed_with() -> None:
 
 async def test_wait_any_has_its_limits() -> None:
     machine = am.Machine(ABC)
-    with pytest.raises(am.WaitTimeout, match="none of 2 waits met in 0 s"):
+    with pytest.raises(am.WaitTimeout, match=r"none of 2 waits met in 0 s: A active; B active$"):
         await am.wait_any(machine.when("A"), machine.when("B"), timeout=0)
     with pytest.raises(am.AmError, match="at least one wait"):
         await am.wait_any()

@@ -202,6 +202,11 @@ def test_the_token_does_not_hold_the_resume_secret() -> None:
 def test_a_short_secret_is_a_mistake() -> None:
     with pytest.raises(RelayConfigError, match="secret has 15 bytes: at least 16"):
         tokens(secret=b"x" * 15)
+    issuer = tokens()
+    token, _ = issue(issuer)
+    with pytest.raises(RelayConfigError, match="secret has 0 bytes: at least 16"):
+        issuer.rotate(b"")
+    redeem(issuer, token)
 
 
 def test_grants_that_do_not_fit_into_a_header_are_a_mistake() -> None:

@@ -16,7 +16,10 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (source / "parts").mkdir(parents=True)
     for name in ("ui.mjs", "ui.d.ts", "core.js", "core.d.ts", "core.js.map", "parts/one.js"):
         (source / name).write_text(name)
-    monkeypatch.setattr(vendor, "COPIES", (vendor.Copy("ui", "ui/dist", ("*.mjs", "*.js", "*.d.ts", "parts/*.js")),))
+    (source.parent / "LICENSE").write_text("free")
+    monkeypatch.setattr(
+        vendor, "COPIES", (vendor.Copy("ui", "ui/dist", ("*.mjs", "*.js", "*.d.ts", "parts/*.js", "../LICENSE")),)
+    )
     return tmp_path / "modules"
 
 
@@ -26,7 +29,14 @@ def names(folder: Path) -> set[str]:
 
 def test_named_files_are_copied_and_types_get_the_name_of_their_module(modules: Path, tmp_path: Path) -> None:
     vendor.copy_all(modules, tmp_path / "vendor")
-    assert names(tmp_path / "vendor") == {"ui/ui.mjs", "ui/ui.d.mts", "ui/core.js", "ui/core.d.ts", "ui/parts/one.js"}
+    assert names(tmp_path / "vendor") == {
+        "ui/ui.mjs",
+        "ui/ui.d.mts",
+        "ui/core.js",
+        "ui/core.d.ts",
+        "ui/parts/one.js",
+        "ui/LICENSE",
+    }
 
 
 def test_an_interrupted_copy_and_an_older_version_leave_nothing(modules: Path, tmp_path: Path) -> None:

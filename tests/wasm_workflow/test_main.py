@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from examples.wasm_workflow import chromium
-from examples.wasm_workflow.__main__ import BAD_USE, main
+from examples.wasm_workflow.command import BAD_USE, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,17 @@ async def printed(process: asyncio.subprocess.Process, pattern: str) -> re.Match
 def test_impossible_settings_are_refused_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--success-rate", "2"], {}) == BAD_USE
     assert "wasm_workflow: SUCCESS_RATE=2: no run could ever succeed" in capsys.readouterr().err
+
+
+async def test_ctrl_c_during_the_imports_leaves_no_traceback() -> None:
+    async with command("--port", "0", PYTHONPROFILEIMPORTTIME="1") as process:
+        assert process.stderr is not None
+        while b"asyncmachine.machine" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert process.returncode == -signal.SIGINT
+        assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

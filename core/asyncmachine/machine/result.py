@@ -104,7 +104,7 @@ class Result(FinalResult):
     def wait(self, timeout: float | None = None) -> FinalResult:
         """Blocks a thread until the outcome is final. Raises `WaitTimeout` after `timeout` seconds."""
         if self._wait is not None:
-            block_until(self._wait, timeout)
+            block_until(self._wait, timeout, f"the outcome of queue tick {self.tick}" if self.tick else "the outcome")
         return self._final()
 
     def then(self, callback: Callable[[], object]) -> None:

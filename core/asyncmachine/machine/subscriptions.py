@@ -21,15 +21,19 @@ Ticks = Sequence[int]
 class StatesWait(Wait):
     """Ends when all of its states are active at once (`odd`), or all inactive."""
 
-    __slots__ = ("odd", "reads")
+    __slots__ = ("names", "odd", "reads")
 
-    def __init__(self, reads: tuple[int, ...], odd: int) -> None:
+    def __init__(self, names: tuple[str, ...], reads: tuple[int, ...], odd: int) -> None:
         # `Once.__init__`, written out: many are made.
         self._ended = False
         self._error = None
         self._callbacks = None
+        self.names = names
         self.reads = reads
         self.odd = odd
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.names)} {'active' if self.odd else 'inactive'}"
 
     def met(self, ticks: Ticks) -> bool:
         odd = self.odd
@@ -42,12 +46,16 @@ class StatesWait(Wait):
 class TimeWait(Wait):
     """Ends when each of its states has reached its tick, at whatever time each did."""
 
-    __slots__ = ("reads", "times")
+    __slots__ = ("names", "reads", "times")
 
-    def __init__(self, reads: tuple[int, ...], times: tuple[int, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], reads: tuple[int, ...], times: tuple[int, ...]) -> None:
         super().__init__()
+        self.names = names
         self.reads = reads
         self.times = times
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} at tick {time}" for name, time in zip(self.names, self.times, strict=True))
 
     def met(self, ticks: Ticks) -> bool:
         return all(ticks[i] >= time for i, time in zip(self.reads, self.times, strict=True))
@@ -62,6 +70,9 @@ class QueryWait(Wait):
         super().__init__()
         self.names = names
         self.query = query
+
+    def __str__(self) -> str:
+        return f"the query {getattr(self.query, '__qualname__', repr(self.query))}"
 
     def met(self, ticks: Ticks) -> bool:
         try:
@@ -83,6 +94,9 @@ class ArgsWait(Wait):
         self.state = state
         self.args = args
 
+    def __str__(self) -> str:
+        return f"{self.state} called with these values of {', '.join(self.args) or 'nothing'}"
+
     def matches(self, args: Mapping[str, Any]) -> bool:
         missing = object()
         return all(args.get(key, missing) == value for key, value in self.args.items())
@@ -96,6 +110,9 @@ class QueueWait(Wait):
     def __init__(self, tick: int) -> None:
         super().__init__()
         self.tick = tick
+
+    def __str__(self) -> str:
+        return f"queue tick {self.tick}"
 
 
 class Subscriptions:

@@ -97,7 +97,7 @@ class View(Reading[N]):
             raise InvalidArgs(f"when_time needs as many ticks as states, at least one; got {names!r} and {ticks!r}")
         if not all(isinstance(tick, int) for tick in ticks):
             raise InvalidArgs(f"ticks are whole numbers, got {ticks!r}")
-        wait = TimeWait(self._indexes(names), tuple(ticks))
+        wait = TimeWait(tuple(names), self._indexes(names), tuple(ticks))
         self._subscriptions().add_states(wait, self._ticks)
         if self._observer is not None:
             self._observer.waits("whenTime", wait, f"{','.join(names)} {' '.join(map(str, ticks))}")
@@ -171,8 +171,8 @@ class View(Reading[N]):
         wait.then(lambda: root.forget(wait._end))
         return wait
 
-    def _when_states(self, names: Iterable[str], odd: int, scope: Scope | None) -> Wait:
-        wait = StatesWait(self._indexes(names), odd)
+    def _when_states(self, names: tuple[str, ...], odd: int, scope: Scope | None) -> Wait:
+        wait = StatesWait(names, self._indexes(names), odd)
         (self._subs or self._subscriptions()).add_states(wait, self._ticks)
         if self._observer is not None:
             self._observer.waits("when" if odd else "whenNot", wait, ",".join(names))

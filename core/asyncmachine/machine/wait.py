@@ -76,9 +76,12 @@ class Once:
 
 
 class Wait(Once):
-    """Ends once: met, or failed with a typed error. Await it; it returns None when met."""
+    """Ends once: met, or failed with a typed error. Await it (it returns None when met). Its text says what for."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "this wait"
 
     def cancel(self) -> None:
         """Withdraws the wait: whoever awaits it gets `WaitCanceled`. Does nothing once it has ended."""
@@ -125,8 +128,8 @@ def until_ended(wait: Once) -> Generator[object, None, None]:
         wait.forget(wake)
 
 
-def block_until(wait: Once, timeout: float | None) -> None:
-    """Blocks a thread that runs no loop."""
+def block_until(wait: Once, timeout: float | None, told: str = "") -> None:
+    """Blocks a thread that runs no loop. The error calls the wait as it is `told`, else by its own text."""
     if wait.done():
         return
     if asyncio._get_running_loop() is not None:
@@ -135,7 +138,7 @@ def block_until(wait: Once, timeout: float | None) -> None:
     wait.then(event.set)
     if not event.wait(timeout):
         wait.forget(event.set)
-        raise WaitTimeout(f"not met within {timeout} s")
+        raise WaitTimeout(f"not met within {timeout} s: {told or wait}")
 
 
 async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
@@ -149,7 +152,8 @@ async def wait_all(*waits: Wait, timeout: float | None = None) -> None:
             over._end()
 
     if waits and not await _in_time(over, {wait: partial(ended, wait) for wait in waits}, timeout):
-        raise WaitTimeout(f"{len(left)} of {len(waits)} waits not met in {timeout} s")
+        missing = "; ".join(str(wait) for wait in waits if wait in left)
+        raise WaitTimeout(f"{len(left)} of {len(waits)} waits not met in {timeout} s: {missing}")
     for wait in waits:
         wait._raise()
 
@@ -160,7 +164,7 @@ async def wait_any(*waits: Wait, timeout: float | None = None) -> Wait:
         raise AmError("wait_any needs at least one wait")
     over = Wait()
     if not await _in_time(over, dict.fromkeys(waits, over._end), timeout):
-        raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s")
+        raise WaitTimeout(f"none of {len(waits)} waits met in {timeout} s: {'; '.join(map(str, waits))}")
     first = next(wait for wait in waits if wait.done())
     first._raise()
     return first

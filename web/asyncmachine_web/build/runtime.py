@@ -27,12 +27,12 @@ PINS = Path(__file__).parent / "npm"
 
 LIBRARIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("pyodide", "pyodide", ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")),
-    ("pyscript", "@pyscript/core/dist", ("*.js", "*.css")),
+    ("pyscript", "@pyscript/core/dist", ("*.js", "*.css", "../LICENSE")),
     ("lit-html", "lit-html", ("lit-html.js", "directive.js", "directive-helpers.js", "directives/*.js", "LICENSE")),
-    ("signals", "@preact/signals-core/dist", ("signals-core.mjs",)),
-    ("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css")),
+    ("signals", "@preact/signals-core/dist", ("signals-core.mjs", "../LICENSE")),
+    ("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "../LICENSE")),
 )
-"""Folder in `vendor/`, folder in `node_modules/`, patterns of files."""
+"""Folder in `vendor/`, folder in `node_modules/`, patterns of files (`../`: of the folder above)."""
 
 
 class NoRuntime(AmError):
@@ -115,7 +115,8 @@ def _copy(modules: Path, vendor: Path) -> None:
     for target, source, patterns in LIBRARIES:
         for pattern in patterns:
             for path in (modules / source).glob(pattern):
-                place = vendor / target / path.relative_to(modules / source)
+                name = path.name if pattern.startswith("../") else path.relative_to(modules / source)
+                place = vendor / target / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, place)
 
