@@ -20,11 +20,15 @@ from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
 from examples.wasm.app import App as Chat
 from examples.wasm.chat import Patience
+from examples.wasm_workflow.app import App as Workflow
 from examples.wasm_workflow.chromium import find
+from examples.wasm_workflow.settings import DEMO_ITERATIONS, Settings
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 WIDTHS = (390, 1280)
+PATIENCE = 120_000
+"""Milliseconds for two rounds of the workflow."""
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
@@ -69,7 +73,17 @@ async def chat(context: BrowserContext) -> AsyncIterator[Page]:
         yield first
 
 
-EXAMPLES = {"dashboard": dashboard, "chat": chat}
+@asynccontextmanager
+async def workflow(context: BrowserContext) -> AsyncIterator[Page]:
+    """In its second round. The run goes on from picture to picture, slowly."""
+    async with Workflow(Settings(seed=7, hash_iterations=4 * DEMO_ITERATIONS), bind()) as app:
+        page = await context.new_page()
+        await page.goto(app.address)
+        await page.get_by_text("round 2: browser2 delivered").wait_for(timeout=PATIENCE)
+        yield page
+
+
+EXAMPLES = {"workflow": workflow, "dashboard": dashboard, "chat": chat}
 
 
 async def take(folder: Path) -> None:
