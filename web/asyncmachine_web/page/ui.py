@@ -25,14 +25,13 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asyncmachine_web.page.bindings import (
     Binding,
     BindingError,
     Bindings,
     Html,
-    Plain,
     Sent,
     Template,
     as_attribute,
@@ -43,6 +42,9 @@ from asyncmachine_web.page.expressions import ago, progress
 from asyncmachine_web.page.feeds import Rows, take
 from asyncmachine_web.page.forms import Fields, Form
 from asyncmachine_web.page.reads import Clock, Source, Value
+from asyncmachine_web.page.sources import Mirrored, Shown, Sources
+from asyncmachine_web.page.surface import OpenSurface, Surface, UiEvent, document
+from asyncmachine_web.page.typed import puts_right, sets, switches
 
 if TYPE_CHECKING:
     from asyncmachine.machine.view import View
@@ -67,51 +69,6 @@ Expression: TypeAlias = "str | Value[T] | Clock | Callable[[Source], T]"
 Row: TypeAlias = Mapping[str, object]
 
 
-class Mirrored(Protocol):
-    """What a page needs of an `rpc.Client`."""
-
-    machine: Any
-    """Has `Ready` while the mirror follows its source."""
-    netmach: Any
-
-
-Shown: TypeAlias = "View[Any] | Mirrored"
-
-
-class Surface(Protocol):
-    """What a page needs of `ui.mjs`, and a test replaces."""
-
-    def frame(self) -> None:
-        """Ask for one call of `flush` at the next frame."""
-
-    def define(self, id: int, selector: str, kind: str, detail: str, under: int) -> int:
-        """Bind all elements that match now; how many there are. `under` is the binding that tells if they are stale."""
-
-    def drop(self, id: int) -> None:
-        """End a binding, or listening."""
-
-    def listen(self, id: int, type: str, selector: str, prevent: bool) -> None: ...
-    def report(self, message: str) -> None: ...
-    def close(self) -> None: ...
-
-
-OpenSurface: TypeAlias = Callable[[Callable[[str], str], Callable[[int, str], None]], Surface]
-
-
-@dataclass(frozen=True)
-class UiEvent:
-    """An event of the document, at the element that matched."""
-
-    type: str
-    value: str
-    checked: bool
-    data: dict[str, str]
-    """The element's `data-` attributes, in JavaScript's spelling."""
-    key: str
-    form: dict[str, str]
-    """The text fields of a form."""
-
-
 @dataclass(frozen=True)
 class Handle:
     """What `bind`, `each` and `on` return: `close` undoes it, any number of times."""
@@ -123,10 +80,9 @@ class Page:
     """Bindings and events of one document. `machine` is what expressions and events refer to unless told otherwise."""
 
     def __init__(self, machine: Shown | None = None, *, surface: OpenSurface | None = None) -> None:
-        self._machine = machine
-        self._surface = (surface or _document)(self._flush, self._emit)
+        self._surface = (surface or document)(self._flush, self._emit)
         self._bindings = Bindings(self._surface.frame, self._report)
-        self._sources: dict[View[Any], Source] = {}
+        self._sources = Sources(machine)
         self._stale: dict[View[Any], int] = {}
         self._feeds: list[Callable[[], None]] = []
         self._handlers: dict[int, tuple[str, Callable[[UiEvent], object]]] = {}
@@ -139,7 +95,7 @@ class Page:
     def payload(self, name: str, consumer: View[Any] | None = None, default: Any = None) -> Value[Any]:
         """The data of the last payload of that name which came to the consumer."""
         latest = Value(default)
-        self._feeds.append(take(self._machine_of(consumer), name, latest.set))
+        self._feeds.append(take(self._sources.machine_of(consumer), name, latest.set))
         return latest
 
     def payloads(
@@ -147,7 +103,7 @@ class Page:
     ) -> Value[list[dict[str, object]]]:
         """The last rows that came as payloads of that name, for `each`. A payload is one row (a mapping) or several."""
         rows: Value[list[dict[str, object]]] = Value([])
-        self._feeds.append(take(self._machine_of(consumer), name, Rows(rows, last, newest_first).add))
+        self._feeds.append(take(self._sources.machine_of(consumer), name, Rows(rows, last, newest_first).add))
         return rows
 
     def bind(
@@ -173,7 +129,7 @@ class Page:
         if isinstance(text, str):
             raise BindingError(f"text={text!r} is a name; say what to show of it, e.g. text=lambda m: m.tick({text!r})")
         ids: list[int] = []
-        seen = self._source(source)
+        seen = self._sources.source(source)
 
         def add(kind: str, detail: str, expression: Expression[Any], convert: Callable[[object], Sent]) -> None:
             compute = _compute(expression, seen, convert)
@@ -218,7 +174,7 @@ class Page:
         have a format (`{seconds:.1f}`). `row[key]` tells rows apart: a row that stays keeps its elements.
         """
         parsed = Template.parse(template)
-        compute = _compute(rows, self._source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
+        compute = _compute(rows, self._sources.source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
         binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
         return Handle(lambda: self._end([binding]))
 
@@ -236,7 +192,7 @@ class Page:
         def rows(found: object) -> Sent:
             return parsed.rows([] if found is None else [{**found, "": ""}], "")  # type: ignore[dict-item]
 
-        compute = _compute(row, self._source(source), rows)
+        compute = _compute(row, self._sources.source(source), rows)
         binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
         return Handle(lambda: self._end([binding]))
 
@@ -255,7 +211,7 @@ class Page:
 
         `args` makes other arguments of the fields, `messages` says it in other words; see `forms`.
         """
-        form = Form(self._machine_of(source), state, until, timeout, args, messages)
+        form = Form(self._sources.machine_of(source), state, until, timeout, args, messages)
         ids = [
             self._define(selector, "attr", "data-state", lambda: form.state.get() or None, 0),
             self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None, 0),
@@ -289,7 +245,7 @@ class Page:
         An async handler runs as a task. `prevent` stops what the browser does by itself, by default for "submit" only.
         """
         if isinstance(handler, str):
-            handler = _adds(handler, self._machine_of(source))
+            handler = _adds(handler, self._sources.machine_of(source))
         number = self._bindings.new_id()
         self._listen(number, type, selector, handler, type == "submit" if prevent is None else prevent)
 
@@ -310,43 +266,13 @@ class Page:
         for task in self._tasks:
             task.cancel()
 
-    def _parts(self, shown: Shown | None) -> tuple[View[Any] | None, View[Any] | None]:
-        """What is read, and for a mirror the machine that tells whether it is live: a client stands for its mirror."""
-        shown = shown if shown is not None else self._machine
-        mirror = getattr(shown, "netmach", None)
-        return (cast("View[Any]", shown), None) if mirror is None else (mirror, cast(Mirrored, shown).machine)
-
-    def _machine_of(self, shown: Shown | None) -> View[Any]:
-        machine, _ = self._parts(shown)
-        if machine is None:
-            raise BindingError("no machine to bind to: give Page(machine) or source=machine")
-        return machine
-
-    def _source(self, shown: Shown | None) -> Source | None:
-        """One source for each machine that is being read."""
-        machine, link = self._parts(shown)
-        if machine is None:
-            return None  # enough for a Value
-        source = self._sources.get(machine)
-        if source is None:
-            source = Source(machine, stale=self._staleness(link), on_stop=lambda: self._sources.pop(machine, None))
-            self._sources[machine] = source
-        return source
-
-    def _staleness(self, link: View[Any] | None) -> Callable[[], bool]:
-        def stale() -> bool:
-            source = self._source(link)
-            return source is None or not source.is_("Ready")
-
-        return (lambda: False) if link is None else stale
-
     def _under(self, shown: Shown | None) -> int:
         """The binding that tells whether a mirror is stale, one for each; 0 for a local machine."""
-        machine, link = self._parts(shown)
+        machine, link = self._sources.parts(shown)
         if machine is None or link is None:
             return 0
         if machine not in self._stale:
-            number = self._define("html", "stale", "", self._staleness(link), 0)
+            number = self._define("html", "stale", "", self._sources.staleness(link), 0)
             self._stale[machine] = number
             machine.on_dispose(lambda _id: self._end([self._stale.pop(machine, number)]))
         return self._stale[machine]
@@ -369,11 +295,11 @@ class Page:
         """Let a person's change of the elements of this binding change what it shows."""
         again = partial(self._bindings.again, number)
         if isinstance(expression, Value):
-            use = _sets(expression)
+            use = sets(expression)
         elif isinstance(expression, str):
-            use = _switches(expression, self._machine_of(shown), again)
+            use = switches(expression, self._sources.machine_of(shown), again)
         else:
-            use = _puts_right(again)
+            use = puts_right(again)
 
         def typed(event: UiEvent) -> None:
             self._bindings.typed(number, use(event.checked if kind == "checked" else event.value))
@@ -436,46 +362,3 @@ def _adds(state: str, machine: Any) -> Callable[[UiEvent], object]:
         machine.add(state)
 
     return add
-
-
-def _sets(value: Value[Any]) -> Callable[[Plain], Plain]:
-    """Numbers stay numbers: a text that is none leaves the value as it was. What the field shows is not touched."""
-
-    def use(typed: Plain) -> Plain:
-        kind = type(value.get())
-        try:
-            value.set(kind(typed) if kind in {int, float} else typed)
-        except ValueError:
-            return typed
-        return typed if isinstance(typed, bool) else as_text(value.get())
-
-    return use
-
-
-def _switches(state: str, machine: Any, again: Callable[[], None]) -> Callable[[Plain], Plain]:
-    """The outcome decides what is shown: a mutation that was canceled puts the field back."""
-
-    def use(typed: Plain) -> Plain:
-        result = machine.add(state) if typed else machine.remove(state)
-        result.then(again)
-        return typed
-
-    return use
-
-
-def _puts_right(again: Callable[[], None]) -> Callable[[Plain], Plain]:
-    """What is computed cannot be set: the field shows it again."""
-
-    def use(typed: Plain) -> Plain:
-        again()
-        return typed
-
-    return use
-
-
-def _document(flush: Callable[[str], str], emit: Callable[[int, str], None]) -> Surface:
-    """The surface of the real document."""
-    from asyncmachine_js import ui
-    from pyodide.ffi import create_proxy
-
-    return ui.open(create_proxy(flush), create_proxy(emit))
