@@ -12,6 +12,7 @@ import pytest
 from scripts import mutants
 from scripts.mutants import Mutant, Outcome, Verdict
 
+ROOT = Path(__file__).parents[2]
 CODE = "limit = 3\nif limit > 2:\n    limit = 2\n"
 
 
@@ -140,3 +141,21 @@ def test_from_the_file_to_the_table(
     assert first.split()[:2] == ["small-1", "killed"]
     assert second.split()[:2] == ["small-2", "survived"]
     assert total == "1 killed, 1 survived"
+
+
+def test_each_mutant_of_the_project_fits_its_file_and_names_tests_that_are_there() -> None:
+    """A mutant that no longer fits breaks nothing, so nobody would notice that it is gone."""
+    stale = [
+        f"{mutant.name}: {mutant.find!r} is not once in {mutant.file}"
+        for path in sorted((ROOT / "tests" / "mutants").glob("*.toml"))
+        for mutant in mutants.read(path)
+        if (ROOT / mutant.file).read_text().count(mutant.find) != 1
+    ]
+    missing = [
+        f"{mutant.name}: no {test}"
+        for path in sorted((ROOT / "tests" / "mutants").glob("*.toml"))
+        for mutant in mutants.read(path)
+        for test in mutant.tests
+        if "/" in test and not (ROOT / test.partition("::")[0]).exists()
+    ]
+    assert not stale + missing

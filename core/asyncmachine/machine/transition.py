@@ -264,11 +264,7 @@ def asks(tx: Transition, turn: Turn) -> bool:
 def apply(tx: Transition) -> tuple[int, ...]:
     """Changes the ticks. Returns the states whose tick has changed."""
     machine, plan = tx.machine, tx.plan
-    ticks = machine._ticks
-    for i in plan.rises:
-        ticks[i] += 1
-    for i in plan.again:
-        ticks[i] += 2
+    advance(machine._ticks, plan)
     machine._config = plan.leads_to
     if machine._observer is not None:
         machine._observer.applied(tx)
