@@ -20,6 +20,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.websockets import WebSocket
 
+from asyncmachine_relay.agreement import Agreement, Alone
 from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
 from asyncmachine_relay.guard import Caller
@@ -77,12 +78,18 @@ class Admission:
     """Decides; opens nothing. `matches` may be replaced at any time; tunnels that are open stay."""
 
     def __init__(
-        self, matches: Mapping[Op, Sequence[Matcher]], authorize: Authorize, tokens: Tokens, limits: Limits
+        self,
+        matches: Mapping[Op, Sequence[Matcher]],
+        authorize: Authorize,
+        tokens: Tokens,
+        limits: Limits,
+        agreement: Agreement | None = None,
     ) -> None:
         self.matches = matches
         self._authorize = authorize
         self._tokens = tokens
         self._limits = limits
+        self._agreement = agreement or Alone()
         self._asked = PeerRate(limits)
         self._opened = PeerRate(limits)
         self._decoder = msgspec.json.Decoder(TokenRequest)
@@ -90,6 +97,7 @@ class Admission:
     async def token(self, request: Request) -> TokenReply:
         """Answers a token request. Raises `Refused`, and whatever `authorize` raises."""
         self._count(self._asked, Caller.of(request.scope))
+        self._agreement.check()  # else the token would be worth nothing
         wish = await self._wish(request)
         check_id(wish.id)
         check_target(wish.target)
@@ -105,7 +113,7 @@ class Admission:
         token, resume = self._tokens.issue(wish.op, wish.id, wish.target, grants, wish.secret)
         return TokenReply(token, resume, self._limits.token)
 
-    def admit(self, op: Op, socket: WebSocket) -> Admitted:
+    async def admit(self, op: Op, socket: WebSocket) -> Admitted:
         """Judges an upgrade and uses its token up. Raises `Refused`."""
         self._count(self._opened, Caller.of(socket.scope))
         name = check_id(socket.path_params["id"])
@@ -114,7 +122,9 @@ class Admission:
         tokens = [name.removeprefix(TOKEN_PREFIX) for name in offered if name.startswith(TOKEN_PREFIX)]
         if protocol_of(offered) is None or len(tokens) != 1:
             raise Refused(Reason.AUTH, f"offer the subprotocols {SUBPROTOCOL} and {TOKEN_PREFIX}<token from /token>")
+        self._agreement.check()
         claims = self._tokens.redeem(tokens[0], op, name, target)
+        await self._agreement.spend(claims)
         return Admitted(self._match(op, name, target), claims, many=protocol_of(offered) == MANY)
 
     def _match(self, op: Op, id: str, target: str) -> Matcher:

@@ -10,6 +10,7 @@
     POST /token                      a token for one tunnel (`admission`)
     WebSocket /listen/<id>/<target>  the page waits to be called; the matcher is an aRPC client, or a TCP port
     WebSocket /dial/<id>/<target>    the page calls; the matcher is an aRPC server, or a TCP address
+    WebSocket /leg/<id>/<target>     another relay calls, on behalf of a caller (`legs`)
     /…                               static files (`static`)
 
 Every request passes the `guard` first. A tunnel then goes through `admission`, `tunnels`, and its matcher, which gets
@@ -21,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -44,17 +45,23 @@ from asyncmachine.telemetry.dbg.address import PATH
 from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.address_files import AddressFiles
 from asyncmachine_relay.addresses import networks
-from asyncmachine_relay.admission import Admission, Authorize, own_machine, protocol_of
+from asyncmachine_relay.admission import Admission, Admitted, Authorize, own_machine, protocol_of
+from asyncmachine_relay.agreement import Agreement, Alone
 from asyncmachine_relay.bridging import Bridges, matchers_of
+from asyncmachine_relay.cluster import NatsAgreement
+from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.guard import Caller, Guard
 from asyncmachine_relay.headers import ContentPolicies, SecurityHeaders
 from asyncmachine_relay.ingest import Ingest
+from asyncmachine_relay.legs import LEG, Legs
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Match, Matcher, Tunnel
+from asyncmachine_relay.meetings import Meeting, Waiting, check_meetings
+from asyncmachine_relay.meetings import matchers_of as matchers_of_meetings
 from asyncmachine_relay.metrics import Counts, Snapshot, render
 from asyncmachine_relay.operators import Operator
-from asyncmachine_relay.policy import Door, Op, Reason, Refused, origin
+from asyncmachine_relay.policy import Door, Op, Reason, Refused, RelayConfigError, origin
 from asyncmachine_relay.resolving import Resolve, system_resolver
 from asyncmachine_relay.states import RelayStates, TunnelArgs
 from asyncmachine_relay.static import StaticRoot, StaticSite
@@ -72,6 +79,7 @@ _ERRORS = {
     Reason.TARGET: RelayStates.ErrTarget,
     Reason.UNREACHABLE: RelayStates.ErrNetwork,
     Reason.BROKEN: RelayStates.ErrNetwork,
+    Reason.AWAY: RelayStates.ErrNetwork,
     Reason.LIMIT: RelayStates.ErrLimit,
     Reason.TOO_LARGE: RelayStates.ErrLimit,
     Reason.DEADLINE: RelayStates.ErrLimit,
@@ -94,11 +102,13 @@ class Relay:
     `static` is a directory or a list of `StaticRoot`, of which the first that has a file wins. `origins` are the pages
     that may open tunnels; None means the relay's own address, which `RelayServer` tells it. `hosts` are further Host
     headers to answer to, `local_names` adds those that mean this machine. `listen` and `dial` are answered by this
-    process, `targets` by others over TCP; the former come first. `authorize` decides who gets a token. `secret` signs
-    tokens: None is a random one, so that tokens do not outlive the process. `proxies` are addresses and networks whose
-    X-Forwarded-For is believed. `operator` is the word that lets an operator in from elsewhere. `address_dir` is for
-    the addresses of REPLs. `isolation` sends COOP and COEP; `csp` maps path prefixes to content policies (`headers`).
-    `recorder` takes the debug stream; whoever made it runs it. `resolve` finds the addresses of a target.
+    process, `targets` by others over TCP, `meetings` by pages that listen; they are tried in this order. `authorize`
+    decides who gets a token. `secret` signs tokens: None is a random one, so that tokens do not outlive the process.
+    `cluster` are the other relays behind the same address; then `origins` and `secret` must be given, the same to all.
+    `proxies` are addresses and networks whose X-Forwarded-For is believed. `operator` is the word that lets an operator
+    in from elsewhere. `address_dir` is for the addresses of REPLs. `isolation` sends COOP and COEP; `csp` maps path
+    prefixes to content policies (`headers`). `recorder` takes the debug stream; whoever made it runs it. `resolve`
+    finds the addresses of a target.
 
     `machine` has `RelayStates`; it is created with `parent`, and disposed with it or by `dispose`.
     """
@@ -113,6 +123,8 @@ class Relay:
         listen: Iterable[Match] = (),
         dial: Iterable[Match] = (),
         targets: Iterable[Target] = (),
+        meetings: Iterable[Meeting] = (),
+        cluster: Cluster | None = None,
         authorize: Authorize = own_machine,
         secret: bytes | None = None,
         proxies: Iterable[str] = (),
@@ -131,13 +143,17 @@ class Relay:
         self.proxies = networks(proxies, field="proxies")
         self.machine: am.Machine[RelayStates] = am.Machine(RelayStates, id=id, tags=("relay",), parent=parent)
         self.counts = Counts()
+        self._tokens = Tokens(secret, self.limits)
+        self._legs = self._other_relays(cluster, known=secret is not None and origins is not None)
+        self._agreement: Agreement = Alone() if self._legs is None else self._legs.agreement
+        self._hosts = (*hosts, *(() if self._legs is None else [urlsplit(self._legs.cluster.url).netloc]))
         self.tunnels = Tunnels(
             self.limits,
             self.machine,
             up=partial(self._note_tunnel, _UP),
             down=partial(self._note_tunnel, _DOWN),
+            agreement=self._agreement,
         )
-        self._hosts = tuple(hosts)
         self._local_names = local_names
         self._own_only = origins is None
         self._door = Door.of(origins or (), self._hosts)
@@ -145,8 +161,10 @@ class Relay:
         self._files = None if address_dir is None else AddressFiles(address_dir)
         self._bridges = Bridges(self.limits, self._files, resolve)
         self._own: dict[Op, tuple[Match, ...]] = {Op.LISTEN: tuple(listen), Op.DIAL: tuple(dial)}
-        self._tokens = Tokens(secret, self.limits)
-        self._admission = Admission(self._matchers(targets), authorize, self._tokens, self.limits)
+        self._waiting = Waiting()
+        self._meetings = tuple(meetings)
+        matchers = self._matchers(targets, self._meetings)
+        self._admission = Admission(matchers, authorize, self._tokens, self.limits, self._agreement)
         self._operator = Operator(operator)
         self._ingest = None if recorder is None else Ingest(recorder, self.machine, self.limits)
         self.app = Starlette(
@@ -171,6 +189,8 @@ class Relay:
             "hosts": server.hosts,
             "local_names": server.local_names,
             "targets": config.targets,
+            "meetings": config.meetings,
+            "cluster": config.cluster,
             "authorize": server.load_authorize() or own_machine,
             "secret": server.load_secret(),
             "proxies": server.proxies,
@@ -193,6 +213,7 @@ class Relay:
             for name in self._files.sweep():
                 logger.info("removed %s, which a relay left behind", name)
         self.machine.add([RelayStates.Start, RelayStates.HttpStarting])
+        self._agreement.start(self.tunnels.evict)
 
     def ready(self, address: str = "") -> None:
         """A listener is open at `address`, an origin; without `origins` that is the one page that may come in."""
@@ -201,15 +222,17 @@ class Relay:
         self.machine.add(RelayStates.HttpReady)
 
     def reload(self, config: Config) -> None:
-        """Takes over targets, the signing secret and the operator's word; open tunnels stay as they are.
+        """Takes over targets, meetings, the signing secret and the operator's word; open tunnels stay as they are.
 
         Tokens of before are taken as long as one lives. Raises `RelayConfigError`, and then nothing has changed.
         """
-        matchers = self._matchers(config.targets)
+        matchers = self._matchers(config.targets, config.meetings)
         secret, word = config.server.load_secret(), config.operation.load_token()
-        self._admission.matches = matchers
+        self._admission.matches, self._meetings = matchers, config.meetings
         if secret is not None:
             self._tokens.rotate(secret)
+            if self._legs is not None:
+                self._legs.agreement.renew()
         self._operator = Operator(word)
 
     async def drain(self, seconds: float) -> None:
@@ -229,6 +252,7 @@ class Relay:
         await self.tunnels.close_all(_stopping())
         if self._ingest is not None:
             await self._ingest.close_all(_stopping())
+        await self._agreement.stop()
         self.machine.remove([RelayStates.Draining, RelayStates.HttpReady, RelayStates.HttpStarting])
 
     def dispose(self) -> None:
@@ -248,12 +272,27 @@ class Relay:
         names = ("localhost", "127.0.0.1", "[::1]") if self._local_names else ()
         return [name if port == 80 else f"{name}:{port}" for name in names]
 
-    def _matchers(self, targets: Iterable[Target]) -> dict[Op, tuple[Matcher, ...]]:
-        """Own matchers first, then the targets. Raises `RelayConfigError`."""
-        targets = tuple(targets)
+    def _matchers(self, targets: Iterable[Target], meetings: Iterable[Meeting]) -> dict[Op, tuple[Matcher, ...]]:
+        """Own matchers first, then the targets, then meetings. Raises `RelayConfigError`."""
+        targets, meetings = tuple(targets), tuple(meetings)
         check_names(targets)
+        check_meetings(meetings, [target.name for target in targets])
         further = matchers_of(targets, self._bridges)
-        return {op: (*self._own[op], *further[op]) for op in Op}
+        pages = matchers_of_meetings(meetings, self._waiting, None if self._legs is None else self._legs.call)
+        return {op: (*self._own[op], *further[op], *pages[op]) for op in Op}
+
+    def _other_relays(self, cluster: Cluster | None, *, known: bool) -> Legs | None:
+        """The way to them, None when there are none. Raises `RelayConfigError`."""
+        if cluster is None or not cluster.on:
+            return None
+        if not known:
+            raise RelayConfigError("relays of a cluster need origins and a secret, and all the same ones")
+
+        def told(agreed: bool) -> None:
+            (self.machine.add if agreed else self.machine.remove)(RelayStates.Agreed)
+
+        agreement = NatsAgreement(cluster, self._tokens, self.limits, told)
+        return Legs(cluster, agreement, self._tokens, self.limits, self.proxies, lambda: min(self._door.origins))
 
     # Routes
 
@@ -266,6 +305,8 @@ class Relay:
         ]
         if self._ingest is not None:
             routes.append(WebSocketRoute(PATH, self._dbg))
+        if self._legs is not None:
+            routes.append(WebSocketRoute(f"/{LEG}/{{id}}/{{target:path}}", self._leg))
         if metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if static is not None:
@@ -279,6 +320,8 @@ class Relay:
     async def _readyz(self, request: Request) -> Response:
         if self._stopping:
             return JSONResponse({"status": "draining"}, status_code=503)
+        if not self._agreement.agreed:
+            return JSONResponse({"status": "degraded", "lacks": "nats"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
     async def _metrics(self, request: Request) -> Response:
@@ -293,6 +336,7 @@ class Relay:
             sum(transport.congested for transport in transports),
             RelayStates.Draining in self.machine,
             [transport.statistics() for transport in transports],
+            self._agreement.agreed,
             self._ingest.recorder.statistics() if self._ingest is not None else None,
         )
         body, media_type = render(self.counts, now)
@@ -335,22 +379,43 @@ class Relay:
 
     async def _tunnel(self, op: Op, socket: WebSocket) -> None:
         """Accepts first: a page cannot read why an upgrade failed, but it can read a close frame."""
+        await self._open(socket, partial(self._admit, op))
+
+    async def _leg(self, socket: WebSocket) -> None:
+        assert self._legs is not None
+        legs = self._legs
+
+        async def admit(socket: WebSocket) -> Admitted:
+            matcher, claims, many = legs.admit(socket, self._meetings, self._waiting)
+            return Admitted(matcher, claims, many)
+
+        await self._open(socket, admit, leg=True)
+
+    async def _admit(self, op: Op, socket: WebSocket) -> Admitted:
+        return await self._admission.admit(op, socket)
+
+    async def _open(
+        self, socket: WebSocket, admit: Callable[[WebSocket], Awaitable[Admitted]], *, leg: bool = False
+    ) -> None:
         await socket.accept(subprotocol=protocol_of(socket.scope["subprotocols"]))
         try:
             if self._stopping:
                 raise _stopping()
-            matcher, claims, many = self._admission.admit(op, socket)
+            matcher, claims, many = await admit(socket)
+            if self._stopping:
+                raise _stopping()
             caller = Caller.of(socket.scope)
             peer = Peer("websocket", f"{caller.address}:{caller.port}", claims.id, claims.grants)
-            transport = WebSocketTransport(socket, peer, self.limits, caller=op is Op.DIAL)
+            must_speak = claims.op is Op.DIAL and not leg
+            transport = WebSocketTransport(socket, peer, self.limits, caller=must_speak)
             try:
                 note = self._note_connection
-                await self.tunnels.run(claims, matcher, transport, caller.address, many=many, note=note)
+                await self.tunnels.run(claims, matcher, transport, caller.address, many=many, note=note, leg=leg)
             except Refused:
                 raise
             except Exception as error:
-                logger.exception("the matcher of %s/%s/%s failed", op, claims.id, claims.target)
-                self.machine.add_err(error, TunnelArgs(op, claims.id, claims.target, peer.address))
+                logger.exception("the matcher of %s/%s/%s failed", claims.op, claims.id, claims.target)
+                self.machine.add_err(error, TunnelArgs(claims.op, claims.id, claims.target, peer.address))
             finally:
                 self.counts.add(transport.statistics())
             if transport.refused is not None:

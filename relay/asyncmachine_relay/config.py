@@ -8,8 +8,6 @@ Without any setting a relay listens on loopback only, lets in its own Origin onl
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,12 +16,14 @@ from typing import cast
 
 from asyncmachine_relay.addresses import networks
 from asyncmachine_relay.admission import Authorize
+from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.headers import POLICIES
 from asyncmachine_relay.limits import Limits
+from asyncmachine_relay.meetings import Meeting, check_meetings
 from asyncmachine_relay.policy import RelayConfigError, origin
+from asyncmachine_relay.secret_files import secret_of
 from asyncmachine_relay.static import StaticRoot
 from asyncmachine_relay.targets import Target, check_names
-from asyncmachine_relay.tokens import MIN_SECRET
 
 DEFAULT_PORT = 12733
 LONGEST_DRAIN = 9.0
@@ -178,28 +178,19 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     operation: Operation = field(default_factory=Operation)
     dbg: Debug = field(default_factory=Debug)
+    cluster: Cluster = field(default_factory=Cluster)
     targets: tuple[Target, ...] = ()
+    meetings: tuple[Meeting, ...] = ()
 
     def __post_init__(self) -> None:
         check_names(self.targets)
+        check_meetings(self.meetings, [target.name for target in self.targets])
+        if self.cluster.on and not self.server.origins:
+            raise RelayConfigError("server.origins is missing: a cluster has one address for all", field="cluster")
+        if self.cluster.on and self.server.secret_file is None:
+            raise RelayConfigError("server.secret_file is missing: a cluster has one secret for all", field="cluster")
 
     @property
     def id(self) -> str:
         """Of the relay's machine."""
         return f"relay-{self.name}" if self.name else "relay"
-
-
-def secret_of(path: Path, field: str) -> bytes:
-    """A secret from a file that only its owner may read; blanks at its ends do not count. Raises `RelayConfigError`."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(4096).strip()
-    except OSError as error:
-        raise RelayConfigError(f"{path}: {error.strerror}; make it with: openssl rand -hex 32", field=field) from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise RelayConfigError(f"{path} can be read by others: chmod 600 {path}", field=field)
-    if len(content) < MIN_SECRET:
-        wrong = f"{path} has {len(content)} bytes: at least {MIN_SECRET}; make it with: openssl rand -hex 32"
-        raise RelayConfigError(wrong, field=field)
-    return content

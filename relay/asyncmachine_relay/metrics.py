@@ -45,6 +45,7 @@ class Snapshot:
     congested: int
     draining: bool
     traffic: Iterable[TransportStatistics]
+    agreed: bool = True
     recorder: RecorderStatistics | None = None
 
 
@@ -95,6 +96,7 @@ def _metrics(counts: Counts, now: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("am_relay_bytes_waiting", "Bytes received and not yet taken.", value=waiting)
     yield GaugeMetricFamily("am_relay_congested", "Tunnels in which one side waits for the other.", value=now.congested)
     yield GaugeMetricFamily("am_relay_draining", "1 while the relay lets its tunnels leave.", value=int(now.draining))
+    yield GaugeMetricFamily("am_relay_agreed", "0 while the other relays cannot be asked.", value=int(now.agreed))
     if now.recorder is not None:
         yield from _recorded(now.recorder)
 

@@ -51,6 +51,7 @@ class Reason(Enum):
     TEXT = (1003, 415)
     SHUTDOWN = (1001, 503)
     EXPIRED = (1001, 410)
+    AWAY = (1013, 503)
     UNREACHABLE = (1011, 502)
     BROKEN = (1011, 504)
     INTERNAL = (1011, 500)

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from asyncmachine.telemetry.dbg.address import dial_to, url_of
@@ -18,8 +19,10 @@ from asyncmachine.telemetry.dbg.dumps import RotatingDumps, Rotation
 from asyncmachine.telemetry.dbg.errors import AddressError, DbgError
 from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.app import Relay
+from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.config import Config, Debug
 from asyncmachine_relay.policy import RelayConfigError
+from asyncmachine_relay.secret_files import secret_of
 from asyncmachine_relay.server import RelayServer, bind
 
 logger = logging.getLogger("asyncmachine.relay")
@@ -34,6 +37,7 @@ Settings = Callable[[], Config]
 async def run(settings: Settings, *, say: Callable[[str], object] = print) -> int:
     """Serves until a signal comes; returns 0. Raises `RelayConfigError` for what cannot be served."""
     config = settings()
+    cluster_of(config.cluster)
     server = config.server
     async with AsyncExitStack() as stack:
         recorder = recorder_of(config.dbg)
@@ -81,6 +85,7 @@ def check(config: Config) -> list[str]:
         config.server.load_authorize,
         config.server.load_secret,
         config.operation.load_token,
+        lambda: cluster_of(config.cluster),
         lambda: recorder_of(config.dbg),
         lambda: _check_directory(config.operation.address_dir),
     ):
@@ -89,6 +94,19 @@ def check(config: Config) -> list[str]:
         except RelayConfigError as error:
             problems.append(str(error))
     return problems
+
+
+def cluster_of(cluster: Cluster) -> None:
+    """Raises `RelayConfigError` for what a cluster needs and is not there."""
+    if not cluster.on:
+        return
+    if find_spec("nats") is None:
+        raise RelayConfigError(
+            "a cluster needs the package nats-py: pip install asyncmachine[relay-nats]", field="nats"
+        )
+    cluster.tls()
+    if cluster.token_file is not None:
+        secret_of(cluster.token_file, "token_file")
 
 
 def _check_directory(path: Path | None) -> None:

@@ -13,7 +13,7 @@ class RelayStates(Disposed, Basic):
 
     `TunnelUp` and `TunnelDown` come with every tunnel, beside the pair of its kind: `WsTunListen…` for one that is
     listened for, `WsDial…` for one that dialled in. All of them carry a `TunnelArgs`. `ConnectEvent` to `InitClient`
-    are those of the debug stream.
+    are those of the debug stream. `Agreed`: it has a cluster, and the other relays can be asked.
     """
 
     ErrAuth = am.state(multi=True, add="Exception", require="Exception")
@@ -29,6 +29,7 @@ class RelayStates(Disposed, Basic):
     HttpStarting = am.state(require=Basic.Start, remove="HttpReady")
     HttpReady = am.state(require=Basic.Start, remove=HttpStarting)
     Draining = am.state(require=HttpReady)
+    Agreed = am.state(require=Basic.Start)
 
     TunnelUp = am.state(multi=True, require=HttpReady)
     TunnelDown = am.state(multi=True, require=HttpReady)

@@ -54,10 +54,11 @@ class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class _Keys(NamedTuple):
-    """Made of one secret, so that what is signed for one purpose is worth nothing for the other."""
+    """Made of one secret, so that what is signed for one purpose is worth nothing for the others."""
 
     token: bytes
     resume: bytes
+    relays: bytes
 
     @classmethod
     def of(cls, secret: bytes) -> _Keys:
@@ -66,6 +67,7 @@ class _Keys(NamedTuple):
         return cls(
             hmac.digest(secret, b"asyncmachine relay token 1", "sha256"),
             hmac.digest(secret, b"asyncmachine relay resume 1", "sha256"),
+            hmac.digest(secret, b"asyncmachine relay relays 1", "sha256"),
         )
 
 
@@ -95,6 +97,11 @@ class Tokens:
             self._old, self._keys = self._keys, keys
             self._old_until = self._clock() + 60
 
+    @property
+    def now(self) -> float:
+        """Unix time, as tokens have it."""
+        return self._clock()
+
     def issue(self, op: Op, id: str, target: str, grants: TunnelGrants, resume: str = "") -> tuple[str, str]:
         """A token and the resume secret that goes with it: the given one if it is of this id, else a new one.
 
@@ -118,12 +125,32 @@ class Tokens:
         ours = f"{claims.op}\0{claims.id}\0{claims.target}".encode()
         if not hmac.compare_digest(ours, f"{op}\0{id}\0{target}".encode()):
             raise _refused("the token is of another tunnel")
-        now = self._clock()
-        if claims.expires <= now:
-            raise _refused("the token has expired")
-        if claims.expires > now + 60:
-            raise _refused("the token is of the future; set the relays' clocks")
-        self._spend(claims.nonce, now)
+        self._use(claims)
+        return claims
+
+    def seal(self, body: bytes, purpose: bytes) -> bytes:
+        """What one relay says to others, such that only a relay with the same secret can have said it."""
+        return body + hmac.digest(self._keys.relays, purpose + b"\0" + body, "sha256")
+
+    def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
+        """The body again. Raises `Refused` when no relay with our secret has sealed it for this purpose."""
+        body, mac = sealed[:-_MAC], sealed[-_MAC:]
+        given = purpose + b"\0" + body
+        if not any(hmac.compare_digest(mac, hmac.digest(keys.relays, given, "sha256")) for keys in self._valid()):
+            raise Refused(Reason.AUTH, "not of a relay with this secret")
+        return body
+
+    def issue_leg(self, claims: Claims, relay: str) -> str:
+        """A token with which one relay opens a tunnel at another, `relay`, on behalf of a caller."""
+        return _text(self.seal(self._encoder.encode(claims), b"leg " + relay.encode()))
+
+    def redeem_leg(self, token: str, relay: str) -> Claims:
+        """Uses such a token up. Raises `Refused` when it is not of a relay, not for this one, too old, or used."""
+        try:
+            claims = self._decoder.decode(self.unseal(_bytes(token), b"leg " + relay.encode()))
+        except (ValueError, msgspec.MsgspecError):
+            raise _refused("the token is malformed") from None
+        self._use(claims)
         return claims
 
     def _read(self, token: str) -> Claims:
@@ -138,6 +165,14 @@ class Tokens:
         except (ValueError, msgspec.MsgspecError):
             # From None: the cause would show parts of the token to whoever prints the traceback.
             raise _refused("the token is malformed") from None
+
+    def _use(self, claims: Claims) -> None:
+        now = self._clock()
+        if claims.expires <= now:
+            raise _refused("the token has expired")
+        if claims.expires > now + 60:
+            raise _refused("the token is of the future; set the relays' clocks")
+        self._spend(claims.nonce, now)
 
     def _spend(self, nonce: bytes, now: float) -> None:
         spent = self._spent

@@ -18,11 +18,12 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import NORMAL, TransportClosed
+from asyncmachine_relay.agreement import Agreement, Alone, Hold, Key
 from asyncmachine_relay.carrying import Carrying, Note
 from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Matcher, Serve, Tunnel
-from asyncmachine_relay.policy import Op, Reason, Refused
+from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.states import TunnelStates
 from asyncmachine_relay.tokens import Claims
 from asyncmachine_relay.websocket import WebSocketTransport
@@ -33,7 +34,6 @@ FAREWELL = 8.0
 """Seconds before the end of its time at which a tunnel is asked to leave."""
 
 Hook = Callable[[Tunnel], None]
-Key = tuple[Op, str]
 
 
 @dataclass(eq=False)
@@ -45,6 +45,7 @@ class Place:
     share: str
     owner: bytes
     before: Place | None
+    hold: Hold | None = None
     carrying: Carrying | None = None
     farewell: asyncio.TimerHandle | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,11 +60,14 @@ class Tunnels:
     """The registry. Its length and counts are of tunnels whose WebSocket is open.
 
     Each tunnel has a machine below `parent`. `up` and `down` are told of every tunnel, in order, when its id is taken
-    and when it is given back.
+    and when it is given back. With an `agreement` an id is taken over all relays, not only here.
     """
 
-    def __init__(self, limits: Limits, parent: am.Machine[Any], *, up: Hook, down: Hook) -> None:
+    def __init__(
+        self, limits: Limits, parent: am.Machine[Any], *, up: Hook, down: Hook, agreement: Agreement | None = None
+    ) -> None:
         self._limits = limits
+        self._agreement = agreement or Alone()
         self._parent = parent
         self._number = 0
         self._up = up
@@ -94,12 +98,23 @@ class Tunnels:
         *,
         many: bool,
         note: Note,
+        leg: bool = False,
     ) -> None:
         """The whole life of a tunnel. Raises `Refused` when it may not begin, and else what its matcher raised.
 
-        With `many` it carries many connections; `note` is told of those that fail.
+        With `many` it carries many connections; `note` is told of those that fail. The id of a `leg`, which another
+        relay has opened, is of this relay only.
         """
-        place = self._take(claims, matcher, transport, share_of(address))
+        share = share_of(address)
+        self._check(claims, share)  # before anybody is asked
+        hold = None if leg else await self._agreement.claim(claims)
+        try:
+            place = self._take(claims, matcher, transport, share)
+        except BaseException:
+            if hold is not None:
+                self._agreement.release(hold)
+            raise
+        place.hold = hold
         machine = place.tunnel.machine
         try:
             if place.before is not None:
@@ -156,12 +171,23 @@ class Tunnels:
         for place in places:
             await place.finished.wait()
 
-    def _take(self, claims: Claims, matcher: Matcher, transport: WebSocketTransport, share: str) -> Place:
-        key = (claims.op, claims.id)
-        old = self._open.get(key)
+    async def evict(self, key: Key, mark: bytes) -> None:
+        """Ends the tunnel that has this id, if its hold has that mark: another relay has the id now."""
+        for place in (self._open.get(key), self._ending.get(key)):
+            if place is not None and place.hold is not None and place.hold.mark == mark:
+                await self._end(place)
+
+    def _check(self, claims: Claims, share: str) -> Place | None:
+        """The tunnel that had this id. Raises `Refused` when another one may not take it over, or is one too many."""
+        old = self._open.get((claims.op, claims.id))
         if old is not None and not hmac.compare_digest(old.owner, claims.owner):
             raise Refused(Reason.DUPLICATE, "this id is taken; close its other tab, or use another id")
         self._check_counts(claims.id, share, old)
+        return old
+
+    def _take(self, claims: Claims, matcher: Matcher, transport: WebSocketTransport, share: str) -> Place:
+        key = (claims.op, claims.id)
+        old = self._check(claims, share)
         machine = self._machine(matcher, transport)
         tunnel = Tunnel(claims.op, claims.id, claims.target, transport, claims.grants, machine)
         place = Place(tunnel, transport, share, claims.owner, old or self._ending.get(key))
@@ -201,6 +227,8 @@ class Tunnels:
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
+        if place.hold is not None:
+            self._agreement.release(place.hold)
         place.tunnel.machine.add(TunnelStates.Closed)
         if not self._open and self._empty is not None:
             self._empty.set()

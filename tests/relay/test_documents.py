@@ -13,6 +13,7 @@ import pytest
 
 from asyncmachine_relay import Limits, Op, Reason
 from asyncmachine_relay.config import Config
+from asyncmachine_relay.meetings import Meeting
 from asyncmachine_relay.reading import parse
 from asyncmachine_relay.targets import Target
 
@@ -50,10 +51,17 @@ def test_every_limit_stands_there_with_its_default() -> None:
 
 
 def test_the_example_is_valid_and_has_every_setting() -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", RELAY, re.DOTALL)
+    example = re.findall(r"```toml\n(.*?)```", RELAY, re.DOTALL)[0]
     config = parse(example, "docs/relay.md")
     assert [target.name for target in config.targets] == ["backend", "repl"]
     assert [name for name in settings() if not re.search(rf"^(# )?{name} = ", example, re.MULTILINE)] == []
+
+
+def test_the_example_of_a_cluster_is_valid() -> None:
+    [example] = [text for text in re.findall(r"```toml\n(.*?)```", RELAY, re.DOTALL) if text.startswith("[server]")]
+    config = parse(example, "docs/relay.md")
+    assert config.cluster.on
+    assert [meeting.name for meeting in config.meetings] == ["peers"]
 
 
 def settings(kind: type[Any] = Config) -> Iterator[str]:
@@ -62,10 +70,10 @@ def settings(kind: type[Any] = Config) -> Iterator[str]:
     for each in fields(kind):
         if isinstance(hints[each.name], type) and is_dataclass(hints[each.name]):
             yield from settings(hints[each.name]) if hints[each.name] is not Limits else ()
-        elif each.init and each.name != "targets":
+        elif each.init and each.name not in {"targets", "meetings"}:
             yield each.name
     if kind is Config:
-        yield from (each.name for each in fields(Target) if each.init)
+        yield from (each.name for kind in (Target, Meeting) for each in fields(kind) if each.init)
 
 
 def test_reasons_have_names_that_fit_into_a_close_frame() -> None:

@@ -201,6 +201,7 @@ def test_every_reason_knows_how_to_close() -> None:
         "TEXT": (1003, 415),
         "SHUTDOWN": (1001, 503),
         "EXPIRED": (1001, 410),
+        "AWAY": (1013, 503),
         "UNREACHABLE": (1011, 502),
         "BROKEN": (1011, 504),
         "INTERNAL": (1011, 500),

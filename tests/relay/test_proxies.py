@@ -59,7 +59,7 @@ async def behind(proxy: str, directory: Path, **settings: Any) -> AsyncIterator[
     """A relay, and the proxy in front of it; what is returned has the proxy's address."""
     found = program(proxy)
     public, inner = free_port(), bind()
-    [example] = re.findall(rf"```{'nginx' if proxy == 'nginx' else 'caddyfile'}\n(.*?)```", RELAY, re.DOTALL)
+    example = re.findall(rf"```{'nginx' if proxy == 'nginx' else 'caddyfile'}\n(.*?)```", RELAY, re.DOTALL)[0]
     example = example.replace("127.0.0.1:8080", f"127.0.0.1:{public}").replace(
         "127.0.0.1:12733", f"127.0.0.1:{inner.port}"
     )

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncmachine_relay import Config, Limits, Op, RelayConfigError, Target
-from asyncmachine_relay.config import Debug, Operation, Server, secret_of
+from asyncmachine_relay.config import Debug, Operation, Server
 from asyncmachine_relay.reading import ConfigProblems, parse, read, variables
+from asyncmachine_relay.secret_files import secret_of
 
 
 def problems(text: str, env: dict[str, str] | None = None) -> list[str]:
@@ -136,7 +137,10 @@ port = 1
         ("[targets]\nx = 1", "relay.toml:1: targets: must be a list of tables: write [[targets]]"),
         ("targets = [1]", "relay.toml:1: targets[0]: must be a table"),
         ("[limit]\n", "relay.toml:1: limit: unknown; did you mean limits?"),
-        ("zzz = 1", "relay.toml:1: zzz: unknown; there is dbg, limits, name, operation, pages, server, targets"),
+        (
+            "zzz = 1",
+            "zzz: unknown; there is cluster, dbg, limits, meetings, name, operation, pages, server, targets",
+        ),
         ("[pages]\nroots = ['/no/such/place']", "relay.toml:2: pages.roots: /no/such/place is no directory"),
         ("[pages]\nroots = [1]", "relay.toml:2: pages.roots: expected str, got int; write a list"),
         ("[pages]\ncsp = { app = 'strict' }", "csp prefix 'app' must start with a slash"),
