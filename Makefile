@@ -31,7 +31,7 @@ test: setup
 	@$(VENV) -m scripts.proxies
 	$(VENV) -m pytest -m 'not nightly'
 	$(VENV) -m tests.conformance
-	$(VENV) -m pytest playwright
+	$(VENV) -m pytest -m 'not nightly' playwright
 
 # Separate, so that `make -k check` shows all there is to mend.
 check: check-style check-types check-scripts check-imports check-tree

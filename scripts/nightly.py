@@ -1,6 +1,7 @@
 """`make nightly TIME=minutes`: the tests marked `nightly`, for that long; how often each ran is printed at the end.
 
-They share the minutes among them (see tests/rounds.py). SEED repeats a night.
+They share the minutes among them (see tests/rounds.py). Those in a browser come after that, and take what they take:
+a few minutes each, and no longer than TIME. SEED repeats a night.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def main(arguments: list[str]) -> int:
         return 2
     limit = int(minutes * 60) + GRACE_SECONDS
     command = [sys.executable, "-m", "pytest", "-m", "nightly", f"--timeout={limit}"]
-    return subprocess.call(command, cwd=ROOT, env={**os.environ, "AM_NIGHTLY_MINUTES": str(minutes)})
+    env = {**os.environ, "AM_NIGHTLY_MINUTES": str(minutes)}
+    # One after the other: Playwright has an event loop of its own in the thread in which tests run.
+    return max(subprocess.call([*command, folder], cwd=ROOT, env=env) for folder in ("tests", "playwright"))
 
 
 if __name__ == "__main__":

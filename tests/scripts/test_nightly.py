@@ -28,9 +28,10 @@ def test_the_minutes_reach_the_tests(monkeypatch: pytest.MonkeyPatch, arguments:
 
     monkeypatch.setattr(subprocess, "call", call)
     assert nightly.main(arguments) == 7
-    ((command, env),) = calls
-    assert command[-3:-1] == ["-m", "nightly"]
-    assert env["AM_NIGHTLY_MINUTES"] == minutes
+    assert [command[-1] for command, _ in calls] == ["tests", "playwright"]
+    for command, env in calls:
+        assert command[-4:-2] == ["-m", "nightly"]
+        assert env["AM_NIGHTLY_MINUTES"] == minutes
 
 
 def test_by_hand_a_test_takes_a_few_rounds() -> None:
