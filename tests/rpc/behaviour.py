@@ -570,13 +570,14 @@ async def a_client_without_a_schema_is_told_it(net: Net) -> None:
 
 
 @behaviour
-async def a_schema_in_another_order_and_with_other_states_still_fits(net: Net) -> None:
+async def a_schema_in_another_order_and_of_fewer_states_still_fits(net: Net) -> None:
     class Mine(am.StatesDef):
         D = am.state()
         Other = am.state()
-        A = am.state()
+        A = am.state(auto=True)
 
-    async with paired(net, schema=Mine) as pair:
+    async with paired(net, schema=Mine, client={"skipped": ("Other",)}) as pair:
+        assert pair.mirror.schema["A"] == pair.source.schema["A"], "the source knows best"
         await pair.mirror.add(["A", "D"])
         assert pair.source.is_("A", "D")
         assert pair.mirror.is_("A", "D")
@@ -585,6 +586,24 @@ async def a_schema_in_another_order_and_with_other_states_still_fits(net: Net) -
         with raises(rpc.CallRefused) as caught:
             await pair.mirror.add("Other")
         assert caught.error.code == rpc.Code.NO_STATE
+
+
+@behaviour
+async def a_source_that_lacks_states_of_the_clients_class_is_foreign(net: Net) -> None:
+    class Theirs(Relations):
+        Else = am.state()
+
+    async with paired(net, Relations) as pair:
+        await pair.client.stop()
+        other = rpc.Client(pair.dial, Theirs, id="other", backoff=NEVER)
+        other.start()
+        await other.machine.when(C.Exception)
+        await pair.client.stop()
+        error = other.machine.err
+        await other.stop()
+    assert isinstance(error, rpc.ForeignSource)
+    assert error.lacking == ("Else",)
+    assert "the source 'source' has no Else: give the client the states of this source" in str(error)
 
 
 # Payloads

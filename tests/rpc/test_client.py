@@ -223,7 +223,7 @@ async def test_what_a_client_says_first() -> None:
     await client.machine.when(C.Connected)
     source: am.Machine[Any] = am.Machine(Basic)
     assert decode(await ends[0].recv()) == m.Hello(
-        "amrpc", (1, 1), "rc-me", "secret", m.Sync(hash=bytes.fromhex(source.schema.hash))
+        "amrpc", (1, 1), "rc-me", "secret", m.Sync(True, bytes.fromhex(source.schema.hash))
     )
     await client.stop()
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import asyncmachine as am
 from asyncmachine import rpc
@@ -26,7 +27,7 @@ from tests.rpc.test_faults import FaultyNet
 from tests.rpc.time_loop import run
 
 SCENARIOS = 1000
-CLOCKS = (m.ClockPush, m.Full)
+CLOCKS = (m.ClockPush, m.Full, m.Grown)
 CALLS = (m.Add, m.AddUnanswered, m.Result)
 
 
@@ -77,6 +78,8 @@ def damaged(found: m.Message, draw: random.Random) -> bytes:
         if changes:
             changes[draw.randrange(len(changes) // 2) * 2 + 1] += draw.randint(1, 9)
         return encode(m.ClockPush(found.seq, found.queue, found.machine, tuple(changes), found.hash ^ (not changes)))
+    if isinstance(found, m.Grown):
+        return encode(replace(found, seq=found.seq + draw.randint(1, 3)))
     assert isinstance(found, m.Full)
     return encode(
         m.Full(found.seq + draw.randint(1, 3), 0, found.time, found.queue_tick, found.machine_tick, found.hash)
@@ -92,6 +95,7 @@ class Story:
         self.runs: Counter[int] = Counter()
         self.order: list[int] = []
         self.taking = Taking()
+        self.rare = self.draw.choice([[], [], [], ["grow"]])
         self.calls: dict[int, am.Result] = {}
         self.told: dict[int, am.Result] = {}
         self.payloads: list[am.Result] = []
@@ -116,13 +120,16 @@ class Story:
     async def play(self) -> None:
         draw, mirror, source = self.draw, self.pair.mirror, self.pair.source
         for n in range(draw.randint(5, 40)):
-            match draw.choice(["call", "call", "notify", "source", "payload", "pause", "pause"]):
+            match draw.choice(["call", "call", "notify", "source", "payload", "pause", "pause", *self.rare]):
                 case "call":
                     self.calls[n] = mirror.add("Ask", n=n, veto=draw.random() < 0.2)
                 case "notify":
                     self.told[n] = mirror.add_ns("Ask", n=n)
                 case "source":
                     getattr(source, draw.choice(["add", "remove", "toggle"]))(draw.choice("ABCD"))
+                case "grow":
+                    source.set_schema(source.schema.merge({f"New{n}": am.State()}))
+                    self.weather.counts["grown"] += 1
                 case "payload":
                     self.payloads.append(self.pair.server.send_payload("figures", len(self.payloads)))
                 case "pause":
@@ -211,6 +218,7 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         "retries",
         "payloads",
         "out of step",
+        "grown",
     ):
         assert total[what] > SCENARIOS // 20, f"{what} hardly happened: {total}"
 

@@ -52,6 +52,7 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Error: m.Error(1, "NO_STATE"),
     m.ClockPush: m.ClockPush(1, 1, 0, (), seal(checksum(Clock((0, 0, 0), 2)), 1)),
     m.Full: m.Full(1, 0, (1, 1, 1), 1, 0, seal(checksum(Clock((1, 1, 1), 1)), 1)),
+    m.Grown: m.Grown(1, 0, ("A", "B", "C", "D"), None, (1, 1, 1, 0), 1, 0, seal(checksum(Clock((1, 1, 1, 0), 1)), 1)),
     m.Payload: m.Payload(b"token", "name"),
     m.PayloadAck: m.PayloadAck(b"token"),
     m.PayloadNack: m.PayloadNack(b"token", "REFUSED"),

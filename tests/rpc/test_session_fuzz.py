@@ -41,6 +41,11 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Error, _small, _names),
     st.builds(m.ClockPush, _small, _small, _small, st.lists(_small, max_size=4).map(tuple), _small),
     st.builds(m.Full, _small, _small, st.lists(_small, min_size=2, max_size=4).map(tuple), _small, _small, _small),
+    st.builds(
+        m.Grown,
+        *(_small, _small, st.lists(_names, max_size=4).map(tuple), st.none()),
+        *(st.lists(_small, max_size=4).map(tuple), _small, _small, _small),
+    ),
     st.builds(m.Payload, _tokens, _names, data=st.binary(max_size=5)),
     st.builds(m.PayloadAck, _tokens, st.booleans()),
     st.builds(m.PayloadNack, _tokens, _names),

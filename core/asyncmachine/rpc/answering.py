@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
@@ -26,13 +26,16 @@ _KINDS: Final[Mapping[type[m.Mutation], e.MutationKind]] = {
 class ServerSession(Session):
     """The server's side."""
 
-    __slots__ = ("_sender", "requests")
+    __slots__ = ("_growing", "_grown", "_sender", "requests")
 
     role = Role.SERVER
 
     def __init__(self, now: float, timing: Timing = NATIVE) -> None:
         super().__init__(now, timing, 0.0, timing.hello)
         self._sender: ClockSender | None = None
+        # Names and schema, once there are more than the welcome told; and whether the peer has yet to be sent them.
+        self._grown: tuple[tuple[str, ...], dict[str, Any] | None] | None = None
+        self._growing = False
         self.requests = Requests()
 
     # What the shell says
@@ -55,7 +58,7 @@ class ServerSession(Session):
     def reply(self, id: int, executed: bool, clock: Clock) -> None:
         """Answers a mutation, with everything that has changed since the peer was told last."""
         sender = self._to_client()
-        change = sender.change(clock)
+        change = None if self._growing else sender.change(clock)
         outcome = 0 if executed else 1
         if change is None:
             self.full(clock)
@@ -72,14 +75,14 @@ class ServerSession(Session):
 
     def differs(self, clock: Clock) -> bool:
         """Whether the peer has not been told this clock."""
-        return clock != self._to_client().last
+        return self._growing or clock != self._to_client().last
 
     def push(self, clock: Clock) -> None:
         """Sends what has changed, if anything has."""
         sender = self._to_client()
-        if clock == sender.last:
+        if not self.differs(clock):
             return
-        change = sender.change(clock)
+        change = None if self._growing else sender.change(clock)
         if change is None:
             self.full(clock)
         else:
@@ -87,12 +90,21 @@ class ServerSession(Session):
             sender.sent(clock, change.seq, change.hash)
         self.counters.pushes += 1
 
+    def grow(self, names: tuple[str, ...], schema: dict[str, Any] | None) -> None:
+        """From now on the session has these names; clocks have to have as many ticks. The next message tells it."""
+        self._grown, self._growing = (names, schema), True
+
     def full(self, clock: Clock, reply_to: int = 0) -> None:
-        """Sends everything."""
+        """Sends everything; the names too if there are more than the welcome told, since that may have been lost."""
         sender = self._to_client()
         seq = sender.seq + 1
         sealed = seal(checksum(clock), seq)
-        self._send(m.Full(seq, reply_to, clock.ticks, clock.queue_tick, clock.machine_tick, sealed))
+        ticks, queue_tick, machine_tick = clock.ticks, clock.queue_tick, clock.machine_tick
+        if self._grown is None:
+            self._send(m.Full(seq, reply_to, ticks, queue_tick, machine_tick, sealed))
+        else:
+            self._send(m.Grown(seq, reply_to, *self._grown, ticks, queue_tick, machine_tick, sealed))
+            self._growing = False
         sender.sent(clock, seq, sealed)
         self.counters.full_syncs += 1
 

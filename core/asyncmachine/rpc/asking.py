@@ -258,10 +258,15 @@ class ClientSession(Session):
         return events
 
     def _on_full(self, full: m.Full, now: float) -> list[e.Event]:
-        events = self._source().full(full)
-        if full.reply_to in self._wanted:
-            self._wanted.discard(full.reply_to)
-            events.append(e.Synced(full.reply_to))
+        return self._synced(full.reply_to, self._source().full(full))
+
+    def _on_grown(self, grown: m.Grown, now: float) -> list[e.Event]:
+        return self._synced(grown.reply_to, self._source().grown(grown))
+
+    def _synced(self, number: int, events: list[e.Event]) -> list[e.Event]:
+        if number in self._wanted:
+            self._wanted.discard(number)
+            events.append(e.Synced(number))
         return events
 
     def _on_payload(self, payload: m.Payload, now: float) -> list[e.Event]:
@@ -281,6 +286,7 @@ class ClientSession(Session):
         m.Error: _on_error,
         m.ClockPush: _on_clock,
         m.Full: _on_full,
+        m.Grown: _on_grown,
         m.Payload: _on_payload,
         m.WhenFired: _on_fired,
     }

@@ -26,9 +26,9 @@ from asyncmachine.rpc.calling import Calling, Link
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import HandshakeFailed, NotConnected, Rejected
+from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
 from asyncmachine.rpc.netmach import NetworkMachine
-from asyncmachine.rpc.schemas import groups_given, schema_given, schema_of
+from asyncmachine.rpc.schemas import groups_given, missing, schema_given, schema_told
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
@@ -104,18 +104,18 @@ class Client(Generic[S]):
             lambda: self._connecting.ready, self._in_loop, lambda state: self._calling.places.get(state, -1)
         )
         self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
-        self._wants_schema = schema is None and not no_schema
-        self._allowed = None if allowed is None else tuple(allowed)
-        self._skipped = tuple(skipped or ())
-        self._shallow = shallow
+        self._given = None if schema is None else schema_given(schema)
+        self._wanted = m.Sync(
+            not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow
+        )
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
-            schema_given(schema),
+            self._given or schema_given(None),
             id=f"rnm-{suffix}",
             tags=("rpc-netmach",),
             parent_id=parent.id if parent is not None else "",
             groups=groups_given(schema),
-            infers=allowed is not None or bool(self._skipped),
+            infers=allowed is not None or bool(self._wanted.skipped),
             filters=filtering,
         )
         self.machine.on_dispose(lambda _: self._disposed())
@@ -230,13 +230,14 @@ class Client(Generic[S]):
     # Events of the session
 
     def _hello(self, resume: m.Resume | None) -> m.Hello:
-        known = b"" if self._wants_schema and resume is None else bytes.fromhex(self.netmach.schema.hash)
+        wanted, knows = self._wanted, self._given is not None or resume is not None
+        known = bytes.fromhex(self.netmach.schema.hash) if knows or not wanted.schema else b""
         return m.Hello(
             m.MAGIC,
             (m.VERSION, m.VERSION),
             self.machine.id,
             self.token,
-            m.Sync(self._wants_schema, known, self._allowed, self._skipped, self._shallow),
+            m.Sync(wanted.schema, known, wanted.allowed, wanted.skipped, wanted.shallow),
             resume,
         )
 
@@ -246,6 +247,8 @@ class Client(Generic[S]):
         match event:
             case e.ClockChanged():
                 self.netmach._show(event.clock)
+            case e.SourceGrew():
+                self._grew(event)
             case e.Fired():
                 self._watching.fired(connection, event)
             case e.PayloadReceived():
@@ -264,7 +267,9 @@ class Client(Generic[S]):
         names = mirror.names if welcome.names is None else welcome.names
         if len(names) != len(welcome.time) or len(set(names)) != len(names):
             raise HandshakeFailed(f"the source has {len(welcome.time)} states, the names given are {len(set(names))}")
-        schema = schema_of(welcome)
+        if self._given is not None and (lacking := missing(self._given, names, self._wanted, welcome.grants)):
+            raise ForeignSource(welcome.source, lacking)
+        schema = schema_told(welcome.source, welcome.schema)
         restarted = self._epoch not in (None, welcome.epoch)
         self._epoch = welcome.epoch
         self._calling.places = {name: i for i, name in enumerate(names)}
@@ -275,6 +280,15 @@ class Client(Generic[S]):
         connection.session.ready(connection.now)
         self._watching.resume(connection)
         self.machine.add(C.HandshakeDone)
+
+    def _grew(self, event: e.SourceGrew) -> None:
+        """Positions of the session do not move; what is new stands behind."""
+        places, mirror = self._calling.places, self.netmach
+        if event.names[: len(places)] != tuple(places) or len(set(event.names)) != len(event.names):
+            raise HandshakeFailed("the states of the session changed their numbers when the source grew")
+        self._calling.places = {name: i for i, name in enumerate(event.names)}
+        mirror._install(event.names, schema_told("the source", event.schema))
+        mirror._show(event.clock)
 
     def _rejected(self, event: e.RejectReceived) -> None:
         self.machine.add_err(Rejected(event.code, event.message, event.retry_after))

@@ -181,16 +181,17 @@ class ClockReceiver:
         self.in_step = False
         return Verdict.OUT_OF_STEP
 
-    def replace(self, clock: Clock, seq: int, hash: int, *, asked: bool = False) -> Verdict:
+    def replace(self, clock: Clock, seq: int, hash: int, *, asked: bool = False, grown: bool = False) -> Verdict:
         """Takes a whole clock, unless it is older than what is here.
 
-        One that was asked for is taken in any case: should the number here be wrong, this mends it. Raises `PeerFault`
-        if it contradicts itself.
+        One that was asked for is taken in any case: should the number here be wrong, this mends it. One that has
+        `grown` may have more states. Raises `PeerFault` if it contradicts itself.
         """
         if seq <= self.seq and not asked:
             return Verdict.DUPLICATE
-        if len(clock.ticks) != len(self.clock.ticks):
-            raise PeerFault(f"a full clock of {len(clock.ticks)} states, the session has {len(self.clock.ticks)}")
+        here, there = len(self.clock.ticks), len(clock.ticks)
+        if there < here or (there > here and not grown):
+            raise PeerFault(f"a full clock of {there} states, the session has {here}")
         if seal(checksum(clock), seq) != hash:
             raise PeerFault("a full clock whose checksum does not fit")
         self.clock, self.seq, self.in_step = clock, seq, True

@@ -8,7 +8,7 @@ run, and is never repeated silently). Each class names the error state that it b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -145,6 +145,18 @@ class Rejected(RpcError):
 
 class HandshakeFailed(RpcError):
     """The session was not ready in time, or the welcome does not fit what this side knows."""
+
+
+class ForeignSource(HandshakeFailed):
+    """The source lacks states of the class that the client was given: another machine, or an older release of it."""
+
+    def __init__(self, source: str, lacking: Sequence[str]) -> None:
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        super().__init__(
+            f"the source {source!r} has no {', '.join(lacking[:5])}{more}: give the client the states of this source, "
+            "skip those it may lack, or ask for its schema by giving none"
+        )
+        self.lacking = tuple(lacking)
 
 
 class PeerSilent(RpcError):

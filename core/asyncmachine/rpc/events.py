@@ -109,6 +109,17 @@ class ClockChanged(Event, frozen=True):
     clock: Clock
 
 
+class SourceGrew(Event, frozen=True):
+    """Client: the session has more states, at the end of the list of `names`. Show the clock before what follows.
+
+    `schema` tells what is new, to those who have asked for it.
+    """
+
+    names: tuple[str, ...]
+    schema: dict[str, dict[str, Any]] | None
+    clock: Clock
+
+
 class Replied(Event, frozen=True):
     """Client: a mutation ran to its end."""
 

@@ -43,17 +43,24 @@ class Exposure:
     `schema` has all states that it may see; `names` are those of them that it wants to follow.
     """
 
-    __slots__ = ("_flips", "_places", "grants", "names", "schema")
+    __slots__ = ("_flips", "_places", "_source", "_wanted", "count", "grants", "names", "schema")
 
-    def __init__(self, source: View[Any], grants: Grants, wanted: Sync = _ALL) -> None:
+    def __init__(self, source: Schema, grants: Grants, wanted: Sync = _ALL, after: Exposure | None = None) -> None:
+        """Of a source with this schema. The names of an exposure `after` which this one comes keep their numbers."""
         self.grants = grants
+        self.count = len(source)
+        """How many ticks the clock of the source has to have."""
+        self._source = source
+        self._wanted = wanted
         readable = grants.readable(source.names)
-        self.schema = source.schema if readable == source.names else narrowed(source.schema, readable)
+        self.schema = source if readable == source.names else narrowed(source, readable)
         allowed = readable if wanted.allowed is None else wanted.allowed
-        self.names = tuple([name for name in readable if name in allowed and name not in wanted.skipped])
+        seen = [name for name in readable if name in allowed and name not in wanted.skipped]
+        self.names: tuple[str, ...] = tuple(seen if after is None else dict.fromkeys((*after.names, *seen)))
         whole = self.names == source.names
         self._places = None if whole else tuple([source.names.index(name) for name in self.names])
-        self._flips: list[int] | None = [0] * len(self.names) if wanted.shallow else None
+        flips = [] if after is None or after._flips is None else after._flips
+        self._flips: list[int] | None = flips + [0] * (len(self.names) - len(flips)) if wanted.shallow else None
 
     def clock(self, ticks: tuple[int, ...], queue_tick: int, machine_tick: int) -> Clock:
         """The clock of the source as this client sees it."""
@@ -70,16 +77,27 @@ class Exposure:
         """Whether the client follows all that it may see."""
         return self.names == self.schema.names
 
-    def continues(self, before: Exposure) -> None:
-        """Takes over what an equal one has counted."""
-        self._flips = before._flips
+    def after(self, before: Exposure) -> Exposure:
+        """The same, with the numbers and counts of one that it continues."""
+        return Exposure(self._source, self.grants, self._wanted, before)
 
-    def equals(self, other: Exposure) -> bool:
-        """Whether both count the same states, of the same schema, with the same rights."""
-        return self._key() == other._key()
+    def grown(self, source: Schema) -> Exposure:
+        """The same of a source that has more states."""
+        return Exposure(source, self.grants, self._wanted, self)
 
-    def _key(self) -> tuple[object, ...]:
-        return self.names, self.grants, self.digest, self._flips is None
+    def news(self, before: Exposure) -> dict[str, dict[str, Any]] | None:
+        """The states that are new or defined anew, for a client that wants to know; else None."""
+        if not self._wanted.schema:
+            return None
+        return {name: state.to_dict() for name, state in self.schema.items() if before.schema.get(name) != state}
+
+    def continues(self, before: Exposure) -> bool:
+        """Whether it shows what that one showed, with the same rights; the source may have more states since."""
+        if (self.grants, self._flips is None) != (before.grants, before._flips is None):
+            return False
+        if self.digest == before.digest:
+            return set(self.names) == set(before.names)
+        return self.count > before.count and set(before.names) <= set(self.names)
 
     @property
     def digest(self) -> bytes:

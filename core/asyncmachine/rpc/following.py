@@ -6,6 +6,7 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clock import Change, Clock, ClockReceiver, Verdict
 from asyncmachine.rpc.counters import Counters
+from asyncmachine.rpc.errors import PeerFault
 
 
 class Following:
@@ -55,14 +56,25 @@ class Following:
 
     def full(self, full: m.Full) -> list[e.Event]:
         """Takes a whole clock, and lets go of the outcomes that waited for it. Raises as `change` does."""
-        clock = Clock(full.time, full.queue_tick, full.machine_tick)
-        asked = full.reply_to == self._asked != 0
-        if self._receiver.replace(clock, full.seq, full.hash, asked=asked) is Verdict.DUPLICATE:
-            self._counters.duplicates += 1
+        return [e.ClockChanged(self._receiver.clock), *self.left()] if self._taken(full, grown=False) else []
+
+    def grown(self, grown: m.Grown) -> list[e.Event]:
+        """Takes a whole clock of more states. Raises as `change` does."""
+        if len(grown.names) != len(grown.time):
+            raise PeerFault(f"{len(grown.names)} names for {len(grown.time)} states")
+        if not self._taken(grown, grown=True):
             return []
+        return [e.SourceGrew(grown.names, grown.schema, self._receiver.clock), *self.left()]
+
+    def _taken(self, whole: m.Full | m.Grown, *, grown: bool) -> bool:
+        clock = Clock(whole.time, whole.queue_tick, whole.machine_tick)
+        asked = whole.reply_to == self._asked != 0
+        if self._receiver.replace(clock, whole.seq, whole.hash, asked=asked, grown=grown) is Verdict.DUPLICATE:
+            self._counters.duplicates += 1
+            return False
         self._counters.full_syncs += 1
         self._again_at = None
-        return [e.ClockChanged(clock), *self.left()]
+        return True
 
     def told(self, seq: int) -> None:
         """The source has said which clock message was its last (0: it does not say): it must have come."""

@@ -68,7 +68,9 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
         m.Bye: Phase.ENDED,
     },
     (Phase.READY, _S): {
-        **_staying(Phase.READY, m.Result, m.Error, m.ClockPush, m.Full, m.Payload, m.WhenFired, m.Ping, m.Pong),
+        **_staying(
+            Phase.READY, m.Result, m.Error, m.ClockPush, m.Full, m.Grown, m.Payload, m.WhenFired, m.Ping, m.Pong
+        ),
         m.Bye: Phase.ENDED,
     },
     (Phase.ENDED, _C): {},

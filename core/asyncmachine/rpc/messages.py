@@ -37,6 +37,8 @@ class Message(Struct, frozen=True, array_like=True):
 class Sync(Struct, frozen=True, array_like=True):
     """What the client knows of the schema and wants to have: `hash` is empty when it knows none.
 
+    With `schema` it is told the source's when its own is another, and what changes in it later.
+
     Its session has the states that are `allowed` (None: all) and not `skipped`. `shallow`: only whether states are
     active counts, so that a tick stands for a change from active to inactive or back.
     """
@@ -96,9 +98,9 @@ class Welcome(Message, frozen=True, tag=2):
     """S→C, the answer: the session, and the whole clock as of `seq`.
 
     `names` is None when the client's schema hash is the session's, and it has all states. `schema` is sent if it was
-    asked for and is unknown; it holds all states that the client may see, also those that it has left out.
-    `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is the one
-    that was asked for, and calls beyond `received` have not arrived.
+    asked for and the client's is none or another; it holds all states that the client may see, also those that it has
+    left out. `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is
+    the one that was asked for, and calls beyond `received` have not arrived.
     """
 
     version: Count
@@ -258,6 +260,24 @@ class Full(Message, frozen=True, tag=66):
     hash: Count
 
 
+class Grown(Message, frozen=True, tag=67):
+    """S→C: the source has more states: the session's list of names as it is now, and the whole clock.
+
+    Comes unasked (`reply_to` 0), and in the place of every FULL that follows in the session. The list only grows at its
+    end, so numbers keep their meaning. `schema` has the states that are new or defined anew since WELCOME; None for a
+    client that has not asked for a schema.
+    """
+
+    seq: Count
+    reply_to: Count
+    names: tuple[Id, ...]
+    schema: dict[Id, dict[str, Any]] | None
+    time: tuple[Count, ...]
+    queue_tick: Count
+    machine_tick: Count
+    hash: Count
+
+
 class Payload(Message, frozen=True, tag=80):
     """S→C: data for the client's consumer. Sent again in later sessions until it is settled, with the same `token`."""
 
@@ -297,5 +317,5 @@ class PayloadNack(Message, frozen=True, tag=83):
 
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
-    | WhenCancel | Result | Error | ClockPush | Full | Payload | PayloadAck | PayloadNack | WhenFired
+    | WhenCancel | Result | Error | ClockPush | Full | Grown | Payload | PayloadAck | PayloadNack | WhenFired
 )  # fmt: skip

@@ -200,16 +200,25 @@ class NetworkMachine(View[N]):
     # For the client
 
     def _install(self, names: tuple[str, ...], states: Mapping[str, State]) -> None:
-        """Fits the session's list of names to the names here. States new here are appended; positions never move."""
+        """Fits the session's list of names to the names here, and what the source tells of its states.
+
+        States new here are appended; positions never move.
+        """
         fresh = [name for name in dict.fromkeys((*names, *states)) if name not in self._index]
         if fresh:
             self._index = {name: i for i, name in enumerate((*self._index, *fresh))}
             self._ticks += [0] * len(fresh)
             self._names = (*self._names, *fresh)
-            self._schema = self._schema.merge({name: states.get(name) or State() for name in fresh})
             if self._table is not None:
                 self._table._names = self._names
         self._places = None if names == self._names else tuple(self._index[name] for name in names)
+        other = {name: state for name, state in states.items() if self._schema.get(name) != state}
+        if fresh or other:
+            old, self._schema = self._schema, self._schema.merge(dict.fromkeys(fresh, State()), other)
+            if self._subs is not None:
+                self._subs.move({i: i for i in range(len(old))}, self._names)
+            for tracer in self._tracers:
+                self._guarded(tracer.schema_change, self, old)
 
     def _show(self, clock: Clock, *, restarted: bool = False) -> None:
         """Shows a clock of the source: ticks, scopes, handlers, then waits, in this order.

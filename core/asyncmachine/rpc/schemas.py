@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from asyncmachine.machine.errors import SchemaError
@@ -10,7 +10,8 @@ from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.rules import rules_of
 from asyncmachine.machine.schema import Schema, State, StatesMeta
 from asyncmachine.rpc.errors import HandshakeFailed
-from asyncmachine.rpc.messages import Welcome
+from asyncmachine.rpc.grants import Grants
+from asyncmachine.rpc.messages import GrantList, Sync
 
 Given = type[Any] | Mapping[str, State] | None
 """A class of states, a schema, or nothing."""
@@ -30,9 +31,17 @@ def groups_given(given: Given) -> Mapping[str, tuple[str, ...]]:
     return given.groups if isinstance(given, StatesMeta) else {}
 
 
-def schema_of(welcome: Welcome) -> Schema:
-    """The schema that a server tells. Raises `HandshakeFailed` for one that cannot be read."""
+def schema_told(source: str, told: Mapping[str, Mapping[str, Any]] | None) -> Schema:
+    """What a server tells of the schema of its source. Raises `HandshakeFailed` if it cannot be read."""
     try:
-        return Schema(welcome.schema or {})
+        return Schema(told or {})
     except SchemaError as error:
-        raise HandshakeFailed(f"the schema of {welcome.source} cannot be read: {error}") from error
+        raise HandshakeFailed(f"the schema of {source} cannot be read: {error}") from error
+
+
+def missing(given: Schema, names: Collection[str], wanted: Sync, grants: GrantList | None) -> list[str]:
+    """States of the schema that a client was given, and may see, which the source does not have."""
+    read = tuple(grants.read) if grants is not None else ("*",)
+    lacking = Grants(read=read).readable(name for name in given.names if name not in names)
+    allowed = lacking if wanted.allowed is None else wanted.allowed
+    return [name for name in lacking if name in allowed and name not in wanted.skipped]

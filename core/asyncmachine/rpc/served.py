@@ -38,7 +38,7 @@ class ServedClient:
 
     __slots__ = (
         "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_timer",
-        "_tracing", "_watcher", "exposure", "has_left", "id", "watched",
+        "_tracing", "_watcher", "_welcomed", "exposure", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +52,7 @@ class ServedClient:
         tracing: Tracing | None = None,
     ) -> None:
         self.id = id
-        self.exposure = exposure
+        self.exposure = self._welcomed = exposure
         self.has_left = False
         """Whether it has said goodbye. Else its session is kept for a while."""
         self._heir: ServedClient | None = None
@@ -84,11 +84,12 @@ class ServedClient:
 
         With `after` the session is that of this client's earlier connection, whose calls become this one's.
         """
-        seen = self.exposure
         if after is not None:
-            seen.continues(after.exposure)
+            self.exposure = self.exposure.after(after.exposure)
             self.watched, self.watched.tell = after.watched, self._fired
-        clock, known = self._clock(), hello.sync.hash == seen.digest
+        clock = self._clock()
+        seen = self._welcomed = self.exposure
+        known = hello.sync.hash == seen.digest
         before = None if after is None else after.connection.session
         self._connection.session.welcome(
             m.Welcome(
@@ -244,7 +245,18 @@ class ServedClient:
     # Pushes
 
     def _clock(self) -> Clock:
+        while len(self._watcher.latest[0]) != self.exposure.count:
+            self._grow()
         return self.exposure.clock(*self._watcher.latest)
+
+    def _grow(self) -> None:
+        """The source has more states: those that the client may see join its session."""
+        before = self.exposure
+        self._watcher.look()  # it may not have been watching when they came
+        self.exposure = now = before.grown(self._source.schema)
+        news = now.news(self._welcomed)
+        if self.ready and (now.names != before.names or now.news(before)):
+            self._connection.session.grow(now.names, news)
 
     def _source_changed(self) -> None:
         """On the thread that drains the source: one push for all of a drain, and none if a reply tells it."""

@@ -232,7 +232,7 @@ class Server:
             if "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
             grants = self._clients.admit(hello, connection.transport.peer, self._allow)
-            self._welcome(connection, hello, Exposure(self.source, grants, hello.sync))
+            self._welcome(connection, hello, Exposure(self.source.schema, grants, hello.sync))
         except Rejected as no:
             if no.__cause__ is not None:
                 self.machine.add_err(no.__cause__)

@@ -34,12 +34,12 @@ class Sessions:
             self._forget(next(iter(self._kept)))
 
     def claim(self, hello: m.Hello, exposure: Exposure) -> ServedClient | None:
-        """The session that a client would like to continue, if it is here and it may see the same of the source."""
+        """The session that a client would like to continue, if it is here and the client may see the same or more."""
         found = self._kept.get(hello.resume.session) if hello.resume is not None else None
         if found is None or found[0].id != hello.id:
             return None
         number = found[0].connection.session.id
-        if not found[0].exposure.equals(exposure):
+        if not exposure.continues(found[0].exposure):
             self._forget(number)
             return None
         return self._drop(number)

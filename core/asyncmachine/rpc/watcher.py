@@ -26,13 +26,23 @@ class Watcher(Tracer):
         self.id = id
         self._source = source
         self._changed = changed
-        self._last: Moment | tuple[Transition, int, int] = (source.time(), source.queue_tick, source.machine_tick)
+        self._last: Moment | tuple[Transition, int, int]
+        self.look()
 
     @property
     def latest(self) -> Moment:
         """The clock at the end of the last transition."""
         found, queue_tick, machine_tick = self._last
         return found if isinstance(found, tuple) else found.after, queue_tick, machine_tick
+
+    def look(self) -> None:
+        """Takes the clock as it is now. On another thread than the source's it may be that of half a transition."""
+        self._last = (self._source.time(), self._source.queue_tick, self._source.machine_tick)
+
+    def schema_change(self, machine: View[Any], old: object) -> None:
+        """The ticks are as before, but those of new states stand among them."""
+        self.look()
+        self._changed()
 
     def transition_end(self, tx: Transition) -> None:
         """Canceled transitions count too: they move the queue tick."""
