@@ -17,7 +17,7 @@ from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from tests.rounds import Rounds
 from tests.rpc.duo import SESSION, Duo, state_of, welcome
-from tests.rpc.test_frames import GOLDEN
+from tests.rpc.golden import GOLDEN
 
 BEFORE_READY = (m.Welcome, m.Reject, m.Pong)
 """All that a server may say to somebody it has not let in."""
@@ -56,7 +56,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
 @st.composite
 def _damaged(draw: Any) -> bytes:
     """A frame with a few wrong bytes."""
-    frame = bytearray(encode(draw(MESSAGES | st.sampled_from([found for found, _ in GOLDEN]))))
+    frame = bytearray(encode(draw(MESSAGES | st.sampled_from([found for found, *_ in GOLDEN]))))
     for _ in range(draw(st.integers(0, 3))):
         frame[draw(st.integers(0, len(frame) - 1))] = draw(st.integers(0, 255))
     return bytes(frame[: draw(st.integers(0, len(frame)))]) if draw(st.booleans()) else bytes(frame)
@@ -78,7 +78,7 @@ def check(session: Session, frame: bytes, now: float) -> None:
 
 
 def test_every_kind_of_message_is_tried() -> None:
-    tried = {type(found) for found, _ in GOLDEN}
+    tried = {type(found) for found, *_ in GOLDEN}
     assert tried == set(get_args(m.AnyMessage))
 
 

@@ -1,0 +1,212 @@
+"""Golden frames: every message of v1 in hexadecimal, with its meaning. A change here is a change of the protocol.
+
+They stand in docs/protocol.md too, for those who write a client in another language.
+"""
+
+from __future__ import annotations
+
+from asyncmachine.rpc import messages as m
+
+GOLDEN: list[tuple[m.Message, str, str]] = [
+    (
+        m.Hello("amrpc", (1, 1), "rc-x"),
+        "9401a5616d727063920101a472632d78",
+        "All that a client has to say: kind 1, the magic word, the versions it speaks, its id",
+    ),
+    (
+        m.Hello(
+            "amrpc",
+            (1, 2),
+            "rc-x",
+            "t",
+            m.Sync(schema=True, hash=b"\x01\x02"),
+            m.Resume(b"s1", 7, 300),
+            ("zlib",),
+            m.Limits(1048576, 16),
+        ),
+        "9901a5616d727063920102a472632d78a17492c3c402010293c402733107cd012c91a47a6c696292ce0010000010",
+        "With token, schema hash, an earlier session to continue, features and limits",
+    ),
+    (
+        m.Hello("amrpc", (1, 1), "rc-x", "", m.Sync(False, b"", ("A",), ("B",), True)),
+        "9601a5616d727063920101a472632d78a095c2c40091a14191a142c3",
+        "Wants one state, leaves one out, and counts no ticks, only whether states are active",
+    ),
+    (
+        m.Welcome(1, b"s1", 7, 0, (), None, "src", None, None, b"\x01\x02", (0, 1, 4), 9, 0),
+        "9e0201c4027331070090c0a3737263c0c0c4020102930001040900",
+        "The schema is known: neither names nor schema; three ticks, queue tick 9",
+    ),
+    (
+        m.Welcome(
+            1, b"s1", 7, 0, (), None, "src", ("A",), {"A": {}}, b"", (1,), 2, 0, m.GrantList(["A"], ["*"], []), True
+        ),
+        "dc00100201c4027331070090c0a373726391a14181a14180c400910102009391a14191a12a90c3",
+        "With names, schema and grants; an earlier session goes on",
+    ),
+    (
+        m.Reject("BUSY", "later", 1.5),
+        "9403a442555359a56c61746572cb3ff8000000000000",
+        "Come back in one and a half seconds",
+    ),
+    (
+        m.Reject("FORBIDDEN"),
+        "9203a9464f5242494444454e",
+        "And never come back",
+    ),
+    (
+        m.Ready(b"s1"),
+        "9204c4027331",
+        "The welcome is applied",
+    ),
+    (
+        m.Ping(1),
+        "920501",
+        "Are you there?",
+    ),
+    (
+        m.Ping(1, 0.0, 9),
+        "940501cb000000000000000009",
+        "… and my last clock message was number 9",
+    ),
+    (
+        m.Pong(1, 2.0),
+        "930601cb4000000000000000",
+        "I am; the time is the one that was sent",
+    ),
+    (
+        m.Bye(),
+        "9107",
+        "A goodbye with all its defaults",
+    ),
+    (
+        m.Bye("done", False),
+        "9307a4646f6e65c2",
+        "A goodbye for good",
+    ),
+    (
+        m.Add(1, (2,)),
+        "9310019102",
+        "A mutation in five bytes: call 1 adds state 2",
+    ),
+    (
+        m.Add(1, (2, 300), {"a": 1}, m.Source("m", "t", 5)),
+        "9510019202cd012c81a1610193a16da17405",
+        "With arguments and the transition it came from; state numbers above 127 take more bytes",
+    ),
+    (
+        m.Remove(2, (0,)),
+        "9311029100",
+        "Call 2 removes state 0",
+    ),
+    (
+        m.Set(3, ()),
+        "93120390",
+        "Call 3 deactivates everything",
+    ),
+    (
+        m.AddUnanswered(4, (2,)),
+        "9313049102",
+        "No answer is wanted",
+    ),
+    (
+        m.Add(1, (2,), None, None, 1000, bytes(25)),
+        "9710019102c0c0cd03e8c419" + "00" * 25,
+        "To be run within a second, in a trace",
+    ),
+    (
+        m.SyncRequest(4),
+        "921404",
+        "Send everything; the question has number 4",
+    ),
+    (
+        m.WhenArgs(1, 2),
+        "93160102",
+        "Tell when state 2 is called",
+    ),
+    (
+        m.WhenArgs(1, 2, {"n": 1}),
+        "9416010281a16e01",
+        "… with n = 1",
+    ),
+    (
+        m.WhenCancel(1),
+        "921701",
+        "Not any more",
+    ),
+    (
+        m.WhenFired(1, 5),
+        "93600105",
+        "It was called; its tick is 5 now",
+    ),
+    (
+        m.WhenFired(1, 0, "NO_STATE"),
+        "94600100a84e4f5f5354415445",
+        "There is no such state",
+    ),
+    (
+        m.Result(1),
+        "923001",
+        "Call 1 was executed, and no tick has changed",
+    ),
+    (
+        m.Result(1, 1),
+        "93300101",
+        "Call 1 was canceled",
+    ),
+    (
+        m.Result(1, 0, 5, 1, 0, (2, 1), 0xDEADBEEF),
+        "98300100050100920201cedeadbeef",
+        "Executed; clock message 5: queue tick + 1, state 2 + 1, then the seal",
+    ),
+    (
+        m.Error(1, "NO_STATE"),
+        "933101a84e4f5f5354415445",
+        "Call 1 failed",
+    ),
+    (
+        m.Error(0, "INTERNAL", "m", "ErrRpc", True, {"a": 1}),
+        "973100a8494e5445524e414ca16da6457272527063c381a16101",
+        "The session failed, with everything that can be told",
+    ),
+    (
+        m.ClockPush(6, 1, 0, (0, 1, 4, 2), 0x01020304),
+        "96400601009400010402ce01020304",
+        "Clock message 6: state 0 + 1, state 4 + 2",
+    ),
+    (
+        m.Full(7, 4, (1, 2), 3, 0, 5),
+        "97420704920102030005",
+        "Everything, as the answer to question 4",
+    ),
+    (
+        m.Grown(8, 0, ("A", "B"), None, (1, 0), 3, 0, 5),
+        "9943080092a141a142c0920100030005",
+        "State B is new; the client has not asked for a schema",
+    ),
+    (
+        m.Grown(8, 4, ("A", "B"), {"B": {"require": ["A"]}}, (1, 0), 3, 0, 5),
+        "9943080492a141a14281a14281a77265717569726591a141920100030005",
+        "The same as an answer, with the definition of B",
+    ),
+    (
+        m.Payload(b"tok", "name"),
+        "9350c403746f6ba46e616d65",
+        "A payload without data",
+    ),
+    (
+        m.Payload(b"tok", "name", "src", "tx", "rc-x", {"r": 1}, b"\x00"),
+        "9850c403746f6ba46e616d65a3737263a27478a472632d7881a17201c40100",
+        "With source, transition, destination, metadata and data",
+    ),
+    (
+        m.PayloadAck(b"tok"),
+        "9252c403746f6b",
+        "The payload is consumed",
+    ),
+    (
+        m.PayloadNack(b"tok", "REFUSED", "no"),
+        "9453c403746f6ba752454655534544a26e6f",
+        "The payload is refused",
+    ),
+]
