@@ -40,9 +40,14 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture(scope="session")
-def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is made for the pages, at `/built/`."""
+    return tmp_path_factory.mktemp("built")
+
+
+@pytest.fixture(scope="session")
+def base_url(built: Path) -> Iterator[str]:
     """Our static files, `pages/` with its Python, and tunnels that echo, for tests without a relay of their own."""
-    built = tmp_path_factory.mktemp("built")
     pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
     static.append(("/vendor/", vendor_folder()))
