@@ -23,7 +23,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 KINDS: Final[list[type[m.Message]]] = sorted(
     get_args(m.AnyMessage), key=lambda kind: int(str(kind.__struct_config__.tag))
 )
-RECORDS: Final = (m.Sync, m.Resume, m.Limits, m.Source, m.GrantList)
+RECORDS: Final = (m.Sync, m.Resume, m.Limits, m.Source, m.Step, m.GrantList)
 
 Part = Callable[[], Iterator[str]]
 

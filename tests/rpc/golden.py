@@ -175,6 +175,11 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "Clock message 6: state 0 + 1, state 4 + 2",
     ),
     (
+        m.ClockSteps(9, (m.Step(0, (2,), 1, (2, 1)), m.Step(1, (2,), 1, (2, 1)), m.Step(2, (0,), 1, (), False)), 0, 5),
+        "954109939500910201920201c39501910201920201c3950291000190c20005",
+        "Clock message 9: state 2 was added, was removed, and a Set of state 0 was canceled",
+    ),
+    (
         m.Full(7, 4, (1, 2), 3, 0, 5),
         "97420704920102030005",
         "Everything, as the answer to question 4",

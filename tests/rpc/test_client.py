@@ -280,6 +280,11 @@ def test_an_address_is_read_when_the_client_is_made() -> None:
         rpc.Client("127.0.0.1:80", Basic)
 
 
+def test_a_shallow_mirror_has_no_steps() -> None:
+    with pytest.raises(am.InvalidArgs, match="choose one of the two"):
+        rpc.Client("tcp://127.0.0.1:1", Basic, shallow=True, steps=True)
+
+
 async def test_a_consumer_needs_a_state_for_payloads() -> None:
     with pytest.raises(am.SchemaError, match=r"rpc\.Consumer"):
         rpc.Client(never(), Basic, consumer=am.Machine({"A": {}}))

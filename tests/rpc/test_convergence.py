@@ -27,7 +27,7 @@ from tests.rpc.test_faults import FaultyNet
 from tests.rpc.time_loop import run
 
 SCENARIOS = 1000
-CLOCKS = (m.ClockPush, m.Full, m.Grown)
+CLOCKS = (m.ClockPush, m.ClockSteps, m.Full, m.Grown)
 CALLS = (m.Add, m.AddUnanswered, m.Result)
 
 
@@ -78,6 +78,8 @@ def damaged(found: m.Message, draw: random.Random) -> bytes:
         if changes:
             changes[draw.randrange(len(changes) // 2) * 2 + 1] += draw.randint(1, 9)
         return encode(m.ClockPush(found.seq, found.queue, found.machine, tuple(changes), found.hash ^ (not changes)))
+    if isinstance(found, m.ClockSteps):
+        return encode(replace(found, steps=found.steps[1:], hash=found.hash ^ (not found.steps)))
     if isinstance(found, m.Grown):
         return encode(replace(found, seq=found.seq + draw.randint(1, 3)))
     assert isinstance(found, m.Full)
@@ -109,7 +111,13 @@ class Story:
         self.pair = Pair(net, source, server, None)  # type: ignore[arg-type]
         consumer: am.Machine[Any] = am.Machine(Basic, self.taking, id="consumer")
         self.pair.client = rpc.Client(
-            self.pair.dial, Basic, id="stormy", consumer=consumer, backoff=QUICK, timing=timing
+            self.pair.dial,
+            Basic,
+            id="stormy",
+            consumer=consumer,
+            backoff=QUICK,
+            timing=timing,
+            steps=self.draw.random() < 0.3,
         )
 
     def asked(self, e: am.Event) -> None:

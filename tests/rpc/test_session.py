@@ -9,7 +9,7 @@ import pytest
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.answering import ServerSession, Taken
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.clock import Clock, checksum, seal
@@ -51,6 +51,7 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Result: m.Result(1),
     m.Error: m.Error(1, "NO_STATE"),
     m.ClockPush: m.ClockPush(1, 1, 0, (), seal(checksum(Clock((0, 0, 0), 2)), 1)),
+    m.ClockSteps: m.ClockSteps(1, (m.Step(0, (0,), 1, (0, 1)),), 0, seal(checksum(Clock((1, 0, 0), 2)), 1)),
     m.Full: m.Full(1, 0, (1, 1, 1), 1, 0, seal(checksum(Clock((1, 1, 1), 1)), 1)),
     m.Grown: m.Grown(1, 0, ("A", "B", "C", "D"), None, (1, 1, 1, 0), 1, 0, seal(checksum(Clock((1, 1, 1, 0), 1)), 1)),
     m.Payload: m.Payload(b"token", "name"),
@@ -114,6 +115,7 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.Result: lambda: server.reply(1, True, Clock((1, 1, 1), 2)),
             m.Error: lambda: server.refuse(1, CallRefused("NO_STATE", "")),
             m.ClockPush: lambda: server.push(Clock((1, 1, 1), 2)),
+            m.ClockSteps: lambda: server.steps([Taken(0, (0,), True, Clock((1, 1, 1), 2))]),
             m.Full: lambda: server.full(Clock((1, 1, 1), 2)),
             m.Payload: lambda: server.payload(encode(m.Payload(b"t", "n"))),
             m.WhenFired: lambda: server.fired(1, 1),

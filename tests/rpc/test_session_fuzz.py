@@ -40,6 +40,19 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Result, _small, _small, _small, _small, _small, st.lists(_small, max_size=4).map(tuple), _small),
     st.builds(m.Error, _small, _names),
     st.builds(m.ClockPush, _small, _small, _small, st.lists(_small, max_size=4).map(tuple), _small),
+    st.builds(
+        m.ClockSteps,
+        _small,
+        st.lists(
+            st.builds(
+                m.Step,
+                *(_small, st.lists(_small, max_size=2).map(tuple), _small),
+                *(st.lists(_small, max_size=4).map(tuple), st.booleans()),
+            ),
+            max_size=3,
+        ).map(tuple),
+        *(_small, _small),
+    ),
     st.builds(m.Full, _small, _small, st.lists(_small, min_size=2, max_size=4).map(tuple), _small, _small, _small),
     st.builds(
         m.Grown,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER
-from asyncmachine.rpc.clock import Clock, ClockSender, checksum, seal
-from asyncmachine.rpc.errors import CallRefused, Code, Misuse, PeerFault
+from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
+from asyncmachine.rpc.errors import CallRefused, Code, Misuse, PeerFault, TooLarge
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.requests import Known, Requests
 from asyncmachine.rpc.session import Reactions, Session
@@ -21,6 +21,15 @@ _KINDS: Final[Mapping[type[m.Mutation], e.MutationKind]] = {
     m.Set: "set",
     m.AddUnanswered: "add",
 }
+
+
+class Taken(NamedTuple):
+    """A transition of the source: its kind by number, the states it was called with, and the clock at its end."""
+
+    kind: int
+    called: tuple[int, ...]
+    accepted: bool
+    clock: Clock
 
 
 class ServerSession(Session):
@@ -73,6 +82,11 @@ class ServerSession(Session):
         """Answers a call with an error."""
         self._send(m.Error(id, error.code, error.message, error.state, error.retryable, error.details or None))
 
+    @property
+    def known(self) -> Clock:
+        """The clock that the peer has been told."""
+        return self._to_client().last
+
     def differs(self, clock: Clock) -> bool:
         """Whether the peer has not been told this clock."""
         return self._growing or clock != self._to_client().last
@@ -88,6 +102,30 @@ class ServerSession(Session):
         else:
             self._send(m.ClockPush(*change))
             sender.sent(clock, change.seq, change.hash)
+        self.counters.pushes += 1
+
+    def steps(self, taken: Sequence[Taken]) -> None:
+        """Sends what changed, one transition after another; as a whole clock if that is not possible."""
+        sender = self._to_client()
+        before, clock = sender.last, taken[-1].clock
+        change = None if self._growing else sender.change(clock)
+        told: list[m.Step] = []
+        for step in taken if change is not None else ():
+            queue, changes = step.clock.queue_tick - before.queue_tick, differences(before.ticks, step.clock.ticks)
+            if queue < 0 or min(changes[1::2], default=0) < 0:
+                change = None
+                break
+            told.append(m.Step(step.kind, step.called, queue, changes, step.accepted))
+            before = step.clock
+        if change is not None:
+            try:
+                self._send(m.ClockSteps(change.seq, tuple(told), change.machine, change.hash))
+            except TooLarge:
+                change = None
+            else:
+                sender.sent(clock, change.seq, change.hash)
+        if change is None:
+            self.full(clock)
         self.counters.pushes += 1
 
     def grow(self, names: tuple[str, ...], schema: dict[str, Any] | None) -> None:

@@ -257,6 +257,11 @@ class ClientSession(Session):
         self.counters.pushes += 1
         return events
 
+    def _on_steps(self, told: m.ClockSteps, now: float) -> list[e.Event]:
+        events = self._source().steps(told)
+        self.counters.pushes += 1
+        return events
+
     def _on_full(self, full: m.Full, now: float) -> list[e.Event]:
         return self._synced(full.reply_to, self._source().full(full))
 
@@ -285,6 +290,7 @@ class ClientSession(Session):
         m.Result: _on_result,
         m.Error: _on_error,
         m.ClockPush: _on_clock,
+        m.ClockSteps: _on_steps,
         m.Full: _on_full,
         m.Grown: _on_grown,
         m.Payload: _on_payload,

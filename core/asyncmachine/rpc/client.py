@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asyncmachine.machine.errors import SchemaError
+from msgspec.structs import replace
+
+from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.mutation import Kind, MutationSource
+from asyncmachine.machine.mutation import Kind, Mutation, MutationSource
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
@@ -54,7 +56,8 @@ class Client(Generic[S]):
 
     With `no_schema` it is not asked for one: the mirror has names and no relations. Only states that are `allowed` and
     not `skipped` are followed; of the others those count as active that an active one requires. `shallow` mirrors know
-    which states are active, and little of ticks. `filtering` cancels mutations here that the relations rule out.
+    which states are active, and little of ticks. With `steps` the mirror shows every transition of the source by itself
+    (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
     """
 
     def __init__(
@@ -71,12 +74,15 @@ class Client(Generic[S]):
         allowed: Iterable[S] | None = None,
         skipped: Iterable[S] | None = None,
         shallow: bool = False,
+        steps: bool = False,
         filtering: bool = False,
         dial_timeout: float = DIAL_TIMEOUT,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
         tracing: Tracing | None = None,
     ) -> None:
+        if shallow and steps:
+            raise InvalidArgs("a shallow mirror counts no ticks, so it cannot show steps: choose one of the two")
         if consumer is not None and not consumer.has("ServerPayload"):
             raise SchemaError(
                 f"consumer {consumer.id!r} has no ServerPayload: let its states inherit from rpc.Consumer"
@@ -106,7 +112,7 @@ class Client(Generic[S]):
         self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
         self._given = None if schema is None else schema_given(schema)
         self._wanted = m.Sync(
-            not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow
+            not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow, steps
         )
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
@@ -237,7 +243,7 @@ class Client(Generic[S]):
             (m.VERSION, m.VERSION),
             self.machine.id,
             self.token,
-            m.Sync(wanted.schema, known, wanted.allowed, wanted.skipped, wanted.shallow),
+            replace(wanted, hash=known),
             resume,
         )
 
@@ -246,7 +252,7 @@ class Client(Generic[S]):
             return  # the others of one that was left already, and is only ending, do not count
         match event:
             case e.ClockChanged():
-                self.netmach._show(event.clock)
+                self._show(event)
             case e.SourceGrew():
                 self._grew(event)
             case e.Fired():
@@ -261,6 +267,16 @@ class Client(Generic[S]):
                 self.machine.remove(C.Start)
             case e.SessionFailed():
                 self.machine.add_err(event.error)
+
+    def _show(self, event: e.ClockChanged) -> None:
+        step, mirror = event.step, self.netmach
+        if step is None:
+            mirror._show(event.clock)
+            return
+        names = tuple(self._calling.places)
+        called = tuple([names[place] for place in step.called])
+        mutation = Mutation(step.kind, mirror._indexes(called), called, {})
+        mirror._show(event.clock, mutation=mutation, accepted=step.accepted)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         welcome, mirror = event.welcome, self.netmach

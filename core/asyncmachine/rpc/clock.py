@@ -169,15 +169,21 @@ class ClockReceiver:
 
     def apply(self, change: Change) -> Verdict:
         """Takes a change if it is the next one. Raises `PeerFault` for an impossible one, and changes nothing then."""
-        if change.seq <= self.seq:
+        if change.seq == self.seq + 1 and self.in_step:
+            return self.move(
+                change.seq, advanced(self.clock, change.queue, change.machine, change.changes), change.hash
+            )
+        return self.move(change.seq, self.clock, change.hash)
+
+    def move(self, seq: int, clock: Clock, hash: int) -> Verdict:
+        """Goes on to a clock that was made of a message, if that is the next one and its seal fits."""
+        if seq <= self.seq:
             return Verdict.DUPLICATE
         if not self.in_step:
             return Verdict.OUT_OF_STEP
-        if change.seq == self.seq + 1:
-            clock = advanced(self.clock, change.queue, change.machine, change.changes)
-            if seal(checksum(clock), change.seq) == change.hash:
-                self.clock, self.seq = clock, change.seq
-                return Verdict.APPLIED
+        if seq == self.seq + 1 and seal(checksum(clock), seq) == hash:
+            self.clock, self.seq = clock, seq
+            return Verdict.APPLIED
         self.in_step = False
         return Verdict.OUT_OF_STEP
 

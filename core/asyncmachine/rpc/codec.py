@@ -10,12 +10,12 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from asyncmachine.rpc.errors import Code, PeerFault, TickRange, TooLarge, Unsendable
-from asyncmachine.rpc.messages import AnyMessage, ClockPush, Full, Grown, Message, Result, Welcome
+from asyncmachine.rpc.messages import AnyMessage, ClockPush, ClockSteps, Full, Grown, Message, Result, Welcome
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import encode_value, unpack_ext
 
 _decoder: Final = msgspec.msgpack.Decoder[Any](AnyMessage, ext_hook=unpack_ext)
-_CLOCKS: Final = (Welcome, Result, ClockPush, Full, Grown)
+_CLOCKS: Final = (Welcome, Result, ClockPush, ClockSteps, Full, Grown)
 
 
 def encode(message: Message, limit: int = MAX_FRAME) -> bytes:

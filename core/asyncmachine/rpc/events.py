@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import RpcError
-from asyncmachine.rpc.messages import Hello, Payload, Source, Welcome
+from asyncmachine.rpc.messages import Hello, Payload, Source, Step, Welcome
 from asyncmachine.rpc.requests import Answer
 
 MutationKind = Literal["add", "remove", "set"]
@@ -104,9 +104,13 @@ class PayloadSettled(Event, frozen=True):
 
 
 class ClockChanged(Event, frozen=True):
-    """Client: the source's clock as the messages so far tell it. Show it before anything that follows."""
+    """Client: the source's clock as the messages so far tell it. Show it before anything that follows.
+
+    `step` is the transition that led to it, for a client that wants to see each.
+    """
 
     clock: Clock
+    step: Step | None = None
 
 
 class SourceGrew(Event, frozen=True):

@@ -73,6 +73,15 @@ class Exposure:
         return Clock(ticks, queue_tick, machine_tick)
 
     @property
+    def steps(self) -> bool:
+        """Whether the client wants to see each transition."""
+        return self._wanted.steps
+
+    def numbers(self, names: Iterable[str]) -> tuple[int, ...]:
+        """The numbers of those of these states that the client follows."""
+        return tuple([self.names.index(name) for name in names if name in self.names])
+
+    @property
     def is_whole(self) -> bool:
         """Whether the client follows all that it may see."""
         return self.names == self.schema.names
@@ -93,7 +102,7 @@ class Exposure:
 
     def continues(self, before: Exposure) -> bool:
         """Whether it shows what that one showed, with the same rights; the source may have more states since."""
-        if (self.grants, self._flips is None) != (before.grants, before._flips is None):
+        if (self.grants, self._flips is None, self.steps) != (before.grants, before._flips is None, before.steps):
             return False
         if self.digest == before.digest:
             return set(self.names) == set(before.names)

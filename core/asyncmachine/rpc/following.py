@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.clock import Change, Clock, ClockReceiver, Verdict
+from asyncmachine.rpc.clock import Change, Clock, ClockReceiver, Verdict, advanced
 from asyncmachine.rpc.counters import Counters
 from asyncmachine.rpc.errors import PeerFault
 
@@ -44,15 +44,31 @@ class Following:
     def change(self, change: Change) -> list[e.Event]:
         """Takes a clock change. Raises `PeerFault` for an impossible one, and nothing changes then."""
         was_in_step = self._receiver.in_step
-        verdict = self._receiver.apply(change)
-        if verdict is Verdict.APPLIED:
+        if self._applied(self._receiver.apply(change), change.seq, was_in_step=was_in_step):
             return [e.ClockChanged(self._receiver.clock)]
+        return []
+
+    def steps(self, told: m.ClockSteps) -> list[e.Event]:
+        """Takes transitions, one after another. Raises as `change` does."""
+        was_in_step, clock = self._receiver.in_step, self._receiver.clock
+        events: list[e.Event] = []
+        if was_in_step and told.seq == self._receiver.seq + 1:
+            last = len(told.steps) - 1
+            for number, step in enumerate(told.steps):
+                if step.kind > 2 or any(place >= len(clock.ticks) for place in step.called):
+                    raise PeerFault(f"a transition of kind {step.kind} that called {step.called}")
+                clock = advanced(clock, step.queue, told.machine if number == last else 0, step.changes)
+                events.append(e.ClockChanged(clock, step))
+        verdict = self._receiver.move(told.seq, clock, told.hash)
+        return events if self._applied(verdict, told.seq, was_in_step=was_in_step) else []
+
+    def _applied(self, verdict: Verdict, seq: int, *, was_in_step: bool) -> bool:
         if verdict is Verdict.DUPLICATE:
             self._counters.duplicates += 1
-        elif was_in_step:
+        elif verdict is Verdict.OUT_OF_STEP and was_in_step:
             self._counters.out_of_step += 1
-            self._counters.wrong_sums += change.seq == self._receiver.seq + 1
-        return []
+            self._counters.wrong_sums += seq == self._receiver.seq + 1
+        return verdict is Verdict.APPLIED
 
     def full(self, full: m.Full) -> list[e.Event]:
         """Takes a whole clock, and lets go of the outcomes that waited for it. Raises as `change` does."""

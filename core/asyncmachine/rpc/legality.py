@@ -69,7 +69,17 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
     },
     (Phase.READY, _S): {
         **_staying(
-            Phase.READY, m.Result, m.Error, m.ClockPush, m.Full, m.Grown, m.Payload, m.WhenFired, m.Ping, m.Pong
+            Phase.READY,
+            m.Result,
+            m.Error,
+            m.ClockPush,
+            m.ClockSteps,
+            m.Full,
+            m.Grown,
+            m.Payload,
+            m.WhenFired,
+            m.Ping,
+            m.Pong,
         ),
         m.Bye: Phase.ENDED,
     },

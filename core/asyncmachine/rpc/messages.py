@@ -40,7 +40,8 @@ class Sync(Struct, frozen=True, array_like=True):
     With `schema` it is told the source's when its own is another, and what changes in it later.
 
     Its session has the states that are `allowed` (None: all) and not `skipped`. `shallow`: only whether states are
-    active counts, so that a tick stands for a change from active to inactive or back.
+    active counts, so that a tick stands for a change from active to inactive or back. `steps`: every transition is told
+    by itself, by ClockSteps.
     """
 
     schema: bool = False
@@ -48,6 +49,7 @@ class Sync(Struct, frozen=True, array_like=True):
     allowed: tuple[Name, ...] | None = None
     skipped: tuple[Name, ...] = ()
     shallow: bool = False
+    steps: bool = False
 
 
 class Resume(Struct, frozen=True, array_like=True):
@@ -71,6 +73,16 @@ class Source(Struct, frozen=True, array_like=True):
     machine: Name
     tx: Name
     time: Count = 0
+
+
+class Step(Struct, frozen=True, array_like=True):
+    """One transition: its kind (0 add, 1 remove, 2 set), the states it was called with, and what it changed."""
+
+    kind: Count
+    called: tuple[Count, ...] = ()
+    queue: Count = 0
+    changes: tuple[Count, ...] = ()
+    accepted: bool = True
 
 
 class GrantList(Struct, frozen=True, array_like=True):
@@ -249,6 +261,15 @@ class ClockPush(Message, frozen=True, tag=64):
     hash: Count
 
 
+class ClockSteps(Message, frozen=True, tag=65):
+    """S→C: what changed in the clock, one transition after another. It counts as one message, sealed after the last."""
+
+    seq: Count
+    steps: tuple[Step, ...]
+    machine: Count
+    hash: Count
+
+
 class Full(Message, frozen=True, tag=66):
     """S→C: the whole clock, as the answer to SYNC (`reply_to`), or unasked (0) when it went backwards."""
 
@@ -317,5 +338,6 @@ class PayloadNack(Message, frozen=True, tag=83):
 
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
-    | WhenCancel | Result | Error | ClockPush | Full | Grown | Payload | PayloadAck | PayloadNack | WhenFired
+    | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | PayloadAck | PayloadNack
+    | WhenFired
 )  # fmt: skip

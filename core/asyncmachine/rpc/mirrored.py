@@ -10,12 +10,20 @@ from asyncmachine.machine.view import View
 
 
 class MirrorTransition(Transition):
-    """A Set of everything that is active. It has no plan: the source has decided already."""
+    """The mutation that led there, or a Set of everything that is active. No plan: the source has decided already."""
 
-    def __init__(self, mirror: View[Any], before: list[int], after: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        mirror: View[Any],
+        before: list[int],
+        after: tuple[int, ...],
+        mutation: Mutation | None = None,
+        *,
+        accepted: bool = True,
+    ) -> None:
         names = mirror.names
         self.machine = mirror
-        self.accepted = True
+        self.accepted = accepted
         self.args = {}
         self.source = None
         self.queue_tick = 0
@@ -25,12 +33,13 @@ class MirrorTransition(Transition):
         self._target = tuple(n for n, tick in zip(names, after, strict=True) if tick & 1)
         self._enters = tuple(n for n, old, new in zip(names, before, after, strict=True) if new & 1 and not old & 1)
         self._exits = tuple(n for n, old, new in zip(names, before, after, strict=True) if old & 1 and not new & 1)
-        self._mutation = Mutation(SET, tuple(i for i, tick in enumerate(after) if tick & 1), self._target, {})
+        active = tuple(i for i, tick in enumerate(after) if tick & 1)
+        self._mutation = mutation or Mutation(SET, active, self._target, {})
 
     @property
     def kind(self) -> Kind:
-        """Always set."""
-        return "set"
+        """That of the mutation; a Set unless it is known."""
+        return self.mutation.kind
 
     @property
     def active_before(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.export import Export
 from asyncmachine.machine.handlers import ANY_STATE, Call, Slot, Turn
-from asyncmachine.machine.mutation import Kind, called_names
+from asyncmachine.machine.mutation import Kind, Mutation, called_names
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.result import CANCELED, EXECUTED, Result
 from asyncmachine.machine.schema import EXCEPTION, Schema, State
@@ -220,10 +220,13 @@ class NetworkMachine(View[N]):
             for tracer in self._tracers:
                 self._guarded(tracer.schema_change, self, old)
 
-    def _show(self, clock: Clock, *, restarted: bool = False) -> None:
+    def _show(
+        self, clock: Clock, *, restarted: bool = False, mutation: Mutation | None = None, accepted: bool = True
+    ) -> None:
         """Shows a clock of the source: ticks, scopes, handlers, then waits, in this order.
 
         `restarted` tells that the source is not the one that was shown before: waits for its queue ticks then fail.
+        `mutation` led there, if that is known; it was `accepted` or canceled.
         """
         if self._disposed:
             return
@@ -231,7 +234,7 @@ class NetworkMachine(View[N]):
         touched = tuple([i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new])
         backwards = clock.queue_tick < self._queue_tick
         if self._tracers or self._table is not None:
-            tx = self._tx = MirrorTransition(self, before, after)
+            tx = self._tx = MirrorTransition(self, before, after, mutation, accepted=accepted)
             for tracer in self._tracers:
                 self._guarded(tracer.transition_init, tx)
             for tracer in self._tracers:
@@ -261,8 +264,9 @@ class NetworkMachine(View[N]):
         return tuple(placed)
 
     def _finish(self, tx: MirrorTransition) -> None:
-        for tracer in self._tracers:
-            self._guarded(tracer.transition_finals, tx)
+        if tx.accepted:
+            for tracer in self._tracers:
+                self._guarded(tracer.transition_finals, tx)
         if self._table is not None and (tx.enters or tx.exits):
             for name in tx.enters:
                 self._run(tx, Slot("State", self._index[name]))

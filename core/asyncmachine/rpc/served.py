@@ -15,7 +15,6 @@ from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
-from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
@@ -23,11 +22,11 @@ from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchReq
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.requests import Answer
+from asyncmachine.rpc.telling import Telling
 from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
-from asyncmachine.rpc.watcher import Watcher
 from asyncmachine.rpc.watching import Watched
 
 Link = Connection[ServerSession]
@@ -37,8 +36,8 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_timer",
-        "_tracing", "_watcher", "_welcomed", "exposure", "has_left", "id", "watched",
+        "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_telling",
+        "_timer", "_tracing", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +51,6 @@ class ServedClient:
         tracing: Tracing | None = None,
     ) -> None:
         self.id = id
-        self.exposure = self._welcomed = exposure
         self.has_left = False
         """Whether it has said goodbye. Else its session is kept for a while."""
         self._heir: ServedClient | None = None
@@ -62,12 +60,18 @@ class ServedClient:
         self._debounce = Debounce(push_interval)
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._watcher = Watcher(source, f"rpc-{id}-{token_hex(4)}", self._source_changed)
+        watcher = f"rpc-{id}-{token_hex(4)}"
+        self._telling = Telling(source, connection.session, exposure, watcher, self._source_changed)
         self._scheduled = False
         self._answering = False
         self._timer: asyncio.TimerHandle | None = None
         self.watched = Watched(source, self._fired)
         connection.drained = self._drained
+
+    @property
+    def exposure(self) -> Exposure:
+        """What it sees of the source."""
+        return self._telling.exposure
 
     @property
     def connection(self) -> Link:
@@ -85,10 +89,10 @@ class ServedClient:
         With `after` the session is that of this client's earlier connection, whose calls become this one's.
         """
         if after is not None:
-            self.exposure = self.exposure.after(after.exposure)
+            self._telling.exposure = self.exposure.after(after.exposure)
             self.watched, self.watched.tell = after.watched, self._fired
-        clock = self._clock()
-        seen = self._welcomed = self.exposure
+        clock = self._telling.clock()
+        seen = self.exposure
         known = hello.sync.hash == seen.digest
         before = None if after is None else after.connection.session
         self._connection.session.welcome(
@@ -115,13 +119,12 @@ class ServedClient:
         )
         if after is not None:
             after._heir = self
-        self._source.trace(self._watcher)
+        self._telling.start()
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
-        clock = self._clock()
-        if self._connection.session.differs(clock):
-            self._push_now(clock)
+        if self._telling.differs():
+            self._push_now()
 
     def run(self, request: MutationRequested) -> None:
         """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
@@ -159,7 +162,7 @@ class ServedClient:
 
     def sync(self, id: int) -> None:
         """Sends the whole clock."""
-        self._sending(self._connection.session.full, self._clock(), id)
+        self._sending(partial(self._telling.all, id))
         self._debounce.told()
         self._connection.flush()
 
@@ -175,7 +178,7 @@ class ServedClient:
 
     def close(self) -> None:
         """Stops watching the source."""
-        self._source.untrace(self._watcher.id)
+        self._telling.stop()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -234,29 +237,14 @@ class ServedClient:
             client._tell(id, answer)
 
     def _tell(self, id: int, answer: Answer) -> None:
-        session = self._connection.session
         if isinstance(answer, bool):
-            self._sending(session.reply, id, answer, self._clock())
+            self._sending(partial(self._telling.reply, id, executed=answer))
             self._debounce.told()
         else:
-            session.refuse(id, answer)
+            self._connection.session.refuse(id, answer)
         self._connection.flush()
 
     # Pushes
-
-    def _clock(self) -> Clock:
-        while len(self._watcher.latest[0]) != self.exposure.count:
-            self._grow()
-        return self.exposure.clock(*self._watcher.latest)
-
-    def _grow(self) -> None:
-        """The source has more states: those that the client may see join its session."""
-        before = self.exposure
-        self._watcher.look()  # it may not have been watching when they came
-        self.exposure = now = before.grown(self._source.schema)
-        news = now.news(self._welcomed)
-        if self.ready and (now.names != before.names or now.news(before)):
-            self._connection.session.grow(now.names, news)
 
     def _source_changed(self) -> None:
         """On the thread that drains the source: one push for all of a drain, and none if a reply tells it."""
@@ -272,19 +260,19 @@ class ServedClient:
         self._scheduled = False
         if not self.ready or not self._debounce.interval:
             return
-        clock, now = self._clock(), self._loop.time()
-        if not self._connection.session.differs(clock):
+        now = self._loop.time()
+        if not self._telling.differs():
             self._debounce.told()
         elif not self._debounce.changed(now):
             self._wake_at(self._debounce.deadline)
         elif self._connection.congested:
             self._connection.session.counters.conflated += 1  # it goes out with what comes until there is room
         else:
-            self._push_now(clock)
+            self._push_now()
 
-    def _push_now(self, clock: Clock) -> None:
+    def _push_now(self) -> None:
         self._debounce.pushed(self._loop.time())
-        self._sending(self._connection.session.push, clock)
+        self._sending(self._telling.changes)
         self._connection.flush()
 
     def _wake_at(self, due: float | None) -> None:
@@ -296,10 +284,10 @@ class ServedClient:
         self._timer = None
         self._push()
 
-    def _sending(self, send: Callable[..., object], *args: object) -> None:
+    def _sending(self, send: Callable[[], None]) -> None:
         """A clock that does not fit on the wire ends the session: its mirror could not be right any more."""
         try:
-            send(*args)
+            send()
         except Unsendable as error:
             self._failed(error)
             self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")

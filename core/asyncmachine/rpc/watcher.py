@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.view import View
@@ -11,6 +12,9 @@ from asyncmachine.machine.view import View
 if TYPE_CHECKING:
     from asyncmachine.machine.plan import Plan
     from asyncmachine.machine.transition import Transition
+
+LIMIT: Final = 1024
+"""Transitions that are kept for one client."""
 
 Moment = tuple[tuple[int, ...], int, int]
 """Ticks, queue tick and machine tick of a source, taken together."""
@@ -56,3 +60,50 @@ class Watcher(Tracer):
         """As `transition_end`, for a transition that nothing but relations had a part in."""
         self._last = (machine.time(), queue_tick, machine.machine_tick)
         self._changed()
+
+
+class Seen(NamedTuple):
+    """What a `Recorder` keeps of a transition. Without one (None) the schema has changed."""
+
+    tx: Transition | None
+    ticks: tuple[int, ...]
+    queue_tick: int
+    machine_tick: int
+
+
+class Recorder(Watcher):
+    """Keeps each transition until it is taken. Of more than `LIMIT` it keeps the last one alone, and says so."""
+
+    def __init__(self, source: View[Any], id: str, changed: Callable[[], None]) -> None:
+        super().__init__(source, id, changed)
+        self._seen: deque[Seen] = deque()
+        self._lost = False
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def take(self) -> tuple[list[Seen], bool]:
+        """What has been seen since it was taken last, and whether others were before that are not kept."""
+        lost, self._lost = self._lost, False
+        taken = []
+        while self._seen:
+            taken.append(self._seen.popleft())
+        return taken, lost
+
+    def transition_end(self, tx: Transition) -> None:
+        if not tx.is_check:
+            self._note(tx, tx.after)
+        super().transition_end(tx)
+
+    # As the base class has it, so that machines make a transition of each.
+    transition_plain = Tracer.transition_plain
+
+    def schema_change(self, machine: View[Any], old: object) -> None:
+        self._note(None, machine.time())
+        super().schema_change(machine, old)
+
+    def _note(self, tx: Transition | None, ticks: tuple[int, ...]) -> None:
+        if len(self._seen) >= LIMIT:
+            self._seen.clear()
+            self._lost = True
+        self._seen.append(Seen(tx, ticks, self._source.queue_tick, self._source.machine_tick))

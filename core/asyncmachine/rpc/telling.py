@@ -1,0 +1,101 @@
+"""What one client is told of the clock of a source: the latest of it, or every transition by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asyncmachine.machine.mutation import KINDS
+from asyncmachine.rpc.answering import ServerSession, Taken
+from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.watcher import Recorder, Watcher
+
+
+class Telling:
+    """Watches the source between `start` and `stop`, and calls `changed()` on the thread that drains it."""
+
+    __slots__ = ("_session", "_source", "_watcher", "_welcomed", "exposure")
+
+    def __init__(
+        self, source: Any, session: ServerSession, exposure: Exposure, id: str, changed: Callable[[], None]
+    ) -> None:
+        self.exposure = exposure
+        self._source = source
+        self._session = session
+        self._watcher = (Recorder if exposure.steps else Watcher)(source, id, changed)
+        self._welcomed = exposure
+
+    def start(self) -> None:
+        """Watches from now on. The exposure is what the client is welcomed with."""
+        self._welcomed = self.exposure
+        self._source.trace(self._watcher)
+
+    def stop(self) -> None:
+        """Watches no more."""
+        self._source.untrace(self._watcher.id)
+
+    def clock(self) -> Clock:
+        """The source's clock as the client sees it."""
+        while len(self._watcher.latest[0]) != self.exposure.count:
+            self._watcher.look()  # it may not have been watching when the source grew
+            self._grow()
+        return self.exposure.clock(*self._watcher.latest)
+
+    def differs(self) -> bool:
+        """Whether there is something to tell."""
+        watcher = self._watcher
+        return len(watcher) > 0 if isinstance(watcher, Recorder) else self._session.differs(self.clock())
+
+    def changes(self) -> None:
+        """Tells what has changed."""
+        if isinstance(self._watcher, Recorder):
+            self._steps(self._watcher)
+        else:
+            self._session.push(self.clock())
+
+    def all(self, id: int) -> None:
+        """Tells everything, as the answer to a question."""
+        self._session.full(self._caught_up(), id)
+
+    def reply(self, id: int, *, executed: bool) -> None:
+        """Tells the outcome of a call, and what has changed."""
+        self._session.reply(id, executed, self._caught_up())
+
+    def _caught_up(self) -> Clock:
+        """The clock as it is now; of one that gets steps, as it is after those of them that there are."""
+        if not isinstance(self._watcher, Recorder):
+            return self.clock()
+        self._steps(self._watcher)
+        return self._session.known
+
+    def _steps(self, recorder: Recorder) -> None:
+        seen, lost = recorder.take()
+        taken: list[Taken] = []
+        for each in seen:
+            if each.tx is None or lost or len(each.ticks) != self.exposure.count:
+                # There are no steps of a schema change, nor of what was not kept.
+                self._tell(taken)
+                if len(each.ticks) != self.exposure.count:
+                    self._grow()
+                self._session.full(self.exposure.clock(each.ticks, each.queue_tick, each.machine_tick))
+                self._session.counters.conflated += lost
+                lost = False
+            else:
+                numbers = self.exposure.numbers(each.tx.called)
+                clock = self.exposure.clock(each.ticks, each.queue_tick, each.machine_tick)
+                taken.append(Taken(KINDS.index(each.tx.kind), numbers, each.tx.accepted, clock))
+        self._tell(taken)
+
+    def _tell(self, taken: list[Taken]) -> None:
+        if taken:
+            self._session.steps(taken)
+            taken.clear()
+
+    def _grow(self) -> None:
+        """The source has more states: those that the client may see join its session."""
+        before = self.exposure
+        self.exposure = now = before.grown(self._source.schema)
+        if self._session.phase is Phase.READY and (now.names != before.names or now.news(before)):
+            self._session.grow(now.names, now.news(self._welcomed))
