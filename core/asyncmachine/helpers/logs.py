@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncmachine.machine.api import Api
-from asyncmachine.machine.handlers import clean_id
+from asyncmachine.machine.binding import clean_id
 from asyncmachine.machine.levels import CHANGES, LogLevel
 from asyncmachine.machine.log import to_stdout
 from asyncmachine.machine.settings import Settings

@@ -66,4 +66,4 @@ def take_over(machine: Machine[Any], rules: Rules) -> None:
     if machine._subs is not None:
         machine._subs.move(moved, rules.names)
     if machine._table is not None:
-        machine._table = machine._table.moved(rules.names, machine._index, moved)
+        machine._table = machine._table.moved(rules.names, moved)

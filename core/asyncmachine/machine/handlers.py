@@ -18,18 +18,19 @@ name           phase        when
 A negotiation handler vetoes by returning False. Names are looked up and verified when handlers are bound, so a misspelt
 one is an error there and not a handler that is never called. That goes for methods whose names begin with a capital
 letter; of the others just those are handlers that name a state exactly (``fooState`` of a state ``foo``). `decorators`
-says the same by reference.
+says the same by reference. `binding` does the looking up.
+
+What was found for one object holds for all objects of its class: they share a `Layout`, and a machine has of its own
+just those functions that its transitions have asked for so far.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any, NamedTuple
 
-from asyncmachine.machine.decorators import Handled, marks_of
 from asyncmachine.machine.errors import SchemaError, nearest
 from asyncmachine.machine.plan import Plan
 from asyncmachine.machine.pool import Limit, Pool
@@ -91,14 +92,42 @@ class Calls(NamedTuple):
 NO_CALLS = Calls((), ())
 
 
+class Member(NamedTuple):
+    """A function of a layout, with what its decorators say about its task."""
+
+    function: Handler
+    is_async: bool
+    scope: str = ""
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Layout:
+    """What handles what, verified. `limits` are those of the tasks, each of which gets a pool in each binding."""
+
+    slots: Mapping[Slot, Member]
+    limits: tuple[Limit, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Handlers bound together. `number` counts the bindings of a machine from 1, also those that are gone."""
+    """Handlers bound together. `number` counts the bindings of a machine from 1, also those that are gone.
+
+    Functions of a shared layout are methods of the `owner`.
+    """
 
     id: str
-    slots: dict[Slot, Call]
+    layout: Layout
+    pools: Mapping[Limit, Pool]
+    owner: object = None
     prefix: str = ""
     number: int = 0
+
+    def call(self, slot: Slot) -> Call:
+        """What is called for one of the layout's slots."""
+        function, is_async, scope, limit = self.layout.slots[slot]
+        method = function if self.owner is None else MethodType(function, self.owner)
+        return Call(self.id, method, is_async, scope, None if limit is None else self.pools[limit])
 
 
 def slots_of(index: Mapping[str, int], name: str) -> list[Slot]:
@@ -166,57 +195,25 @@ def slot_name(slot: Slot, names: tuple[str, ...]) -> str:
     return names[slot.first] + slot.kind if slot.first >= 0 else slot.kind
 
 
-def bound(
-    index: Mapping[str, int], handlers: object, *, id: str, prefix: str = "", kinds: Collection[str] | None = None
-) -> Binding:
-    """Finds and verifies the handlers of an object or a dict.
-
-    With a `prefix` the method `FooState` handles the state `<prefix>Foo`. `kinds` restricts what may be bound (a
-    network machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
-    """
-    slots: dict[Slot, Call] = {}
-    names: dict[Slot, str] = {}
-    pools: dict[Limit, Pool] = {}
-    for name, function, handled in _candidates(handlers, index, prefix):
-        for slot in _slots(index, name, handled, prefix):
-            if kinds is not None and slot.kind not in kinds:
-                raise SchemaError(f"{name} cannot be bound here: only {', '.join(sorted(kinds))} handlers are called")
-            if slot in slots:
-                raise SchemaError(
-                    f"{names[slot]} and {name} handle the same; call one from the other, or bind them as two objects"
-                )
-            slots[slot] = _call(name, function, slot, id, _own_scope(index, name, function, prefix), pools)
-            names[slot] = name
-    return Binding(id, slots, prefix)
-
-
-def clean_id(id: str) -> str:
-    """A binding id without characters outside of ``[A-Za-z0-9-_.]``."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "", id)
-
-
 class HandlerTable:
     """The bindings of one machine, arranged by slot."""
 
-    __slots__ = ("_bindings", "_index", "_last", "_names", "_slots", "known")
+    __slots__ = ("_bindings", "_handled", "_last", "_names", "_turns", "known")
 
-    def __init__(self, names: tuple[str, ...], index: Mapping[str, int]) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
-        self._index = index
-        self._bindings: list[Binding] = []
         self._last = 0
-        self._slots: dict[Slot, tuple[Call, ...]] = {}
-        self.known: dict[Plan, Calls] = {}
+        self._arrange(())
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Ids in the order of binding."""
-        return tuple(binding.id for binding in self._bindings)
+        return tuple([binding.id for binding in self._bindings])
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
         """The bindings in their order."""
-        return tuple(self._bindings)
+        return self._bindings
 
     def number(self, id: str) -> int:
         """The number of the first binding with this id, 0 if there is none."""
@@ -225,29 +222,25 @@ class HandlerTable:
     def add(self, binding: Binding) -> None:
         """Binds after all others."""
         self._last += 1
-        self._bindings.append(replace(binding, number=self._last))
-        self._rebuild()
+        self._arrange((*self._bindings, replace(binding, number=self._last)))
 
     def remove(self, id: str) -> None:
         """Takes the first binding with this id away. Raises `SchemaError` if there is none."""
         found = next((binding for binding in self._bindings if binding.id == id), None)
         if found is None:
             raise SchemaError(f"handlers {id!r} are not bound; bound are {', '.join(self.ids) or 'none'}")
-        self._bindings.remove(found)
-        self._rebuild()
+        self._arrange(tuple([binding for binding in self._bindings if binding is not found]))
 
-    def moved(self, names: tuple[str, ...], index: Mapping[str, int], places: Mapping[int, int]) -> HandlerTable:
+    def moved(self, names: tuple[str, ...], places: Mapping[int, int]) -> HandlerTable:
         """The same bindings for a schema in which the states have other places."""
-        table = HandlerTable(names, index)
-        for binding in self._bindings:
-            slots = {
-                Slot(slot.kind, places.get(slot.first, -1), places.get(slot.second, -1)): call
-                for slot, call in binding.slots.items()
-            }
-            table._bindings.append(replace(binding, slots=slots))
+        table = HandlerTable(names)
         table._last = self._last
-        table._rebuild()
+        table._arrange(tuple([replace(binding, layout=moved(binding.layout, places)) for binding in self._bindings]))
         return table
+
+    def renamed(self, names: tuple[str, ...]) -> None:
+        """Takes further names; those that there are stay in their places."""
+        self._names = names
 
     def calls(self, plan: Plan) -> Calls:
         """The handlers that a plan calls."""
@@ -260,122 +253,41 @@ class HandlerTable:
             found = known[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
         return found
 
-    def _negotiation(self, plan: Plan) -> Iterator[Turn]:
-        pairs = any(slot.kind == "Pair" for slot in self._slots)
-        for slot in negotiation_slots(plan, pairs=pairs):
-            yield from self._turn(slot)
-
-    def _final(self, plan: Plan) -> Iterator[Turn]:
-        for slot in final_slots(plan):
-            yield from self._turn(slot)
-
-    def _turn(self, slot: Slot) -> Iterator[Turn]:
-        calls = self._slots.get(slot)
-        if calls:
+    def turn(self, slot: Slot) -> Turn | None:
+        """The handlers of one slot, None if there are none."""
+        # The dict first: as above.
+        turns = self._turns
+        found = turns.get(slot)
+        if found is None and slot in self._handled:
+            calls = tuple([binding.call(slot) for binding in self._bindings if slot in binding.layout.slots])
             kind = "Self" if slot.first == slot.second >= 0 else slot.kind
             state = slot.second if slot.kind == "Pair" else slot.first
-            yield Turn(
-                slot_name(slot, self._names), kind, state, self._names[state] if state >= 0 else slot.kind, calls
-            )
+            about = self._names[state] if state >= 0 else slot.kind
+            found = turns[slot] = Turn(slot_name(slot, self._names), kind, state, about, calls)
+        return found
 
-    def _rebuild(self) -> None:
-        slots: dict[Slot, tuple[Call, ...]] = {}
-        for binding in self._bindings:
-            for slot, call in binding.slots.items():
-                slots[slot] = (*slots.get(slot, ()), call)
-        self._slots = slots
-        self.known = {}
+    def _negotiation(self, plan: Plan) -> Iterator[Turn]:
+        pairs = any(slot.kind == "Pair" for slot in self._handled)
+        return self._asked(negotiation_slots(plan, pairs=pairs))
 
+    def _final(self, plan: Plan) -> Iterator[Turn]:
+        return self._asked(final_slots(plan))
 
-def _candidates(
-    handlers: object, index: Mapping[str, int], prefix: str
-) -> Iterator[tuple[str, Handler, tuple[Handled, ...]]]:
-    """Decorated functions with what they handle, and public callables that are named like handlers."""
-    if isinstance(handlers, Mapping):
-        for name, function in handlers.items():
-            yield name, function, ()
-        return
-    if isinstance(handlers, type):
-        raise SchemaError(f"bind an instance of {handlers.__qualname__}, not the class")
-    if marks_of(handlers).handles and callable(handlers):
-        yield getattr(handlers, "__name__", repr(handlers)), handlers, marks_of(handlers).handles
-        return
-    if handlers is None or inspect.isroutine(handlers):
-        name = getattr(handlers, "__name__", "None")
-        raise SchemaError(
-            f"{name} is no object with handlers: bind one function with `machine.on` or as `{{'FooState': function}}`"
-        )
-    for name in dir(handlers):
-        # Asked of the class, so that properties are not computed.
-        handled = marks_of(getattr(type(handlers), name, None)).handles
-        if handled or name[0].isupper() or _names_state(index, prefix + name):
-            found = getattr(handlers, name)
-            if callable(found) and not isinstance(found, type):
-                yield name, found, handled
+    def _asked(self, slots: Iterator[Slot]) -> Iterator[Turn]:
+        return (turn for slot in slots if (turn := self.turn(slot)) is not None)
+
+    def _arrange(self, bindings: tuple[Binding, ...]) -> None:
+        self._bindings = bindings
+        layouts = [binding.layout.slots for binding in bindings]
+        self._handled: Collection[Slot] = layouts[0] if len(layouts) == 1 else frozenset().union(*layouts)
+        self._turns: dict[Slot, Turn] = {}
+        self.known: dict[Plan, Calls] = {}
 
 
-def _names_state(index: Mapping[str, int], name: str) -> bool:
-    """True for a state's name with the suffix of a handler. Pairs are left out: `reset` may mean something else."""
-    return any(name.endswith(suffix) and name[: -len(suffix)] in index for suffix in (*NEGOTIATION, *FINAL))
-
-
-def _slots(index: Mapping[str, int], name: str, handled: tuple[Handled, ...], prefix: str) -> list[Slot]:
-    """What a function handles: by its decorators if it has some, else by its name. A prefix leaves global ones out."""
-    if not handled:
-        is_global = name in (ANY_ENTER, ANY_STATE)
-        return [] if prefix and is_global else [slot_of(index, _prefixed(prefix, name, index))]
-    return [
-        Slot(kind, *(_state(index, name, prefix + state) for state in states))
-        for kind, states in handled
-        if states or not prefix
-    ]
-
-
-def _state(index: Mapping[str, int], name: str, state: str) -> int:
-    """The index of a state that the decorator of a handler names."""
-    if state not in index:
-        hint = nearest(state, index)
-        cure = f"did you mean {hint!r}?" if hint else "the schema has no such state"
-        raise SchemaError(f"handler {name} is declared for unknown state {state!r}; {cure}")
-    return index[state]
-
-
-def _own_scope(index: Mapping[str, int], name: str, function: Handler, prefix: str) -> str:
-    """The state that a task is scoped to, prefixed like those that are handled if there is such a state."""
-    scope = marks_of(function).scope
-    if not scope:
-        return ""
-    if prefix + scope in index:
-        return prefix + scope
-    _state(index, name, scope)
-    return scope
-
-
-def _prefixed(prefix: str, name: str, index: Mapping[str, int]) -> str:
-    """`FooState` under a prefix is the state's `<prefix>FooState`; a pair gets the prefix on both names."""
-    if not prefix:
-        return name
-    own = {state.removeprefix(prefix): i for state, i in index.items() if state.startswith(prefix)}
-    pair = next((s for s in slots_of(own, name) if s.kind == "Pair"), None)
-    if pair is None:
-        return prefix + name
-    names = list(index)
-    return names[pair.first] + names[pair.second]
-
-
-def _call(name: str, function: Handler, slot: Slot, binding: str, scope: str, pools: dict[Limit, Pool]) -> Call:
-    if not callable(function):
-        raise SchemaError(f"handler {name} is not callable")
-    try:
-        inspect.signature(function).bind(object())
-    except TypeError as error:
-        raise SchemaError(f"handler {name} must take one argument, the event: {error}") from None
-    except ValueError:
-        pass  # a builtin without a signature
-    is_async = inspect.iscoroutinefunction(function)
-    if is_async and slot.kind not in (*FINAL, ANY_STATE):
-        raise SchemaError(f"{name} decides about a transition and must be a plain `def`, not `async def`")
-    limit = marks_of(function).limit
-    if (scope or limit) and not is_async:
-        raise SchemaError(f"{name} is a plain `def`: pools and scopes are for the tasks of `async def` handlers")
-    return Call(binding, function, is_async, scope, pools.setdefault(limit, Pool(limit)) if limit else None)
+def moved(layout: Layout, places: Mapping[int, int]) -> Layout:
+    """A layout for a schema in which the states have other places."""
+    slots = {
+        Slot(slot.kind, places.get(slot.first, -1), places.get(slot.second, -1)): member
+        for slot, member in layout.slots.items()
+    }
+    return replace(layout, slots=slots)

@@ -12,10 +12,11 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, raw_args
+from asyncmachine.machine.binding import bound, clean_id
 from asyncmachine.machine.breakpoints import Breakpoint
 from asyncmachine.machine.decorators import On
 from asyncmachine.machine.errors import Disposed, InvalidArgs
-from asyncmachine.machine.handlers import HandlerTable, bound, clean_id
+from asyncmachine.machine.handlers import HandlerTable
 from asyncmachine.machine.log import Log
 from asyncmachine.machine.mutation import Mutation, called_names
 from asyncmachine.machine.reading import N, Reading
@@ -218,7 +219,7 @@ class View(Reading[N]):
             return binding_id
         binding = bound(self._index, handlers, id=binding_id, prefix=prefix, kinds=self._bindable())
         if self._table is None:
-            self._table = HandlerTable(self._names, self._index)
+            self._table = HandlerTable(self._names)
         self._table.add(binding)
         if self._observer is not None:
             self._observer.bound(binding.id)
@@ -234,7 +235,7 @@ class View(Reading[N]):
         if self._disposed:
             return
         if self._table is None:
-            self._table = HandlerTable(self._names, self._index)
+            self._table = HandlerTable(self._names)
         self._table.remove(id)
         if self._observer is not None:
             self._observer.detached(id)

@@ -210,7 +210,7 @@ class NetworkMachine(View[N]):
             self._ticks += [0] * len(fresh)
             self._names = (*self._names, *fresh)
             if self._table is not None:
-                self._table._names = self._names
+                self._table.renamed(self._names)
         self._places = None if names == self._names else tuple(self._index[name] for name in names)
         other = {name: state for name, state in states.items() if self._schema.get(name) != state}
         if fresh or other:
@@ -279,7 +279,8 @@ class NetworkMachine(View[N]):
 
     def _run(self, tx: MirrorTransition, slot: Slot) -> None:
         if self._table is not None:  # a handler may dispose the mirror
-            for turn in self._table._turn(slot):
+            turn = self._table.turn(slot)
+            if turn is not None:
                 self._invoke(tx, turn)
 
     def _invoke(self, tx: MirrorTransition, turn: Turn) -> None:
