@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from sys import intern
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -191,14 +192,16 @@ def final_slots(plan: Plan) -> Iterator[Slot]:
 def slot_name(slot: Slot, names: tuple[str, ...]) -> str:
     """The name of the handlers in a slot."""
     if slot.kind == "Pair":
-        return names[slot.first] + names[slot.second]
-    return names[slot.first] + slot.kind if slot.first >= 0 else slot.kind
+        return intern(names[slot.first] + names[slot.second])
+    return intern(names[slot.first] + slot.kind) if slot.first >= 0 else slot.kind
 
 
 class HandlerTable:
     """The bindings of one machine, arranged by slot."""
 
     __slots__ = ("_bindings", "_handled", "_last", "_names", "_turns", "known")
+
+    _turns: dict[Slot, Turn] | None
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -250,20 +253,19 @@ class HandlerTable:
         if found is None:
             if len(known) >= CALLS_LIMIT:
                 known.clear()
-            found = known[plan] = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
+            found = Calls(tuple(self._negotiation(plan)), tuple(self._final(plan)))
+            known[plan] = found = found if found.negotiation or found.final else NO_CALLS
         return found
 
     def turn(self, slot: Slot) -> Turn | None:
-        """The handlers of one slot, None if there are none."""
+        """The handlers of one slot, None if there are none. For callers without plans: it is remembered."""
         # The dict first: as above.
         turns = self._turns
+        if turns is None:
+            turns = self._turns = {}
         found = turns.get(slot)
         if found is None and slot in self._handled:
-            calls = tuple([binding.call(slot) for binding in self._bindings if slot in binding.layout.slots])
-            kind = "Self" if slot.first == slot.second >= 0 else slot.kind
-            state = slot.second if slot.kind == "Pair" else slot.first
-            about = self._names[state] if state >= 0 else slot.kind
-            found = turns[slot] = Turn(slot_name(slot, self._names), kind, state, about, calls)
+            found = turns[slot] = self._made(slot)
         return found
 
     def _negotiation(self, plan: Plan) -> Iterator[Turn]:
@@ -274,13 +276,20 @@ class HandlerTable:
         return self._asked(final_slots(plan))
 
     def _asked(self, slots: Iterator[Slot]) -> Iterator[Turn]:
-        return (turn for slot in slots if (turn := self.turn(slot)) is not None)
+        return (self._made(slot) for slot in slots if slot in self._handled)
+
+    def _made(self, slot: Slot) -> Turn:
+        calls = tuple([binding.call(slot) for binding in self._bindings if slot in binding.layout.slots])
+        kind = "Self" if slot.first == slot.second >= 0 else slot.kind
+        state = slot.second if slot.kind == "Pair" else slot.first
+        about = self._names[state] if state >= 0 else slot.kind
+        return Turn(slot_name(slot, self._names), kind, state, about, calls)
 
     def _arrange(self, bindings: tuple[Binding, ...]) -> None:
         self._bindings = bindings
         layouts = [binding.layout.slots for binding in bindings]
         self._handled: Collection[Slot] = layouts[0] if len(layouts) == 1 else frozenset().union(*layouts)
-        self._turns: dict[Slot, Turn] = {}
+        self._turns = None
         self.known: dict[Plan, Calls] = {}
 
 

@@ -42,7 +42,7 @@ class Reading(Generic[N]):
         self._id = id
         self._schema = schema
         self._names = schema.names
-        self._index: Mapping[str, int] = index or {name: i for i, name in enumerate(schema.names)}
+        self._index: Mapping[str, int] = schema.index if index is None else index
         self._ticks: list[int] = [0] * len(schema.names)
         self._tags = tuple(dict.fromkeys(tags))
         self._parent_id = parent_id

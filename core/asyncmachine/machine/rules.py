@@ -88,7 +88,7 @@ class Rules:
         self.schema = schema
         self.resolver = resolver
         self.names = names
-        self.index = {name: i for i, name in enumerate(names)}
+        self.index = schema.index
         index, states = self.index, [schema[name] for name in names]
 
         def indexes(found: tuple[str, ...] | None) -> tuple[int, ...]:

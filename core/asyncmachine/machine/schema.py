@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asyncmachine.machine.errors import SchemaError
@@ -115,6 +116,11 @@ class Schema(Mapping[str, State]):
     def names(self) -> tuple[str, ...]:
         """State names in their declared order; the position is the state's index everywhere."""
         return tuple(self._states)
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """The index of each state. Shared: not to be changed."""
+        return {name: i for i, name in enumerate(self.names)}
 
     @cached_property
     def hash(self) -> str:
@@ -255,6 +261,7 @@ class StatesMeta(type):
     _states: dict[str, State]
     _order: tuple[str, ...]
     _groups: dict[str, tuple[str, ...]]
+    _all_groups: Mapping[str, tuple[str, ...]]
 
     def __new__(mcs, cls_name: str, bases: tuple[type, ...], body: dict[str, Any]) -> StatesMeta:
         cls = super().__new__(mcs, cls_name, bases, body)
@@ -295,9 +302,13 @@ class StatesMeta(type):
         return found
 
     @property
-    def groups(cls) -> dict[str, tuple[str, ...]]:
+    def groups(cls) -> Mapping[str, tuple[str, ...]]:
         """Groups by name, inherited ones included; `self` holds the states declared by the class itself."""
-        return {"self": tuple(cls.__dict__["_own"]), **cls._groups}
+        found = cls.__dict__.get("_all_groups")
+        if found is None:
+            found = MappingProxyType({"self": tuple(cls.__dict__["_own"]), **cls._groups})
+            cls._all_groups = found
+        return found
 
 
 def _declared(found: state) -> State:

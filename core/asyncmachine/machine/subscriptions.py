@@ -8,8 +8,9 @@ the state's handlers run; `WhenQueue`: when the mutation of that tick has finish
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from asyncmachine.machine.errors import AmError, QueryFailed, ScopeEnded
 from asyncmachine.machine.scope import Scope
@@ -115,6 +116,12 @@ class QueueWait(Wait):
         return f"queue tick {self.tick}"
 
 
+NOBODY: Final[dict[Wait, None]] = {}
+"""The shelf of a kind that nobody has waited for yet. It stays empty."""
+
+_filing = threading.Lock()
+
+
 class Subscriptions:
     """The open waits of one machine. Safe to use from several threads: each step is one operation on a dict."""
 
@@ -122,10 +129,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self.states: dict[int, dict[Wait, None]] = {}
-        self.queries: dict[Wait, None] = {}
-        self.args: dict[Wait, None] = {}
-        self.queue: dict[Wait, None] = {}
-        self.ends: dict[Wait, None] = {}
+        self.queries = self.args = self.queue = self.ends = NOBODY
         self._closed: Callable[[], AmError] | None = None
 
     def add_states(self, wait: StatesWait | TimeWait, ticks: Ticks) -> None:
@@ -146,21 +150,21 @@ class Subscriptions:
 
     def add_query(self, wait: QueryWait, ticks: Ticks) -> None:
         """Files a query; ends it at once if it holds."""
-        self._file(wait, self.queries)
+        self._file(wait, self._shelf("queries"))
         if wait.met(ticks):
             wait._end()
 
     def add_args(self, wait: ArgsWait) -> None:
         """Files a wait for arguments of a state."""
-        self._file(wait, self.args)
+        self._file(wait, self._shelf("args"))
 
     def add_queue(self, wait: QueueWait) -> None:
         """Files a wait for a queue tick."""
-        self._file(wait, self.queue)
+        self._file(wait, self._shelf("queue"))
 
     def add_queue_end(self, wait: Wait) -> None:
         """Files a wait for the end of the running drain."""
-        self._file(wait, self.ends)
+        self._file(wait, self._shelf("ends"))
 
     def only_states(self) -> bool:
         """True if nobody waits for arguments or the queue."""
@@ -216,6 +220,16 @@ class Subscriptions:
         shelves = [self.queries, self.args, self.queue, self.ends, *self.states.values()]
         for wait in {wait for shelf in shelves for wait in shelf}:
             wait._end(error)
+
+    def _shelf(self, kind: str) -> dict[Wait, None]:
+        found: dict[Wait, None] = getattr(self, kind)
+        if found is NOBODY:
+            with _filing:
+                found = getattr(self, kind)
+                if found is NOBODY:
+                    found = {}
+                    setattr(self, kind, found)
+        return found
 
     def _file(self, wait: Wait, *shelves: dict[Wait, None]) -> None:
         wait._shelves = shelves

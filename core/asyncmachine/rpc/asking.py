@@ -43,7 +43,7 @@ class ClientSession(Session):
         self.calls = Calls(timing.retry)
         self.epoch = 0
         self.syncs = 0
-        self._wanted: set[int] = set()
+        self._wanted: dict[int, None] = {}  # an empty set takes three times as much
         self._received_there = 0
         self._looking: float | None = None
         if after is not None:
@@ -98,7 +98,7 @@ class ClientSession(Session):
     def sync(self) -> int:
         """Asks for the whole clock. Its number comes back in `Synced`."""
         number = self._ask_for_all()
-        self._wanted.add(number)
+        self._wanted[number] = None
         return number
 
     def watch(self, token: int, state: int, args: m.WireArgs | None) -> None:
@@ -270,7 +270,7 @@ class ClientSession(Session):
 
     def _synced(self, number: int, events: list[e.Event]) -> list[e.Event]:
         if number in self._wanted:
-            self._wanted.discard(number)
+            del self._wanted[number]
             events.append(e.Synced(number))
         return events
 

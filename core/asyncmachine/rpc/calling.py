@@ -40,7 +40,7 @@ class Calling:
         in_loop: Callable[..., None],
         tracing: Tracing | None,
     ) -> None:
-        self.places: dict[str, int] = {}
+        self.places: Mapping[str, int] = {}
         self._machine = machine
         self._ready = ready
         self._loop = loop
@@ -113,6 +113,10 @@ class Calling:
             result._fail(NotConnected("the connection ended before the clock came: ask again"))
         if coming_back and len(session.calls):
             self._machine.add(C.RetryingCall)
+
+    def place(self, state: str) -> int:
+        """The number of a state in the session, -1 if it has none."""
+        return self.places.get(state, -1)
 
     # Inside
 

@@ -103,13 +103,10 @@ class Client(Generic[S]):
             reconnect=reconnect,
         )
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
-        self._calling = Calling(
-            self.machine, lambda: self._connecting.ready, lambda: self._loop, self._in_loop, tracing
-        )
-        self._watching = Watching(
-            lambda: self._connecting.ready, self._in_loop, lambda state: self._calling.places.get(state, -1)
-        )
-        self._consuming = Consuming(self.machine, consumer, lambda: self._connecting.ready, self._in_loop, tracing)
+        ready, in_loop = self._connecting.ready_link, self._in_loop
+        self._calling = Calling(self.machine, ready, self._running_loop, in_loop, tracing)
+        self._watching = Watching(ready, in_loop, self._calling.place)
+        self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing)
         self._given = None if schema is None else schema_given(schema)
         self._wanted = m.Sync(
             not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow, steps
@@ -124,18 +121,14 @@ class Client(Generic[S]):
             infers=allowed is not None or bool(self._wanted.skipped),
             filters=filtering,
         )
-        self.machine.on_dispose(lambda _: self._disposed())
+        self.machine.on_dispose(self._disposed)
 
     @classmethod
     def over(
         cls, transport: Transport, schema: type[S] | Mapping[str, State] | None = None, **options: Any
     ) -> Client[S]:
         """A client on a connection that is there already. It ends with it."""
-
-        async def dial() -> Transport:
-            return transport
-
-        return cls(dial, schema, reconnect=False, **options)
+        return cls(_Given(transport).dial, schema, reconnect=False, **options)
 
     # Lifetime
 
@@ -288,10 +281,10 @@ class Client(Generic[S]):
         schema = schema_told(welcome.source, welcome.schema)
         restarted = self._epoch not in (None, welcome.epoch)
         self._epoch = welcome.epoch
-        self._calling.places = {name: i for i, name in enumerate(names)}
         self.grants = welcome.grants
         mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
         mirror._install(names, schema)
+        self._calling.places = mirror._numbers()
         mirror._show(event.clock, restarted=restarted)
         connection.session.ready(connection.now)
         self._watching.resume(connection)
@@ -302,8 +295,8 @@ class Client(Generic[S]):
         places, mirror = self._calling.places, self.netmach
         if event.names[: len(places)] != tuple(places) or len(set(event.names)) != len(event.names):
             raise HandshakeFailed("the states of the session changed their numbers when the source grew")
-        self._calling.places = {name: i for i, name in enumerate(event.names)}
         mirror._install(event.names, schema_told("the source", event.schema))
+        self._calling.places = mirror._numbers()
         mirror._show(event.clock)
 
     def _rejected(self, event: e.RejectReceived) -> None:
@@ -316,6 +309,9 @@ class Client(Generic[S]):
     def _lost(self, session: ClientSession, *, coming_back: bool) -> None:
         self._calling.lost(session, coming_back=coming_back)
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        return self._loop
+
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
         if self._loop is None:
             raise NotConnected(f"{self.machine.id} has not been started: call start() first")
@@ -324,9 +320,21 @@ class Client(Generic[S]):
         else:
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _disposed(self) -> None:
+    def _disposed(self, _: str) -> None:
         connection = self._connecting.connection
         if connection is not None:
             connection.session.bye()
             connection.close()
         self.netmach.dispose()
+
+
+class _Given:
+    """A connection that is there already."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def dial(self) -> Transport:
+        return self._transport

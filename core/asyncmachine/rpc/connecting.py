@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.event import Event
+from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.wait import wait_any
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff
@@ -45,6 +46,11 @@ class Lost(Protocol):
 
 class Connecting:
     """Handlers of `ClientStates`. `connection` is the current one; its session may not be ready yet."""
+
+    __slots__ = (
+        "_attempt", "_backoff", "_dial", "_dial_timeout", "_expiry", "_hello", "_last", "_lost", "_lost_at", "_pause",
+        "_react", "_reconnect", "_timing", "_transport", "connection", "end", "pause", "session", "task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -78,8 +84,7 @@ class Connecting:
         self._last: Link | None = None
         self._pause = Pause()
 
-    @property
-    def ready(self) -> Link | None:
+    def ready_link(self) -> Link | None:
         """The connection if calls may be made on it."""
         found = self.connection
         return found if found is not None and found.session.phase is Phase.READY else None
@@ -113,7 +118,7 @@ class Connecting:
         self.session = session
         self.connection = connection = Connection(session, transport, self._react)
         name = f"{e.machine.id}.connection"
-        self.task = asyncio.get_running_loop().create_task(self._carry(connection, e), name=name)
+        self.task = asyncio.get_running_loop().create_task(self._carry(connection, e.machine), name=name)
 
     def StartEnd(self, e: Event) -> None:
         if self._last is not None and (self.task is None or self.task.done()):
@@ -175,12 +180,12 @@ class Connecting:
     def ServerPayloadState(self, e: Event) -> None:
         e.remove("ServerPayload")
 
-    async def _carry(self, connection: Link, e: Event) -> None:
+    async def _carry(self, connection: Link, machine: Machine[Any]) -> None:
         self._stop_expiry()
         self.end = await connection.run()
         self._last, session = connection, connection.session
         # Who has said goodbye, or does not call again, cannot continue the session.
-        coming_back = self._reconnect and self.connection is connection and "Start" in e.machine
+        coming_back = self._reconnect and self.connection is connection and "Start" in machine
         self._lost(session, coming_back=coming_back)
         if not coming_back:
             self._abandon(connection)
@@ -188,7 +193,7 @@ class Connecting:
             self._watch_expiry(session)
         if self.connection is connection:
             self.connection = None
-            e.machine.add("Disconnected")
+            machine.add("Disconnected")
 
     def _abandon(self, connection: Link) -> None:
         self._stop_expiry()

@@ -72,8 +72,8 @@ class Connection(Generic[S]):
             while True:
                 if self._direct is not None:
                     self._direct.deliver(self._arrived)
-                frame = await self.transport.recv()
-                self._take(self.session.receive(frame, self._loop.time()))
+                # No name for the frame: it would keep it until the next one comes.
+                self._take(self.session.receive(await self.transport.recv(), self._loop.time()))
                 if len(self._backlog) > BACKLOG:
                     await self._until_drained()
         except TransportClosed as end:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -88,15 +87,14 @@ class Inbox:
     __slots__ = ("_tokens",)
 
     def __init__(self) -> None:
-        self._tokens: OrderedDict[bytes, Known] = OrderedDict()
+        self._tokens: dict[bytes, Known] = {}
 
     def receive(self, token: bytes) -> Known:
         """Notes the arrival. Only a payload that is new goes to the consumer."""
-        known = self._tokens.get(token, Known.NEW)
-        self._tokens[token] = Known.PENDING if known is Known.NEW else known
-        self._tokens.move_to_end(token)
+        known = self._tokens.pop(token, Known.NEW)
+        self._tokens[token] = Known.PENDING if known is Known.NEW else known  # behind all others
         while len(self._tokens) > REMEMBERED:
-            self._tokens.popitem(last=False)
+            del self._tokens[next(iter(self._tokens))]
         return known
 
     def settle(self, token: bytes, *, consumed: bool) -> None:

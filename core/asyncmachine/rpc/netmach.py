@@ -65,7 +65,7 @@ class NetworkMachine(View[N]):
     ) -> None:
         super().__init__(id, schema, tags=tags, parent_id=parent_id)
         self._caller = caller
-        self._groups = dict(groups or {})
+        self._groups = groups or {}
         self._infers = infers
         self._filters = filters
         self._tx: MirrorTransition | None = None
@@ -219,6 +219,12 @@ class NetworkMachine(View[N]):
                 self._subs.move({i: i for i in range(len(old))}, self._names)
             for tracer in self._tracers:
                 self._guarded(tracer.schema_change, self, old)
+
+    def _numbers(self) -> Mapping[str, int]:
+        """The number of each state in the session."""
+        if self._places is None:
+            return self._index
+        return {self._names[place]: number for number, place in enumerate(self._places)}
 
     def _show(
         self, clock: Clock, *, restarted: bool = False, mutation: Mutation | None = None, accepted: bool = True

@@ -80,15 +80,15 @@ class Server:
         self._connections: set[Link] = set()
         self._dial: Dial | None = None
         self._listen: Listen | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)
         self._stopped: list[Wait] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.machine = Machine(
             ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
-        self._sending = Sending(self._clients, lambda: self._loop, self._in_loop, self.machine.add_err, tracing)
-        self.machine.on_dispose(lambda _: self.stop())
+        self._sending = Sending(self._clients, self._running_loop, self._in_loop, self.machine.add_err, tracing)
+        self.machine.on_dispose(self._disposed)
 
     # Lifetime
 
@@ -167,12 +167,12 @@ class Server:
 
     def _run(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.machine.id}.{name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._note_end()
 
     # Payloads
@@ -259,6 +259,12 @@ class Server:
 
     def _info(self, client: ServedClient) -> ClientInfo:
         return ClientInfo(client.id, client.connection.transport.peer.address)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        return self._loop
+
+    def _disposed(self, _: str) -> None:
+        self.stop()
 
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
         if self._loop is None or asyncio._get_running_loop() is self._loop:

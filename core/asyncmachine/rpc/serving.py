@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class ServerHandlers:
     """Handlers of `ServerStates`."""
 
+    __slots__ = ("_server",)
+
     def __init__(self, server: Server) -> None:
         self._server = server
 

@@ -64,10 +64,24 @@ class Inbox:
 
     async def get(self) -> bytes:
         """The next message. Raises `TransportClosed` after the last one."""
-        while self._messages is None:
-            self.check()
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+        while self.empty:
+            await self.filled()
+        return self.pop()
+
+    @property
+    def empty(self) -> bool:
+        """True if no message waits."""
+        return self._messages is None
+
+    def filled(self) -> asyncio.Future[None]:
+        """To be awaited by the one reader while it is empty. Raises `TransportClosed` after the last message."""
+        self.check()
+        self._reader = asyncio.get_running_loop().create_future()
+        return self._reader
+
+    def pop(self) -> bytes:
+        """The next message, of those that wait."""
+        assert self._messages is not None
         message = self._messages.popleft()
         if not self._messages:
             self._messages = None
