@@ -14,8 +14,9 @@ from typing import Self
 class NatsServer:
     """`start`, `stop` and `kill` may follow each other; port and data stay. Use it as a context."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
+        self._options = options
         self._process: asyncio.subprocess.Process | None = None
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port: int = taken.getsockname()[1]
@@ -37,7 +38,7 @@ class NatsServer:
         assert program is not None, "nats-server is not installed: make setup does that"
         self._process = await asyncio.create_subprocess_exec(
             program,
-            *("-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self._directory)),
+            *("-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self._directory), *self._options),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -133,11 +133,13 @@ class Tunnels:
             try:
                 await transport.pump()
                 self._free(place)
-                await asyncio.wait({serving}, timeout=self._limits.leave)
+                if not serving.done():
+                    await asyncio.wait({serving}, timeout=self._limits.leave)
             finally:
                 self._free(place)
-                serving.cancel("the tunnel has ended")
-                await asyncio.wait({serving}, timeout=self._limits.leave)
+                if not serving.done():
+                    serving.cancel("the tunnel has ended")
+                    await asyncio.wait({serving}, timeout=self._limits.leave)
             _check_ended(serving, place.tunnel)
         finally:
             self._free(place)

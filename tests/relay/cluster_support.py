@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trustme
 from websockets.asyncio.client import ClientConnection
 
 from asyncmachine_relay import EVERY_TUNNEL, Cluster, Limits, Meeting, Relay, RelayServer, RelayStates, bind
@@ -31,19 +34,62 @@ class Together:
 
 
 @asynccontextmanager
-async def together(directory: Path, count: int = 2, *, lease: float = 10.0, **settings: Any) -> AsyncIterator[Together]:
-    """So many relays that agree."""
+async def tls_front(port: int, authority: trustme.CA) -> AsyncIterator[str]:
+    """What ends TLS before a relay; its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(1 << 16):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, outer), copy(inner, writer))
+
+    loop = asyncio.get_running_loop()
+    told = loop.get_exception_handler()
+
+    def tell(loop: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
+        """asyncio complains of a client that does not like the certificate."""
+        if told is not None and not isinstance(problem.get("exception"), ssl.SSLError | ConnectionResetError):
+            told(loop, problem)
+
+    loop.set_exception_handler(tell)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    loop.set_exception_handler(told)
+
+
+@asynccontextmanager
+async def together(
+    directory: Path,
+    count: int = 2,
+    *,
+    lease: float = 10.0,
+    authority: trustme.CA | None = None,
+    ca_file: Path | None = None,
+    **settings: Any,
+) -> AsyncIterator[Together]:
+    """So many relays that agree. With an `authority` they reach each other through TLS, which `ca_file` verifies."""
     async with NatsServer(directory / "nats") as nats, AsyncExitStack() as stack:
         bounds = [bind() for _ in range(count)]
         relays = []
         for bound in bounds:
+            url = bound.origin
+            if authority is not None:
+                url = await stack.enter_async_context(tls_front(bound.port, authority))
             relay = Relay(
                 **{
                     "origins": [each.origin for each in bounds],
                     "proxies": ["127.0.0.1"],
                     "secret": SECRET,
                     "authorize": lambda request: EVERY_TUNNEL,
-                    "cluster": Cluster(nats=(nats.url,), url=bound.origin, lease=lease),
+                    "cluster": Cluster(nats=(nats.url,), url=url, lease=lease, ca_file=ca_file),
                     "listen": [ECHO],
                     "dial": [ECHO],
                     "meetings": [PEERS],
@@ -88,7 +134,5 @@ async def through(
 
 async def waits(run: Running, id: str) -> None:
     """Until this id can be called at this relay, and the others know."""
-    import asyncio
-
     while run.relay._waiting.find(PEERS, id) is None:
         await asyncio.sleep(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from pathlib import Path
 
 import pytest
+import trustme
 import websockets
 
 from asyncmachine.rpc.transport import TransportClosed
@@ -15,8 +17,10 @@ from asyncmachine.rpc.transport.many import Many
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
 from asyncmachine_relay import EVERY_TUNNEL, Limits, Op, Relay, RelayConfigError, RelayStates
 from asyncmachine_relay.tokens import Claims, Tokens
+from tests.nats_server import NatsServer
 from tests.relay.cluster_support import CALLER, FORWARDED, QUIET, SECRET, ask, through, together, waits
 from tests.relay.support import ending, http
+from tests.relay.test_proxies import free_port
 
 DATA = os.urandom(3 << 20)
 
@@ -254,6 +258,39 @@ async def test_a_relay_that_starts_without_nats_is_not_ready_until_it_has_it(tmp
         assert (await http(run, "/readyz", headers=FORWARDED)).status == 200
 
 
+async def test_a_relay_that_never_had_nats_stops_at_once(tmp_path: Path) -> None:
+    from asyncmachine_relay import Cluster, RelayServer, bind
+
+    bound = bind()
+    cluster = Cluster(nats=(f"nats://127.0.0.1:{free_port()}",), url=bound.origin)
+    relay = Relay(origins=[bound.origin], secret=SECRET, cluster=cluster)
+    async with RelayServer(relay, bound):
+        await asyncio.sleep(0.3)  # some tries
+        assert RelayStates.Agreed not in relay.machine
+    relay.dispose()
+
+
+async def test_a_wrong_word_for_nats_is_told_and_nothing_is_accepted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from asyncmachine_relay import Cluster, RelayServer, bind
+
+    word = tmp_path / "word"
+    word.write_text("the word that NATS does not know")
+    word.chmod(0o600)
+    async with NatsServer(tmp_path / "nats", "--auth", "another word") as nats:
+        bound = bind()
+        cluster = Cluster(nats=(nats.url,), url=bound.origin, token_file=word)
+        relay = Relay(origins=[bound.origin], secret=SECRET, cluster=cluster)
+        with caplog.at_level(logging.INFO, "asyncmachine.relay"):
+            async with RelayServer(relay, bound):
+                while "uthorization" not in caplog.text:
+                    await asyncio.sleep(0.01)
+                assert RelayStates.Agreed not in relay.machine
+        relay.dispose()
+        assert word.read_text() not in caplog.text
+
+
 def leg_token(relay: str, secret: bytes = SECRET, *, at: float | None = None, target: str = "peers:page") -> str:
     """A leg's token for this relay."""
     tokens = Tokens(secret, QUIET)
@@ -302,6 +339,26 @@ async def test_no_leg_comes_from_elsewhere_and_none_goes_there(tmp_path: Path) -
                 assert await ending(forged) == (4403, "FORBIDDEN")
             async with through(there, "tool", target="peers:page") as tool:
                 assert await ending(tool) == (1011, "UNREACHABLE")
+
+
+async def test_legs_go_through_tls_to_a_relay_that_can_prove_its_name(tmp_path: Path) -> None:
+    authority, foreign = trustme.CA(), trustme.CA()
+    ours, theirs = tmp_path / "ours.pem", tmp_path / "theirs.pem"
+    authority.cert_pem.write_to_path(ours)
+    foreign.cert_pem.write_to_path(theirs)
+    for ca_file, answers in ((ours, True), (theirs, False)):
+        async with together(tmp_path / ca_file.stem, authority=authority, ca_file=ca_file) as all_of_them:
+            here, there = all_of_them.relays
+            async with through(here, "page", "listen", "peers") as page:
+                await waits(here, "page")
+                async with through(there, "tool", target="peers:page") as tool:
+                    if not answers:
+                        assert await ending(tool) == (1011, "UNREACHABLE")
+                        continue
+                    await tool.send(b"question")
+                    assert await page.recv() == b"question"
+                    await page.close()
+                    assert await ending(tool) == (1000, "")
 
 
 async def test_whoever_writes_into_nats_gets_no_id_and_redirects_no_call(tmp_path: Path) -> None:
