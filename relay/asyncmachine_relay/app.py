@@ -209,6 +209,7 @@ class Relay:
     def starting(self) -> None:
         """A listener is about to open."""
         self._stopping = False
+        self.tunnels.reopen()
         if self._files is not None:
             for name in self._files.sweep():
                 logger.info("removed %s, which a relay left behind", name)

@@ -77,6 +77,7 @@ class Tunnels:
         self._by_share: Counter[str] = Counter()
         self._by_id: Counter[str] = Counter()
         self._empty: asyncio.Event | None = None
+        self._closed: Refused | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -164,8 +165,16 @@ class Tunnels:
             await self._empty.wait()
             self._empty = None
 
+    def reopen(self) -> None:
+        """Takes tunnels again, after `close_all`."""
+        self._closed = None
+
     async def close_all(self, refused: Refused) -> None:
-        """Closes every tunnel and waits until their matchers have ended."""
+        """Closes every tunnel, also those that are still being asked about, and waits until their matchers have ended.
+
+        None is taken after that until `reopen`.
+        """
+        self._closed = refused
         places = {*self._open.values(), *self._ending.values()}
         await asyncio.gather(
             *(place.transport.close(refused.reason.close_code, refused.close_reason) for place in places)
@@ -181,6 +190,8 @@ class Tunnels:
 
     def _check(self, claims: Claims, share: str) -> Place | None:
         """The tunnel that had this id. Raises `Refused` when another one may not take it over, or is one too many."""
+        if self._closed is not None:
+            raise self._closed
         old = self._open.get((claims.op, claims.id))
         if old is not None and not hmac.compare_digest(old.owner, claims.owner):
             raise Refused(Reason.DUPLICATE, "this id is taken; close its other tab, or use another id")

@@ -8,6 +8,8 @@ import pytest
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine_relay import Limits, Match, RelayStates, Tunnel, TunnelArgs
+from asyncmachine_relay.agreement import Alone, Hold
+from asyncmachine_relay.tokens import Claims
 from tests.relay.support import QUICK, Held, ask_token, echo, end_of, ending, opened, running, token
 
 
@@ -260,3 +262,37 @@ async def test_ends_that_cross_are_one_end() -> None:
                 await asyncio.gather(page.close(4000), tunnel.transport.close(4001, "over"))
             down = run.relay.machine.when_query(lambda clock: len(run.relay.tunnels) == 0)
             await down
+
+
+async def test_a_tunnel_that_others_are_still_asked_about_does_not_outlive_the_relay() -> None:
+    class Slow(Alone):
+        """Other relays that take their time."""
+
+        def __init__(self) -> None:
+            self.asked = asyncio.Event()
+            self.answer = asyncio.Event()
+            self.released: list[Hold] = []
+
+        async def claim(self, claims: Claims) -> Hold:
+            self.asked.set()
+            await self.answer.wait()
+            return await super().claim(claims)
+
+        def release(self, hold: Hold) -> None:
+            self.released.append(hold)
+
+    others = Slow()
+    async with running() as run:
+        run.relay.tunnels._agreement = others
+        async with opened(run) as page:
+            await others.asked.wait()
+            stopping = asyncio.create_task(run.server.stop())
+            await run.relay.machine.when_not(RelayStates.HttpReady)
+            others.answer.set()
+            assert await ending(page) == (1001, "SHUTDOWN")
+            await stopping
+            assert [hold.key for hold in others.released] == [("dial", "browser1")]
+        await run.server.start()
+        async with opened(run) as page:
+            await page.send(b"x")
+            assert await page.recv() == b"x"
