@@ -8,15 +8,16 @@ names them: `mishaps.expect("404")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
-from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, serving, vendor_folder
+from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, run, serving, vendor_folder
 
 HERE = Path(__file__).parent
 
@@ -65,9 +66,62 @@ async def echo(tunnel: Tunnel) -> None:
 
 @pytest.fixture
 def python(page: Page) -> Page:
-    """A page in which a test can `run` Python."""
+    """A page in which a test can `run` Python that has only just started."""
     open_python(page)
     return page
+
+
+@dataclass
+class Kept:
+    """A page whose Python the tests of a module share."""
+
+    page: Page
+    failures: int = 0
+    """How many tests had failed when it was last known to be well."""
+
+
+@pytest.fixture(scope="module")
+def kept(browser: Browser, base_url: str) -> Iterator[Kept]:
+    """Started once: most of what a small test would take is the start of its Python."""
+    context = browser.new_context(base_url=base_url)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    open_python(page)
+    yield Kept(page)
+    context.close()
+
+
+@pytest.fixture
+def shared(kept: Kept, request: pytest.FixtureRequest, mishaps: Mishaps) -> Iterator[Page]:
+    """As `python`, for tests that leave the page and its runtime as they were.
+
+    Names that the test makes are gone after it, workers among them have ended, and the document is empty. After a
+    failure the page is loaded anew.
+    """
+    page = kept.page
+    if request.session.testsfailed > kept.failures:
+        kept.failures = request.session.testsfailed
+        open_python(page)
+    mishaps.watch(page.context)
+    run(page, REMEMBER)
+    yield page
+    run(page, "_forget()")
+    page.evaluate("document.body.replaceChildren()")
+    mishaps.unwatch(page.context)
+    mishaps.check()
+
+
+REMEMBER = """
+def _forget():
+    for name, value in [*globals().items()]:
+        if name not in _before:
+            if isinstance(value, Worker):
+                value.terminate()
+            del globals()[name]
+
+_before = {*globals(), "_before"}
+None
+"""
 
 
 @pytest.fixture

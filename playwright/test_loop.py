@@ -8,9 +8,9 @@ from playwright.sync_api import Page
 from tests.web.browser import run
 
 
-def test_it_is_the_loop_of_page_and_workers(python: Page) -> None:
+def test_it_is_the_loop_of_page_and_workers(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         loops = [asyncio.get_running_loop(), asyncio.get_event_loop()]
         worker = Worker.fork("w1", "workload:loop")
@@ -21,9 +21,9 @@ def test_it_is_the_loop_of_page_and_workers(python: Page) -> None:
     assert told == [True, "BatchLoop", "BatchLoop"]
 
 
-def test_callbacks_run_in_order_and_what_they_add_runs_after_them(python: Page) -> None:
+def test_callbacks_run_in_order_and_what_they_add_runs_after_them(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         loop, seen, done = asyncio.get_running_loop(), [], asyncio.Event()
         def first():
@@ -42,9 +42,9 @@ def test_callbacks_run_in_order_and_what_they_add_runs_after_them(python: Page) 
     assert told == ["first", *range(20), "added"]
 
 
-def test_timers_are_never_early_and_equal_ones_keep_their_order(python: Page) -> None:
+def test_timers_are_never_early_and_equal_ones_keep_their_order(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         loop, seen, early = asyncio.get_running_loop(), [], []
         def ring(when, name):
@@ -66,9 +66,9 @@ def test_timers_are_never_early_and_equal_ones_keep_their_order(python: Page) ->
     assert told == [["past", 4, 2, 1, 6, 3, 5, "a", "b", "c", 0], []]
 
 
-def test_cancelled_timers_do_not_ring_and_do_not_stay(python: Page) -> None:
+def test_cancelled_timers_do_not_ring_and_do_not_stay(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         loop, seen = asyncio.get_running_loop(), []
         before = len(loop._timers)
@@ -86,9 +86,9 @@ def test_cancelled_timers_do_not_ring_and_do_not_stay(python: Page) -> None:
     assert told == [["once"], True, True, True]
 
 
-def test_javascript_can_wait_for_a_future_and_a_task(python: Page) -> None:
+def test_javascript_can_wait_for_a_future_and_a_task(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         import js
         from pyodide.ffi import to_js
@@ -106,10 +106,10 @@ def test_javascript_can_wait_for_a_future_and_a_task(python: Page) -> None:
     assert told == [2, 3, 2]
 
 
-def test_python_can_wait_in_the_middle_of_a_callback_while_others_run(python: Page) -> None:
+def test_python_can_wait_in_the_middle_of_a_callback_while_others_run(shared: Page) -> None:
     """The turn of the waiting one is left unfinished; those after it must not wait for it."""
     told = run(
-        python,
+        shared,
         """
         from pyodide.ffi import run_sync
         loop, seen = asyncio.get_running_loop(), []
@@ -139,9 +139,9 @@ def test_python_can_wait_in_the_middle_of_a_callback_while_others_run(python: Pa
     assert seen[2:5] == ["inner", "inner done", "run"]
 
 
-def test_what_asyncio_is_made_of_works(python: Page) -> None:
+def test_what_asyncio_is_made_of_works(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         import contextvars
         log = []
@@ -198,9 +198,9 @@ def test_what_asyncio_is_made_of_works(python: Page) -> None:
     assert told == ["one", "timed out", "inside", "outside", "inside", [0, 1, 2], "closed"]
 
 
-def test_errors_reach_the_exception_handler(python: Page) -> None:
+def test_errors_reach_the_exception_handler(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         import gc
         loop, told = asyncio.get_running_loop(), []
@@ -222,9 +222,9 @@ def test_errors_reach_the_exception_handler(python: Page) -> None:
     assert told[1] == "Task exception was never retrieved ValueError('nobody asks')"
 
 
-def test_debug_mode_tells_of_slow_callbacks_and_where_things_were_made(python: Page) -> None:
+def test_debug_mode_tells_of_slow_callbacks_and_where_things_were_made(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         import logging, time
         class Keep(logging.Handler):
@@ -275,20 +275,17 @@ def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(pyth
     run(
         python,
         f"""
-        import time
+        import js, time
         rounds = 0
         async def nothing(): pass
         async def load():
             global rounds
-            end = time.monotonic() + 1
-            while time.monotonic() < end:
+            end = time.monotonic() + 60
+            while rounds <= 1000 or js.turns.frames < 5 or js.turns.timers < 20:
+                assert time.monotonic() < end
                 {load}
                 rounds += 1
         await asyncio.gather(load(), load())
         None
         """,
     )
-    turns = python.evaluate("turns")
-    assert turns["frames"] >= 5
-    assert turns["timers"] >= 20
-    assert run(python, "json.dumps(rounds)") > 1000

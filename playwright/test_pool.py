@@ -32,11 +32,11 @@ None
 
 
 @pytest.fixture
-def pool(python: Page) -> Iterator[Page]:
+def pool(shared: Page) -> Iterator[Page]:
     """A page with a pool of two workers."""
-    run(python, OPEN)
-    yield python
-    run(python, "pool.close(); None")
+    run(shared, OPEN)
+    yield shared
+    run(shared, "pool.close(); None")
 
 
 def test_calls_run_side_by_side_and_wait_for_a_worker(pool: Page) -> None:
@@ -85,24 +85,22 @@ def test_a_large_buffer_goes_there_and_back(pool: Page) -> None:
     assert told is True
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ("jobs.digest, 'text'", "Expected `bytes`, got `str`"),
-        ("jobs.digest, b'', 1, 2", "too many positional arguments"),
-        ("jobs.digest", "missing a required argument"),
-        ("jobs.same, jobs.Values(2**64, 0.0, b'', set(), None, '', (1, ''), {})", "64"),
-        ("jobs.same, jobs.Values(1, 'no', b'', set(), None, '', (1, ''), {})", "Expected `float`, got `str`"),
-        ("jobs.anything, object()", "object"),
-        ("jobs.silent, 1", "does not annotate return"),
-        ("lambda: None", "no function of a module"),
-        ("outcome, None", "no function of a module"),
-    ],
-)
-def test_what_cannot_go_over_is_the_callers_error(pool: Page, call: str, message: str) -> None:
-    kind, _, text = run(pool, f"json.dumps(await outcome(pool.run({call})))")
-    assert kind == "InvalidArgs"
-    assert message in text
+def test_what_cannot_go_over_is_the_callers_error(pool: Page) -> None:
+    wanted = {
+        "jobs.digest, 'text'": "Expected `bytes`, got `str`",
+        "jobs.digest, b'', 1, 2": "too many positional arguments",
+        "jobs.digest": "missing a required argument",
+        "jobs.same, jobs.Values(2**64, 0.0, b'', set(), None, '', (1, ''), {})": "64",
+        "jobs.same, jobs.Values(1, 'no', b'', set(), None, '', (1, ''), {})": "Expected `float`, got `str`",
+        "jobs.anything, object()": "object",
+        "jobs.silent, 1": "does not annotate return",
+        "lambda: None": "no function of a module",
+        "outcome, None": "no function of a module",
+    }
+    calls = ", ".join(f"await outcome(pool.run({call}))" for call in wanted)
+    for (kind, _, text), message in zip(run(pool, f"json.dumps([{calls}])"), wanted.values(), strict=True):
+        assert kind == "InvalidArgs"
+        assert message in text
 
 
 def test_what_the_function_raises_is_told(pool: Page) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import BrowserContext, Page
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page
 
 from tests.web.browser import Mishaps, open_python, run, wait_for_python
 
@@ -148,6 +149,24 @@ def test_a_duplicated_tab_is_told_that_the_id_is_taken_and_disturbs_nobody(
     assert "DUPLICATE" in refused(second, "mine")
     python.close()
     opened(second, "mine")
+
+
+def test_a_page_whose_renderer_was_killed_has_left_its_ids_to_the_next(python: Page, context: BrowserContext) -> None:
+    """Its worker's too: nothing of it goes on."""
+    opened(python, "mine")
+    fork = """
+        worker = Worker.fork("leaf", "workload:tunnel")
+        port = await worker.dial()
+        json.dumps((await port.recv()).decode())
+        """
+    assert run(python, fork) == "leaf hello"
+    with python.expect_event("crash"), pytest.raises(Error, match="crash"):
+        python.goto("chrome://crash")
+    python.close()
+    again = context.new_page()
+    open_python(again)
+    opened(again, "mine")
+    assert run(again, fork) == "leaf hello"
 
 
 def test_a_new_tab_is_told_too(python: Page, context: BrowserContext) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, WebError, WebSocket
 
 from asyncmachine_relay import Relay, RelayServer, bind
 from asyncmachine_web.build import static_folder
@@ -90,9 +90,9 @@ def run(page: Page, code: str) -> Any:
     return None if result is None else json.loads(result)
 
 
-def open_python(page: Page) -> None:
+def open_python(page: Page, origin: str = "") -> None:
     """Go to a page that does nothing but `run`, and wait until it can. A reload needs `wait_for_python` alone."""
-    page.goto("/pages/python.html")
+    page.goto(f"{origin}/pages/python.html")
     wait_for_python(page)
 
 
@@ -134,10 +134,21 @@ class Mishaps:
             self._server_is_away = False
 
     def watch(self, context: BrowserContext) -> None:
-        context.on("request", lambda request: self.requests.append(request.url))
-        context.on("page", lambda page: page.on("websocket", lambda socket: self.requests.append(socket.url)))
-        context.on("weberror", lambda error: self._seen.append(f"unhandled: {error.error}"))
+        context.on("request", self._request)
+        context.on("page", self._page)
+        context.on("weberror", self._error)
         context.on("console", self._console)
+        for page in context.pages:
+            self._page(page)
+
+    def unwatch(self, context: BrowserContext) -> None:
+        """For a context that other tests go on with."""
+        context.remove_listener("request", self._request)
+        context.remove_listener("page", self._page)
+        context.remove_listener("weberror", self._error)
+        context.remove_listener("console", self._console)
+        for page in context.pages:
+            page.remove_listener("websocket", self._request)
 
     def check(self) -> None:
         unexpected = [text for text in self._seen if not any(pattern.search(text) for pattern in self._expected)]
@@ -149,6 +160,15 @@ class Mishaps:
         """Those of the requests that went to another host."""
         own = (f"{self._own}/", f"ws{self._own.removeprefix('http')}/", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
+
+    def _page(self, page: Page) -> None:
+        page.on("websocket", self._request)
+
+    def _request(self, asked: Request | WebSocket) -> None:
+        self.requests.append(asked.url)
+
+    def _error(self, error: WebError) -> None:
+        self._seen.append(f"unhandled: {error.error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         unanswered = message.text == UNANSWERED and message.location["url"].startswith(f"{self._own}/")
