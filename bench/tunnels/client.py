@@ -30,7 +30,7 @@ def masked(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Way:
-    """How the backend is reached: plain TCP, a bare tunnel, or ours, for which a token is asked first."""
+    """How the backend is reached: plain TCP, a bare tunnel, or as ours is, for which a token is asked first."""
 
     name: str
     port: int
