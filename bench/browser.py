@@ -44,6 +44,7 @@ def rows() -> Iterator[Row]:
             yield from loops(browser, origin)
             yield from workers(browser, origin)
             yield from trips(browser, origin)
+            yield from commits(browser, origin)
         browser.close()
     yield from binding.rows()
 
@@ -218,6 +219,54 @@ async def mirror():
     await client.netmach.add("Noted")
 found["mirror"] = await trips(mirror)
 json.dumps(found)
+"""
+
+
+# Durable machines
+
+
+def commits(browser: Browser, origin: str) -> Iterator[Row]:
+    """From the call to the end of its await, which is after the commit; beside it the bare commit of a record."""
+    with visitor(browser) as page:
+        open_page(page, f"{origin}/bench/jobs.html")
+        found = run(page, COMMITS)
+    peers = {"a bare record of 64 bytes": found["bare"]}
+    yield row("an awaited mutation of a durable machine", "ms", found["durable"], peers=peers)
+    yield row("100 of them at once, each", "ms", found["many"])
+
+
+COMMITS = f"""
+import asyncio, json
+from statistics import median
+from time import perf_counter
+import asyncmachine as am
+from asyncmachine_web.page import durable
+from asyncmachine_web.page.store import IndexedDb
+
+class Noting(am.StatesDef):
+    Noted = am.state(multi=True)
+
+async def times(work):
+    found = []
+    for _ in range({TRIPS // 2}):
+        begun = perf_counter()
+        await work()
+        found.append(perf_counter() - begun)
+    return median(found[{WARM_UP // 2}:]) * 1000
+
+machine = await durable.open(Noting, id="bench")
+async def add():
+    await machine.add("Noted")
+async def many():
+    for result in [machine.add("Noted") for _ in range(100)]:
+        await result
+
+store = IndexedDb("bare")
+await store.claim()
+async def bare():
+    await store.write({{"record": bytes(64)}}, ())
+
+json.dumps({{"durable": await times(add), "bare": await times(bare), "many": await times(many) / 100}})
 """
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expect
 
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
@@ -49,7 +49,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base_url(built: Path) -> Iterator[str]:
     """Our static files, `pages/` with its Python, and tunnels that echo, for tests without a relay of their own."""
-    pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py"], built / "sources.zip")
+    pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py", "shop.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
     static.append(("/vendor/", vendor_folder()))
     matches = [Match(r"[a-z0-9]+", target="echo", serve=echo)]
@@ -135,4 +135,20 @@ def context(context: BrowserContext, mishaps: Mishaps) -> Iterator[BrowserContex
     context.set_default_timeout(PATIENCE)
     mishaps.watch(context)
     yield context
+    mishaps.check()
+
+
+@pytest.fixture
+def caching(
+    browser_type: BrowserType, browser_type_launch_args: dict[str, Any], base_url: str, mishaps: Mishaps
+) -> Iterator[Page]:
+    """A page of a Chromium that keeps pages, as people's do and Playwright's does not."""
+    kept = {**browser_type_launch_args, "ignore_default_args": ["--disable-back-forward-cache"]}
+    browser = browser_type.launch(**kept)
+    context = browser.new_context(base_url=base_url)
+    mishaps.watch(context)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    browser.close()
     mishaps.check()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Playwright
 
 from asyncmachine_relay import Limits, Relay, Target
-from tests.web.browser import CHROMIUM, FLAGS, serving
+from tests.web.browser import chromium, kill, serving
 
 MIB = 1 << 20
 POUR = """async () => {
@@ -36,32 +31,6 @@ POUR = """async () => {
 
 def expected(size: int) -> bytes:
     return bytes((at * 31 + (at >> 8) * 7) & 255 for at in range(size))
-
-
-@contextmanager
-def chromium(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A browser of our own, with all its processes in one group; and where it is driven from."""
-    command = [CHROMIUM, *FLAGS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("DevTools listening on "):
-                yield process, line.split()[-1]
-                return
-        raise AssertionError("Chromium ended at once")
-    finally:
-        kill(process)
-        assert process.stderr is not None
-        process.stderr.close()
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_a_browser_that_is_killed_in_the_middle_tears_the_backend_after_a_prefix(

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from playwright.sync_api import Page
 
-import pytest
-from playwright.sync_api import BrowserType, Page
-
-from tests.web.browser import Mishaps, open_python, run, wait_for_python
+from tests.web.browser import open_python, run, wait_for_python
 
 WATCH = """
 window.told = [];
 for (const name of ['pagehide', 'pageshow']) addEventListener(name, event => told.push([name, event.persisted]));
 """
-
-
-@pytest.fixture
-def caching(
-    browser_type: BrowserType, browser_type_launch_args: dict[str, Any], base_url: str, mishaps: Mishaps
-) -> Iterator[Page]:
-    """A page of a Chromium that keeps pages, as people's do and Playwright's does not."""
-    kept = {**browser_type_launch_args, "ignore_default_args": ["--disable-back-forward-cache"]}
-    browser = browser_type.launch(**kept)
-    context = browser.new_context(base_url=base_url)
-    mishaps.watch(context)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    browser.close()
-    mishaps.check()
 
 
 def away_and_back(page: Page) -> None:

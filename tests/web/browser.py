@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -60,6 +63,32 @@ def serving(relay: Relay) -> Iterator[str]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A browser of our own, with all its processes in one group; and where it is driven from."""
+    command = [CHROMIUM, *FLAGS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("DevTools listening on "):
+                yield process, line.split()[-1]
+                return
+        raise AssertionError("Chromium ended at once")
+    finally:
+        kill(process)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 IMPORTS = """

@@ -9,6 +9,7 @@ import { fork, spare } from "./fork.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
+import { Records } from "./store.mjs";
 import { claim } from "./tab.mjs";
 
 export { version };
@@ -163,6 +164,7 @@ async function boot(options, enter) {
     follow,
     visibility,
     discarded,
+    records: (/** @type {string} */ id) => new Records(id),
     tab: mine,
     base: at("."),
     /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */

@@ -1,0 +1,135 @@
+"""Durable machines in real pages: reloaded, crashed, killed, taken over, without storage, in the back/forward cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page, Playwright
+
+from tests.web.browser import chromium, kill, open_python, run, wait_for_python
+
+OPEN = """
+import shop
+from asyncmachine_web.page.journal import NotKept
+machine = await shop.open_shop()
+json.dumps(shop.told(machine))
+"""
+PAY = "await machine.add('Open'); await machine.add('Paid'); json.dumps(shop.told(machine))"
+TOLD = "json.dumps(shop.told(machine))"
+
+
+def opened(page: Page) -> Any:
+    return run(page, OPEN)
+
+
+def test_a_reloaded_page_resumes_where_it_was(python: Page) -> None:
+    first = opened(python)
+    assert (first["clock"]["Open"], first["keeping"]) == (0, ["Kept"])
+    before = run(python, PAY)
+    python.reload()
+    wait_for_python(python)
+    after = opened(python)
+    assert after == {**before, "keeping": ["Kept", "Resumed"]}
+    assert after["clock"] == {"Exception": 0, "Open": 1, "Paid": 1}
+    assert after["paid"] == 1
+
+
+def test_what_was_not_awaited_is_begun_before_the_page_goes(python: Page) -> None:
+    opened(python)
+    python.evaluate("() => { python.runPython('machine.add(\"Open\")'); location.reload(); }")
+    python.wait_for_function("() => !window.python")
+    wait_for_python(python)
+    assert opened(python)["clock"]["Open"] == 1
+
+
+def test_what_was_awaited_outlives_a_crash_of_the_renderer(context: BrowserContext, python: Page) -> None:
+    opened(python)
+    before = run(python, PAY)
+    with python.expect_event("crash"), pytest.raises(Error, match="crash"):
+        python.goto("chrome://crash")
+    again = context.new_page()
+    open_python(again)
+    assert opened(again) == {**before, "keeping": ["Kept", "Resumed"]}
+
+
+def test_what_was_awaited_outlives_the_death_of_the_browser(
+    playwright: Playwright, base_url: str, tmp_path: Path
+) -> None:
+    told = []
+    for ask in (PAY, TOLD):
+        with chromium(tmp_path / "profile") as (process, devtools):
+            page = playwright.chromium.connect_over_cdp(devtools).contexts[0].new_page()
+            page.goto(f"{base_url}/pages/python.html")
+            wait_for_python(page)
+            opened(page)
+            told.append(run(page, ask))
+            kill(process)
+    assert told[1] == {**told[0], "keeping": ["Kept", "Resumed"]}
+
+
+def test_the_page_that_opens_last_writes_and_the_other_knows(context: BrowserContext, python: Page) -> None:
+    opened(python)
+    second = context.new_page()
+    open_python(second)
+    opened(second)
+    run(second, PAY)
+    told = run(
+        python,
+        """
+        try:
+            await machine.add("Paid")
+        except NotKept as error:
+            told = {**shop.told(machine), "why": str(error)}
+        json.dumps(told)
+        """,
+    )
+    assert told["keeping"] == ["ErrTakenOver", "Exception", "InMemory"]
+    assert told["clock"]["Paid"] == 1
+    assert "another page has opened shop" in told["why"]
+
+
+def test_without_storage_the_machine_goes_on_in_memory(page: Page) -> None:
+    page.add_init_script("Object.defineProperty(window, 'indexedDB', {value: null})")
+    open_python(page)
+    assert opened(page)["keeping"] == ["ErrBlocked", "Exception", "InMemory"]
+    assert run(page, "json.dumps(bool(machine.add('Open')) and 'Open' in machine)") is True
+
+
+def test_full_storage_is_told_and_mended_when_there_is_room(
+    context: BrowserContext, python: Page, base_url: str
+) -> None:
+    devtools = context.new_cdp_session(python)
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": base_url, "quotaSize": 300_000})
+    opened(python)
+    full = run(
+        python,
+        """
+        shop.basket.note = "x" * 3_000_000
+        try:
+            await machine.add("Paid")
+            told = shop.told(machine)
+        except NotKept as error:
+            told = {**shop.told(machine), "why": type(error.__cause__).__name__}
+        json.dumps(told)
+        """,
+    )
+    assert (full["keeping"], full["why"]) == (["ErrFull", "Exception", "InMemory"], "StorageFull")
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": base_url})
+    assert run(python, PAY)["keeping"] == ["Kept"]
+    python.reload()
+    wait_for_python(python)
+    assert opened(python)["clock"]["Paid"] == 3
+
+
+def test_a_machine_outlives_the_back_forward_cache(caching: Page) -> None:
+    open_python(caching)
+    opened(caching)
+    run(caching, "machine.add('Open'); kept = 42; None")
+    caching.goto("/pages/blank.html")
+    caching.go_back(wait_until="commit")
+    caching.wait_for_selector("#python", state="attached")
+    told = run(caching, "await machine.add('Paid'); json.dumps([kept, shop.told(machine)])")
+    assert told[0] == 42
+    assert (told[1]["clock"]["Paid"], told[1]["keeping"]) == (1, ["Kept"])

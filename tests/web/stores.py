@@ -1,0 +1,53 @@
+"""A store in memory, which fails where a test wants it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping
+
+from asyncmachine_web.page.store import StoreFailed, TakenOver
+
+
+class Disk:
+    """What outlives machines. `failure` is raised by whatever is asked for; while `held`, nothing is committed."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+        self.owner: Opened | None = None
+        self.failure: StoreFailed | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.commits = 0
+
+    def opened(self) -> Opened:
+        return Opened(self)
+
+
+class Opened:
+    """One page's store on the disk."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    async def claim(self) -> dict[str, bytes]:
+        if self._disk.failure is not None:
+            raise self._disk.failure
+        self._disk.owner = self
+        return dict(self._disk.entries)
+
+    def write(self, puts: Mapping[str, bytes], drops: Collection[str]) -> Awaitable[None]:
+        return asyncio.ensure_future(self._write(dict(puts), tuple(drops)))
+
+    async def _write(self, puts: dict[str, bytes], drops: tuple[str, ...]) -> None:
+        await self._disk.open.wait()
+        if self._disk.failure is not None:
+            raise self._disk.failure
+        if self._disk.owner is not self:
+            raise TakenOver("another page has it")
+        for key in drops:
+            self._disk.entries.pop(key, None)
+        self._disk.entries.update(puts)
+        self._disk.commits += 1
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,364 @@
+"""Durable machines over a store in memory: what is written when, and what is resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine_web.page import durable
+from asyncmachine_web.page.durable import DurableMachine, Saved, SchemaChanged
+from asyncmachine_web.page.journal import KeepingStates, NotKept
+from asyncmachine_web.page.records import ASIDE, EVERY, RecordsDamaged
+from asyncmachine_web.page.store import StorageBlocked, StorageFull, TakenOver
+from tests.web.stores import Disk
+
+
+class Shop(am.StatesDef):
+    Open = am.state()
+    Paid = am.state(multi=True)
+    Refused = am.state()
+    MachineRestored = am.state(multi=True)
+
+
+class Basket:
+    """Counts payments; refuses `Refused`."""
+
+    def __init__(self) -> None:
+        self.paid = 0
+        self.restored: list[int] = []
+
+    def RefusedEnter(self, e: am.Event) -> bool:
+        return False
+
+    def PaidState(self, e: am.Event) -> None:
+        self.paid += 1
+
+    def MachineRestoredState(self, e: am.Event) -> None:
+        self.restored.append(self.paid)
+
+    def load(self, data: Any) -> None:
+        self.paid = data["paid"]
+
+    def save(self) -> dict[str, int]:
+        return {"paid": self.paid}
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def run(*args: Any, **kw: Any) -> None:
+        asyncio.run(test(*args, **kw))
+
+    return run
+
+
+async def shop(disk: Disk, basket: Basket | None = None) -> DurableMachine[Shop]:
+    basket = basket or Basket()
+    return await durable.open(Shop, basket, id="shop", save=basket.save, load=basket.load, store=disk.opened())
+
+
+@in_loop
+async def test_a_machine_resumes_with_states_ticks_queue_tick_and_data() -> None:
+    disk = Disk()
+    before = await shop(disk)
+    before.add(Shop.Open)
+    for _ in range(3):
+        await before.add(Shop.Paid)
+    basket = Basket()
+    after = await shop(disk, basket)
+    assert after.clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 5}
+    assert after.queue_tick == before.queue_tick + 1  # MachineRestored
+    assert after.machine_tick == 1
+    assert (basket.paid, basket.restored) == (3, [3])
+    assert KeepingStates.Resumed in after.keeping
+    assert KeepingStates.Resumed not in before.keeping
+
+
+@in_loop
+async def test_a_call_returns_at_once_and_its_await_with_the_commit() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    disk.open.clear()
+    result = machine.add(Shop.Open)
+    assert result
+    assert Shop.Open in machine
+    assert not result.done()
+    waiting = asyncio.ensure_future(_final(result))
+    await asyncio.sleep(0)
+    assert KeepingStates.Writing in machine.keeping
+    assert not waiting.done()
+    disk.open.set()
+    assert (await waiting).executed
+    assert KeepingStates.Kept in machine.keeping
+
+
+async def _final(result: am.Result) -> am.FinalResult:
+    return await result
+
+
+@in_loop
+async def test_what_is_not_awaited_yet_may_be_missing_and_what_is_awaited_is_not() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    await machine.add(Shop.Open)
+    disk.open.clear()
+    machine.add(Shop.Paid)
+    after = await crashed(disk)
+    assert after.is_(Shop.Open)
+    assert after.not_(Shop.Paid)
+
+
+async def crashed(disk: Disk) -> DurableMachine[Shop]:
+    """What is there after the page was killed as it stands."""
+    copy = Disk()
+    copy.entries = dict(disk.entries)
+    return await shop(copy)
+
+
+@in_loop
+async def test_mutations_that_come_while_one_is_written_share_the_next_commit() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    before = disk.commits
+    await asyncio.gather(*[_final(machine.add(Shop.Paid)) for _ in range(100)])
+    assert disk.commits - before <= 2
+    assert (await shop(disk)).tick(Shop.Paid) == 199
+
+
+@in_loop
+async def test_a_queued_mutation_is_final_when_it_has_run_and_is_written() -> None:
+    disk, found = Disk(), list[am.Result]()
+    machine = await shop(disk)
+    machine.bind({"OpenState": lambda e: found.append(e.machine.add(Shop.Paid))})
+    machine.add(Shop.Open)
+    assert (await found[0]).executed
+    assert (await shop(disk)).is_(Shop.Open, Shop.Paid)
+
+
+@in_loop
+async def test_a_mutation_that_goes_first_is_written_too() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    await machine.prepend("add", Shop.Open)
+    assert (await shop(disk)).is_(Shop.Open)
+
+
+@in_loop
+async def test_a_canceled_mutation_stays_canceled() -> None:
+    machine = await shop(Disk())
+    result = machine.add(Shop.Refused)
+    assert not result
+    assert (await result).canceled
+
+
+@in_loop
+async def test_a_dry_run_is_not_written() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    before = disk.commits
+    assert (await machine.can_add(Shop.Open)).executed
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert disk.commits == before
+
+
+@in_loop
+async def test_the_log_stays_bounded() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    most = 0
+    for _ in range(5 * EVERY):
+        await machine.add(Shop.Paid)
+        most = max(most, len(disk.entries))
+    assert most <= 2 * EVERY + 4
+    assert len([key for key in disk.entries if key.endswith("s")]) == 2
+    assert (await shop(disk)).tick(Shop.Paid) == 10 * EVERY - 1
+
+
+@in_loop
+async def test_data_may_be_kept_without_a_mutation() -> None:
+    disk, basket, later = Disk(), Basket(), Basket()
+    machine = await shop(disk, basket)
+    basket.paid = 42
+    await machine.keep()
+    await shop(disk, later)
+    assert later.paid == 42
+
+
+# What goes wrong
+
+
+@in_loop
+async def test_full_storage_is_told_and_all_is_written_once_there_is_room() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    disk.failure = StorageFull("QuotaExceededError: no room")
+    with pytest.raises(NotKept, match="no room"):
+        await machine.add(Shop.Open)
+    assert Shop.Open in machine
+    assert machine.keeping.is_(KeepingStates.InMemory, KeepingStates.ErrFull)
+    disk.failure = None
+    await machine.add(Shop.Paid)
+    assert machine.keeping.active_states() == (KeepingStates.Kept,)
+    assert (await shop(disk)).is_(Shop.Open, Shop.Paid)
+
+
+@in_loop
+async def test_blocked_storage_is_told_and_the_machine_goes_on_in_memory() -> None:
+    disk = Disk()
+    disk.entries["000000000001s"] = b"not read"
+    disk.failure = StorageBlocked("SecurityError")
+    machine = await shop(disk)
+    assert machine.keeping.is_(KeepingStates.InMemory, KeepingStates.ErrBlocked)
+    disk.failure = None
+    with pytest.raises(NotKept, match="SecurityError"):
+        await machine.add(Shop.Open)
+    assert Shop.Open in machine
+    assert disk.entries == {"000000000001s": b"not read"}  # what could not be read is never written over
+
+
+@in_loop
+async def test_who_was_taken_over_never_writes_again() -> None:
+    disk = Disk()
+    first = await shop(disk)
+    second = await shop(disk)
+    await second.add(Shop.Open)
+    for _ in range(2):
+        with pytest.raises(NotKept):
+            await first.add(Shop.Paid)
+    assert first.keeping.is_(KeepingStates.InMemory, KeepingStates.ErrTakenOver)
+    assert isinstance(first.keeping.err, TakenOver)
+    third = await shop(disk)
+    assert third.is_(Shop.Open)
+    assert third.not_(Shop.Paid)
+
+
+@in_loop
+async def test_data_that_cannot_be_kept_is_an_error_of_the_keeping_and_not_of_the_machine() -> None:
+    disk = Disk()
+    machine = await durable.open(Shop, id="shop", save=lambda: {1, 2}, store=disk.opened())
+    with pytest.raises(NotKept, match="set"):
+        await machine.add(Shop.Open)
+    assert not machine.is_err()
+    assert machine.keeping.is_err()
+
+
+def damage(disk: Disk, key: str) -> None:
+    found = bytearray(disk.entries[key])
+    found[-1] ^= 1
+    disk.entries[key] = bytes(found)
+
+
+async def filled() -> Disk:
+    """Two snapshots, and a change behind the last one."""
+    disk = Disk()
+    await (await shop(disk)).add(Shop.Open)
+    machine = await shop(disk)
+    await machine.add(Shop.Paid)
+    return disk
+
+
+@in_loop
+async def test_a_damaged_snapshot_loses_nothing() -> None:
+    disk = await filled()
+    key = max(key for key in disk.entries if key.endswith("s"))
+    damage(disk, key)
+    machine = await shop(disk)
+    assert machine.clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 1}
+    error = machine.keeping.err
+    assert isinstance(error, RecordsDamaged)
+    assert (error.keys, error.is_complete) == ((key,), True)
+    assert machine.keeping.is_(KeepingStates.ErrDamaged, KeepingStates.Kept)
+    assert {found for found in disk.entries if found.startswith(ASIDE)} == {ASIDE + key}
+    assert key not in disk.entries
+    assert (await shop(disk)).keeping.not_(KeepingStates.ErrDamaged)
+
+
+@in_loop
+async def test_a_damaged_change_is_told_as_a_loss_and_put_aside() -> None:
+    disk = await filled()
+    key = max(key for key in disk.entries if key.endswith("c"))
+    damage(disk, key)
+    machine = await shop(disk)
+    assert machine.clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 0}
+    error = machine.keeping.err
+    assert isinstance(error, RecordsDamaged)
+    assert (error.keys, error.is_complete) == ((key,), False)
+    await machine.add(Shop.Paid)
+    assert (await shop(disk)).is_(Shop.Open, Shop.Paid)
+    assert ASIDE + key in disk.entries
+
+
+@in_loop
+async def test_with_all_records_damaged_a_machine_begins_anew_and_says_so() -> None:
+    disk = await filled()
+    keys = tuple(sorted(disk.entries))
+    for key in keys:
+        damage(disk, key)
+    machine = await shop(disk)
+    assert machine.active_states() == ()
+    error = machine.keeping.err
+    assert isinstance(error, RecordsDamaged)
+    assert (error.keys, error.is_complete) == (keys, False)
+    await machine.add(Shop.Open)
+    assert (await shop(disk)).is_(Shop.Open)
+
+
+@in_loop
+async def test_a_record_under_another_key_is_damaged() -> None:
+    disk = await filled()
+    key = max(key for key in disk.entries if key.endswith("c"))
+    earlier = min(key for key in disk.entries if key.endswith("c"))
+    disk.entries[key] = disk.entries[earlier]
+    assert (await shop(disk)).keeping.is_(KeepingStates.ErrDamaged)
+
+
+# Another version of the application
+
+
+class Larger(Shop):
+    Sent = am.state()
+
+
+@in_loop
+async def test_another_schema_is_refused_with_both_lists_of_names() -> None:
+    disk = await filled()
+    kept = dict(disk.entries)
+    with pytest.raises(SchemaChanged, match=r"'shop'.*Sent in addition.*migrate") as error:
+        await durable.open(Larger, id="shop", store=disk.opened())
+    assert (error.value.gone, error.value.new) == ((), ("Sent",))
+    assert disk.entries == kept
+
+
+@in_loop
+async def test_another_schema_is_taken_by_a_migration() -> None:
+    disk = await filled()
+
+    def migrate(saved: Saved) -> Saved:
+        assert saved.data == {"paid": 1}
+        return replace(saved, clock={**saved.clock, "Sent": saved.clock["Paid"]}, data=None)
+
+    for _ in range(2):
+        machine = await durable.open(Larger, id="shop", migrate=migrate, store=disk.opened())
+        assert machine.is_(Larger.Open, Larger.Paid, Larger.Sent)
+        migrate = None  # type: ignore[assignment]  # not needed the second time
+
+
+@in_loop
+async def test_states_that_come_at_run_time_are_kept_too() -> None:
+    disk = Disk()
+    machine: am.Machine[Any] = await shop(disk)
+    machine.set_schema(Larger)
+    await machine.add("Sent")
+    assert (await durable.open(Larger, id="shop", store=disk.opened())).is_(Larger.Sent)
+
+
+@in_loop
+async def test_a_durable_machine_needs_an_id() -> None:
+    with pytest.raises(am.SchemaError, match="needs an id"):
+        await durable.open(Shop, store=Disk().opened())

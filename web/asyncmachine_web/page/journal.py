@@ -1,0 +1,161 @@
+"""The journal of a durable machine: notes that it has changed, and writes how it stands.
+
+One write is under way at a time. What happens meanwhile goes into the next one, so a hundred mutations cost two
+commits. A write that fails is tried again with the next change, and nothing is skipped: it holds all that has changed
+since the last one that was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import asyncmachine as am
+from asyncmachine_web.page.records import Batch, Log, Snapshot
+from asyncmachine_web.page.store import Store, StoreFailed, TakenOver
+
+
+class KeepingStates(am.StatesDef):
+    ErrStore = am.state(multi=True, add="Exception", require="Exception")
+    ErrFull = am.state(multi=True, add="Exception", require="Exception")
+    ErrBlocked = am.state(multi=True, add="Exception", require="Exception")
+    ErrTakenOver = am.state(multi=True, add="Exception", require="Exception")
+    ErrDamaged = am.state(multi=True, add="Exception", require="Exception")
+    Resumed = am.state()
+    Writing = am.state(remove="Kept")
+    Kept = am.state(remove=(Writing, "InMemory"))
+    InMemory = am.state(remove=(Writing, Kept))
+
+
+MENDED = (KeepingStates.ErrStore, KeepingStates.ErrFull)
+"""What a write that succeeds takes away. Damage stays until somebody has seen to it."""
+
+
+class NotKept(am.AmError):
+    """The mutation was carried out in memory, but is not on disk. `__cause__` tells why."""
+
+    state = "ErrStore"
+
+
+class Journal(am.Tracer):
+    """Traces one machine. `state` tells how that stands; without a `log` nothing is ever written."""
+
+    def __init__(self, machine: am.Machine[KeepingStates], store: Store, state: Callable[[], Snapshot]) -> None:
+        self.machine = machine
+        self._store = store
+        self._state = state
+        self._log: Log | None = None
+        self._why: Exception = StoreFailed("it was not opened")
+        # Ends with the write that is under way, and with the one after that.
+        self._now: am.Wait | None = None
+        self._next: am.Wait | None = None
+        self._scheduled = False
+
+    def begin(self, log: Log) -> am.Wait:
+        """Writes from now on, all there is to begin with. The wait ends with the first write."""
+        self._log = log
+        return self.changed()
+
+    def stop(self, why: StoreFailed) -> None:
+        """Writes no more. What is under way comes to its end."""
+        self._log, self._why = None, why
+        self._to_memory(why)
+        waits, self._next = self._next, None
+        _end(waits, why)
+
+    def changed(self) -> am.Wait:
+        """The machine, or its data, is not as it was. The wait ends when it is written, or fails with `NotKept`."""
+        if self._next is None:
+            self._next = am.Wait()
+            if self._now is None and not self._scheduled:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self._begin_write)
+        return self._next
+
+    @property
+    def pending(self) -> am.Wait | None:
+        """Ends when all that has happened is written; None if it is."""
+        return self._next or self._now
+
+    def flush(self) -> None:
+        """Begins to write at once, if nothing is under way: the page may have no next turn of the loop."""
+        if self._next is not None and self._now is None:
+            self._write(self._next)
+
+    # For the machine
+
+    def transition_end(self, tx: am.Transition) -> None:
+        if not tx.is_check:
+            self.changed()
+
+    def transition_plain(self, *_: Any) -> None:
+        self.changed()
+
+    def schema_change(self, *_: Any) -> None:
+        self.changed()
+
+    # Inside
+
+    def _begin_write(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def _write(self, wait: am.Wait) -> None:
+        self._next = None
+        if self._log is None:
+            _end(wait, self._why)
+            return
+        try:
+            batch = self._log.next(self._state())
+            writing = self._store.write(batch.puts, batch.drops)
+        except Exception as error:  # noqa: BLE001 (the application's data: it may be anything)
+            self._failed(error)
+            _end(wait, error)
+            return
+        self._now = wait
+        if KeepingStates.InMemory not in self.machine:
+            self.machine.add(KeepingStates.Writing)
+        self._task = asyncio.get_running_loop().create_task(self._finish(self._log, batch, writing, wait))
+
+    async def _finish(self, log: Log, batch: Batch, writing: Awaitable[None], wait: am.Wait) -> None:
+        failed: Exception | None = None
+        try:
+            await writing
+        except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it is)
+            failed = error
+            self._failed(error)
+        else:
+            log.done(batch)
+            if self._next is None and self._log is not None:
+                self._all_kept()
+        self._now = None
+        _end(wait, failed)
+        self.flush()
+
+    def _all_kept(self) -> None:
+        if KeepingStates.InMemory in self.machine:
+            damaged = KeepingStates.ErrDamaged in self.machine
+            self.machine.remove(MENDED if damaged else (*MENDED, KeepingStates.Exception))
+        self.machine.add(KeepingStates.Kept)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, TakenOver):
+            self._log, self._why = None, error  # for good: what is stored is another page's now
+        self._to_memory(error)
+
+    def _to_memory(self, error: Exception) -> None:
+        self.machine.add_err(error)
+        self.machine.add(KeepingStates.InMemory)
+
+
+def not_kept(why: Exception) -> NotKept:
+    error = NotKept(f"it is in memory only: {why}")
+    error.__cause__ = why
+    return error
+
+
+def _end(wait: am.Wait | None, why: Exception | None) -> None:
+    if wait is not None:
+        wait._end(None if why is None else partial(not_kept, why))
