@@ -93,7 +93,7 @@ async def test_a_backend_that_closes_loses_nothing_though_the_reader_is_slow() -
         writer.write(data)
         await writer.drain()
 
-    limits = Limits(leave=0.02, close=0.5, hello=60)
+    limits = Limits(leave=0.02, close=10, hello=60)
     async with dialling(pour, limits=limits) as run:
         page: RawSocket
         async with RawSocket.opened(run, target="backend", receive_buffer=4096) as page:
@@ -112,7 +112,8 @@ async def test_a_backend_that_closes_loses_nothing_though_the_reader_is_slow() -
 async def test_a_page_that_closes_loses_nothing_though_the_backend_is_slow() -> None:
     data = os.urandom(2 * MIB)
     calls = Calls()
-    async with dialling(calls) as run, opened(run, target="backend") as page:
+    patient = Limits(leave=10, close=10)
+    async with dialling(calls, limits=patient) as run, opened(run, target="backend") as page:
         for at in range(0, len(data), 65536):
             await page.send(data[at : at + 65536])
         reader, _ = await calls.next()
