@@ -20,7 +20,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
-from bench import binding
+from bench import binding, counter
 from bench.report import Row, main, row
 from tests.web.browser import CHROMIUM, FLAGS, run, serving
 
@@ -47,6 +47,7 @@ def rows() -> Iterator[Row]:
             yield from commits(browser, origin)
         browser.close()
     yield from binding.rows()
+    yield from counter.rows()
 
 
 @contextmanager
