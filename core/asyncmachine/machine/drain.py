@@ -101,7 +101,7 @@ class Drain(View[N]):
         guard.acquire()
         if self._draining or self._queue or self._closing:
             guard.release()
-            return self._enqueue(kind, called_names(key), found or {}, e)
+            return self._enqueue(kind, (key,) if isinstance(key, str) else key, found or {}, e)
         # Claimed: from here to _end_drain this thread is the one that changes states.
         self._draining = True
         plan = self._config.plans[kind].get(key)
