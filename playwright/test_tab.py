@@ -137,8 +137,8 @@ def test_a_duplicated_tab_is_told_that_the_id_is_taken_and_disturbs_nobody(
         python.evaluate("window.open(location.href)")  # the browser copies sessionStorage, as when a tab is duplicated
     second = duplicate.value
     wait_for_python(second)
-    names = [page.evaluate("sessionStorage.getItem('asyncmachine.tab')") for page in (python, second)]
-    assert names[0] != names[1]
+    name = python.evaluate("sessionStorage.getItem('asyncmachine.tab')")
+    second.wait_for_function("name => sessionStorage.getItem('asyncmachine.tab') !== name", arg=name)
     for _ in range(3):
         assert "4409" in refused(second, "mine")
         assert "DUPLICATE" in refused(second, "mine")

@@ -40,7 +40,8 @@ def test_expired_calls_are_told_once_and_stay_open_without_their_frames() -> Non
     assert calls.expired(60.0) == []
     assert calls.expires_at == 70.0
     assert calls.missing(0, 100.0) == [(1, b""), (2, b"later")]
-    assert calls.answered(1, 61.0) is None, "its caller has given up"
+    assert calls.expired(70.0) == [2], "the first has been told"
+    assert calls.answered(1, 71.0) is None, "its caller has given up"
 
 
 def test_notifications_are_done_with_when_they_have_arrived() -> None:
