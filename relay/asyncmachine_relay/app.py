@@ -421,7 +421,9 @@ class Relay:
                 self.counts.add(transport.statistics())
             if transport.refused is not None:
                 self._note(transport.refused, socket.scope)
-        except Refused as refused:
+        except Refused as refusal:
+            # Who stops talks to the other relays no more.
+            refused = _stopping() if self._stopping and refusal.reason is Reason.AWAY else refusal
             self._note(refused, socket.scope)
             try:
                 await socket.close(refused.reason.close_code, refused.close_reason)

@@ -37,6 +37,8 @@ authorize = "tests.relay.test_together:anybody"
 nats = ["{nats}"]
 url = "http://127.0.0.1:{port}"
 lease = {lease}
+[operation]
+drain = 0.2
 [limits]
 opens_per_second = 1000
 opens_burst = 1000
@@ -218,9 +220,11 @@ async def test_the_ids_of_a_dead_relay_are_free_after_its_lease(tmp_path: Path) 
 
 
 async def test_a_relay_that_is_stopped_gives_its_ids_back(tmp_path: Path) -> None:
-    async with relays(tmp_path, None) as run:
+    async with relays(tmp_path, None) as run, AsyncExitStack() as stack:
         async with run.through("page", "listen", "peers", door=run.doors[0]) as page:
-            run.processes[0].send_signal(signal.SIGTERM)
+            tool = await called(run, stack, "tool", run.doors[1])
+            await tool.send(b"x")
+            assert await page.recv() == b"x"
             run.processes[0].send_signal(signal.SIGTERM)
             assert await ending(page) == (1001, "SHUTDOWN")
         assert await run.processes[0].wait() == 0
