@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import asyncmachine as am
-from asyncmachine_web.page import durable
+from asyncmachine import rpc
+from asyncmachine_web.page import durable, shared
 
 
 class Shop(am.StatesDef):
@@ -46,3 +47,20 @@ def told(machine: durable.DurableMachine[Shop]) -> dict[str, Any]:
         "paid": basket.paid,
         "keeping": sorted(machine.keeping.active_states()),
     }
+
+
+class Counter(rpc.StateSource):
+    """What all tabs share."""
+
+    Open = am.state()
+    Paid = am.state(multi=True)
+
+
+async def open_counter() -> durable.DurableMachine[Counter]:
+    """In the tab that leads."""
+    return await durable.open(Counter, basket, id="counter", save=basket.save, load=basket.load)
+
+
+def join_counter() -> shared.Tab[Counter]:
+    """The one of all tabs."""
+    return shared.join("counter", Counter, open_counter)

@@ -6,6 +6,7 @@
  * makes it several times faster. There need be none: Python then starts from scratch, and the event says why.
  */
 import { fork, spare } from "./fork.mjs";
+import { lead } from "./leader.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
@@ -164,6 +165,7 @@ async function boot(options, enter) {
     follow,
     visibility,
     discarded,
+    lead,
     records: (/** @type {string} */ id) => new Records(id),
     tab: mine,
     base: at("."),

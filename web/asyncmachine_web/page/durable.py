@@ -8,7 +8,7 @@
 Only machines that are opened here pay for it. How the keeping stands shows in `machine.keeping`: `Kept` when all is
 written; `InMemory` with an error state when the machine goes on without: `ErrFull` (tried again with each change),
 `ErrBlocked`, `ErrTakenOver` (another page has opened it since); `ErrDamaged` when records could not be read. An `await`
-then raises `NotKept`.
+then raises `NotKept`. To use one machine in several tabs, see `shared`.
 
 What is kept are states, ticks and queue tick of transitions that are over, and what `save` returns; not what waits in
 the queue. Handlers are not called on resuming: `MachineRestored` is added, if the schema has it.

@@ -1,0 +1,110 @@
+"""One machine for all tabs: they follow whoever leads, and another takes over when that tab is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page
+
+from tests.web.browser import open_python, run
+
+JOIN = """
+import shop
+tab = shop.join_counter()
+await tab.client.when_ready()
+json.dumps(sorted(tab.machine.active_states()))
+"""
+LOOK = "json.dumps([sorted(tab.machine.active_states()), tab.mirror.tick('Paid')])"
+PAY = "json.dumps((await tab.mirror.add('Paid')).executed)"
+TAKEN_OVER = "await tab.machine.when('Leading'); await tab.client.when_ready(); " + LOOK
+
+
+def joined(page: Page) -> Any:
+    open_python(page)
+    return run(page, JOIN)
+
+
+def paid(page: Page, tick: int) -> None:
+    """Waits until the page sees so many ticks."""
+    run(page, f"await tab.mirror.when_time(['Paid'], [{tick}]); None")
+
+
+def test_all_tabs_see_and_change_one_machine(context: BrowserContext, page: Page) -> None:
+    assert joined(page) == ["Leading"]
+    second = context.new_page()
+    assert joined(second) == ["Following"]
+    assert run(second, PAY) is True
+    paid(page, 1)
+    assert run(page, PAY) is True
+    paid(second, 3)
+    assert run(second, LOOK) == [["Following"], 3]
+    assert run(page, "json.dumps([tab.own.tick('Paid'), shop.basket.paid])") == [3, 2]
+
+
+def test_when_the_leader_is_closed_another_takes_over_from_the_store(context: BrowserContext, page: Page) -> None:
+    joined(page)
+    second = context.new_page()
+    joined(second)
+    assert run(second, PAY) is True
+    page.close()
+    assert run(second, TAKEN_OVER) == [["Leading"], 1]
+    assert run(second, PAY) is True
+    assert run(second, "json.dumps(shop.basket.paid)") == 2
+
+
+def test_when_the_leader_crashes_another_takes_over_from_the_store(context: BrowserContext, page: Page) -> None:
+    joined(page)
+    second = context.new_page()
+    joined(second)
+    assert run(second, PAY) is True
+    with page.expect_event("crash"), pytest.raises(Error, match="crash"):
+        page.goto("chrome://crash")
+    assert run(second, TAKEN_OVER) == [["Leading"], 1]
+    assert run(second, PAY) is True
+
+
+def test_a_leader_in_the_back_forward_cache_lets_another_lead(caching: Page) -> None:
+    joined(caching)
+    second = caching.context.new_page()
+    joined(second)
+    caching.goto("/pages/blank.html")
+    assert run(second, TAKEN_OVER) == [["Leading"], 0]
+    assert run(second, PAY) is True
+    caching.go_back(wait_until="commit")
+    caching.wait_for_selector("#python", state="attached")
+    run(caching, "await tab.client.when_ready(); None")
+    paid(caching, 1)
+    assert run(caching, LOOK) == [["Following"], 1]
+
+
+def test_a_call_whose_leader_dies_is_answered_or_unknown_and_never_run_twice(
+    context: BrowserContext, page: Page
+) -> None:
+    joined(page)
+    second = context.new_page()
+    joined(second)
+    run(
+        second,
+        """
+        async def pour():
+            told = []
+            for _ in range(200):
+                try:
+                    told.append("run" if (await tab.mirror.add("Paid")).executed else "canceled")
+                except am.AmError as error:
+                    told.append(type(error).__name__)
+                    await tab.client.when_ready()
+            return told
+        pouring = asyncio.create_task(pour())
+        await tab.mirror.when_time(["Paid"], [21])
+        None
+        """,
+    )
+    with page.expect_event("crash"), pytest.raises(Error, match="crash"):
+        page.goto("chrome://crash")
+    told, count = run(second, "told = await pouring; json.dumps([told, tab.own.tick('Paid')])")
+    ran = (count + 1) // 2
+    unknown = len([word for word in told if word == "UnknownOutcome"])
+    assert set(told) <= {"run", "UnknownOutcome", "NotConnected"}
+    assert told.count("run") <= ran <= told.count("run") + unknown

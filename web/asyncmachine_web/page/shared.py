@@ -1,0 +1,150 @@
+"""One durable machine for all tabs of an origin: one of them leads and has it, all see it and change it.
+
+    async def shop() -> durable.DurableMachine[Shop]:
+        basket = Basket()
+        return await durable.open(Shop, basket, id="shop", save=basket.save, load=basket.load)
+
+    tab = shared.join("shop", Shop, shop)
+    await tab.client.when_ready()
+    await tab.mirror.add(Shop.Paid)       # on disk, whoever leads
+
+Each tab, the leading one too, has a mirror: its calls go to the leader and are answered when they are written. When the
+leader is closed, crashes or goes into the back/forward cache, the tab that has waited longest opens the
+machine from what is stored, and mirrors follow it: what was answered is there. A call without an answer yet fails with
+`UnknownOutcome`: it may have been written, and is never run again by itself.
+
+`tab.machine` tells whether this tab is `Leading` or `Following`, and `Away` while it is frozen or was left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from secrets import token_hex
+from typing import Any, Generic, TypeVar
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.transport import Transport
+from asyncmachine.rpc.transport.channel import Channel
+from asyncmachine_web.page.durable import DurableMachine
+from asyncmachine_web.page.lifecycle import lifecycle
+
+S = TypeVar("S", bound=str)
+
+TABS = 256
+"""How many tabs may follow."""
+PUSH_INTERVAL = 0.02
+"""Seconds; the others see a change within them."""
+
+Open = Callable[[], Awaitable[DurableMachine[Any]]]
+
+
+class TabStates(am.StatesDef):
+    ErrOpen = am.state(multi=True, add="Exception", require="Exception")
+    Following = am.state(remove=("Leading", "Away"))
+    Leading = am.state(remove=(Following, "Away"))
+    Away = am.state(remove=(Following, Leading))
+
+
+class Tab(Generic[S]):
+    """Made by `join`. `mirror` is the machine as this tab sees it; `own` is the machine itself while this tab leads."""
+
+    def __init__(self, name: str, states: type[S], open: Open) -> None:
+        self.machine = am.Machine(TabStates, id=f"tab-{name}", tags=("tab",))
+        self.client: rpc.Client[S] = rpc.Client(self._dial, states, id=f"{name}-{token_hex(4)}")
+        self.own: DurableMachine[Any] | None = None
+        self._name = name
+        self._open = open
+        self._calls: Channel | None = None
+        self._takes: Channel | None = None
+        self._server: rpc.Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._release: Callable[[], None] = lambda: None
+        page = lifecycle()
+        back = {name: lambda _: self._return() for name in ("LeavingEnd", "FrozenEnd")}
+        away = {name: lambda _: self.leave() for name in ("LeavingState", "FrozenState")}
+        page.machine.bind({**back, **away})
+        page.on_wake(self.client.retry_now)
+
+    @property
+    def mirror(self) -> rpc.NetworkMachine[S]:
+        return self.client.netmach
+
+    def enter(self) -> None:
+        """Takes part: follows whoever leads, and waits to lead."""
+        from asyncmachine_js import lead
+        from pyodide.ffi import create_once_callable
+
+        self.machine.add(TabStates.Following)
+        self._calls = self._channel()
+        self._release = lead(f"asyncmachine.shared.{self._name}", create_once_callable(self._granted))
+        self.client.retry_now()
+
+    def leave(self) -> None:
+        """Takes no part any more: another tab may lead. Never waits."""
+        if TabStates.Away in self.machine:
+            return
+        self.machine.add(TabStates.Away)
+        own, self.own = self.own, None
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        for channel in (self._takes, self._calls):
+            if channel is not None:
+                channel.close()
+        self._takes = self._calls = None
+        if own is not None:
+            own.dispose()
+        self._release()
+
+    def _return(self) -> None:
+        weather = lifecycle().machine
+        if TabStates.Away in self.machine and not weather.any_("Leaving", "Frozen"):  # type: ignore[arg-type]
+            self.enter()
+
+    def _channel(self) -> Channel:
+        import js
+
+        name = f"asyncmachine.shared.{self._name}"
+        return Channel(js.BroadcastChannel.new(name), name)
+
+    async def _dial(self) -> Transport:
+        if self._calls is None:
+            raise rpc.NotConnected("the page was left")
+        return await self._calls.dial()
+
+    def _granted(self) -> None:
+        if self._calls is not None:
+            self._calls.leader_gone()
+        self._run(self._lead())
+
+    async def _lead(self) -> None:
+        try:
+            own = await self._open()
+            server = rpc.Server(own, self._name, PUSH_INTERVAL, clients=TABS)
+        except Exception as error:  # noqa: BLE001 (the application's)
+            self.machine.add_err(error, state=TabStates.ErrOpen)
+            self._release()  # another tab may be able to
+            return
+        if TabStates.Away in self.machine:
+            own.dispose()
+            return
+        self.own = own
+        self._server = server
+        self._takes = self._channel()
+        self.machine.add(TabStates.Leading)
+        self._takes.lead(lambda transport: self._run(server.serve(transport)))
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def join(name: str, states: type[S], open: Open) -> Tab[S]:
+    """Takes part in the machine of this name. `open` opens it, in the tab that leads."""
+    tab: Tab[S] = Tab(name, states, open)
+    tab.enter()
+    tab.client.start()
+    return tab
