@@ -100,9 +100,11 @@ export function fork(order, inherited, tell) {
   const beat = () => {
     // Beats are counted, not seconds: after a freeze of this thread many seconds are one beat.
     silent += 1;
-    if (silent > limit + (interrupt ? 1 : 0)) end("ERROR", stuck((limit * BEAT) / 1000));
-    else if (silent > limit && interrupt) interrupt[0] = SIGINT;
-    else worker.postMessage({ type: "PING" });
+    if (silent < limit || (silent === limit && !interrupt)) return worker.postMessage({ type: "PING" });
+    if (silent === limit && interrupt) return void (interrupt[0] = SIGINT);
+    // Once Python has taken it, what was raised needs its time to get here. Who swallows it has one more patience.
+    if (interrupt && silent <= (interrupt[0] ? limit + 1 : 2 * limit)) return;
+    end("ERROR", stuck((limit * BEAT) / 1000));
   };
   const end = (/** @type {string} */ type, /** @type {object} */ detail) => {
     clearInterval(heart);
