@@ -462,6 +462,21 @@ async def what_happens_while_the_connection_is_down_is_not_missed(net: Net) -> N
 
 
 @behaviour
+async def a_wait_for_arguments_is_armed_again_at_a_server_that_knows_nothing_of_it(net: Net) -> None:
+    async with paired(net) as pair:
+        wait = pair.mirror.when_args("Ask", n=1)
+        await pair.client.sync()
+        old, pair.server = pair.server, rpc.Server(pair.source, "again", push_interval=0.001)
+        await old.stop()
+        await pair.client.machine.when_not(C.Connected)
+        await pair.client.when_ready()
+        await pair.client.sync()
+        pair.source.add("Ask", n=1)
+        await wait
+        old.machine.dispose()
+
+
+@behaviour
 async def a_wait_for_arguments_of_a_state_that_is_not_shown_is_refused(net: Net) -> None:
     grants = rpc.Grants(read=("A",))
     async with paired(net, allow=lambda *_: grants) as pair:

@@ -11,6 +11,7 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.states import ClientInfo
@@ -205,6 +206,36 @@ async def test_only_the_session_itself_can_be_taken_over() -> None:
         await again.handshake(m.Hello("amrpc", (1, 1), "rc-raw", resume=m.Resume(welcome.session, welcome.epoch)))
         assert (await first.closed()).code == 4410
         await on.server.machine.when(S.Ready)
+
+
+async def test_a_session_that_was_lost_goes_on_for_its_own_client_alone() -> None:
+    async with served() as on:
+        first = on.client()
+        welcome = await first.handshake()
+        gone = on.server.machine.when_not(S.ClientConnected)
+        await first.end.close()
+        await gone
+        resume = m.Resume(welcome.session, welcome.epoch)
+        thief = on.client()
+        assert not (await thief.handshake(m.Hello("amrpc", (1, 1), "rc-thief", resume=resume))).resumed
+        gone = on.server.machine.when_not(S.ClientConnected)
+        await thief.end.close()
+        await gone
+        again = on.client()
+        assert (await again.handshake(m.Hello("amrpc", (1, 1), "rc-raw", resume=resume))).resumed
+
+
+async def test_a_call_that_has_waited_beyond_its_time_is_not_run() -> None:
+    async with served() as on:
+        client = on.client()
+        await client.handshake()
+        await on.server.machine.when(S.Ready)
+        (known,) = on.server._clients
+        known.run(e.MutationRequested(1, "add", (on.source.index("A"),), None, None, expires=0.0))
+        refused = await client.hear()
+        assert isinstance(refused, m.Error)
+        assert refused.code == "DEADLINE"
+        assert "A" not in on.source
 
 
 async def test_a_state_number_that_is_not_there() -> None:
