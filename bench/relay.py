@@ -51,7 +51,7 @@ def rows() -> Iterator[Row]:
         sock = Way("websockify", _free_port(), "bare")
         asking = Way("bare tunnel, bare token", _free_port(), "ours")
         stack.enter_context(_program([HERE / "bare.py", bare.port, backend], bare.port, servers))
-        stack.enter_context(_program([HERE / "bare_token.py", asking.port, backend], asking.port, servers))
+        stack.enter_context(_program([HERE / "bare.py", asking.port, backend], asking.port, servers))
         relay = stack.enter_context(_program([HERE / "ours.py", ours.port, backend], ours.port, servers))
         command = ["-m", "websockify", f"127.0.0.1:{sock.port}", f"127.0.0.1:{backend}"]
         stack.enter_context(_program(command, sock.port, servers))

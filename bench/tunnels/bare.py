@@ -1,18 +1,28 @@
-"""The tunnel that anybody would write first: Starlette, thirty lines, no checks. The peer of `bench.relay`."""
+"""The tunnel that anybody would write first: Starlette, thirty lines, no checks. The peer of `bench.relay`.
+
+It has a token too, for who asks first: one that nobody makes or looks at.
+"""
 
 import asyncio
 import sys
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 BACKEND = int(sys.argv[2])
 
 
+async def token(request: Request) -> JSONResponse:
+    await request.json()
+    return JSONResponse({"token": "x" * 300})
+
+
 async def tunnel(socket: WebSocket) -> None:
-    await socket.accept()
+    await socket.accept(subprotocol=next(iter(socket["subprotocols"]), None))
     reader, writer = await asyncio.open_connection("127.0.0.1", BACKEND)
 
     async def down() -> None:
@@ -29,5 +39,11 @@ async def tunnel(socket: WebSocket) -> None:
         writer.close()
 
 
-app = Starlette(routes=[WebSocketRoute("/tunnel", tunnel)])
+app = Starlette(
+    routes=[
+        WebSocketRoute("/tunnel", tunnel),
+        WebSocketRoute("/dial/{id}/{target}", tunnel),
+        Route("/token", token, methods=["POST"]),
+    ]
+)
 uvicorn.run(app, port=int(sys.argv[1]), log_level="error", ws="websockets-sansio", ws_per_message_deflate=False)

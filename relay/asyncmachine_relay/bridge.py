@@ -34,8 +34,8 @@ class Finishing(Protocol):
 
 async def bridge(near: Transport, far: TcpEnd, machine: am.Machine[TunnelStates]) -> None:
     """Returns when both ends are closed. Raises `Refused` when the target broke off or broke its framing."""
-    up = asyncio.create_task(_copy(near, far), name="to the target")
-    down = asyncio.create_task(_copy(far, near), name="from the target")
+    up = asyncio.create_task(carry(near, far), name="to the target")
+    down = asyncio.create_task(carry(far, near), name="from the target")
     try:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
         if up.done():
@@ -49,8 +49,8 @@ async def bridge(near: Transport, far: TcpEnd, machine: am.Machine[TunnelStates]
         far.abort()
 
 
-async def _copy(source: Transport, sink: Transport) -> TransportClosed:
-    """Until one of them ends: returns how. A sink that ended is told by its own direction, so that one counts."""
+async def carry(source: Transport, sink: Transport) -> TransportClosed:
+    """From one to the other, until the source ends: returns how. A sink that ended is told by its own direction."""
     while True:
         try:
             data = await source.recv()

@@ -23,7 +23,7 @@ from asyncmachine_relay.resolving import Resolve, addresses_of, system_resolver
 from asyncmachine_relay.states import ListeningTunnelStates, TunnelStates
 from asyncmachine_relay.targets import Target
 from asyncmachine_relay.tcp import FramedEnd, RawEnd, TcpEnd
-from asyncmachine_relay.websocket import WebSocketTransport
+from asyncmachine_relay.waiting import left, may_idle
 
 logger = logging.getLogger("asyncmachine.relay")
 
@@ -111,17 +111,17 @@ class Listened:
 
     async def serve(self, tunnel: Tunnel) -> None:
         """One caller, until both ends have ended. Raises `Refused`."""
-        _idle(tunnel, allowed=True)
+        may_idle(tunnel, allowed=True)
         with self._listening(tunnel) as listener:
             far = await self._accept(listener, tunnel)
-        _idle(tunnel, allowed=False)
+        may_idle(tunnel, allowed=False)
         tunnel.machine.add(ListeningTunnelStates.TcpAccepted)
         with self.usage.one():
             await bridge(tunnel.transport, far, tunnel.machine)
 
     async def serve_many(self, tunnel: Tunnel, called: Callable[[], Serving]) -> None:
         """Every caller is a connection, as many as there may be at a time. Raises `Refused`, `TransportClosed`."""
-        _idle(tunnel, allowed=True)
+        may_idle(tunnel, allowed=True)
         free = asyncio.Semaphore(self.bridges.limits.connections)
         carried: set[asyncio.Task[None]] = set()
         try:
@@ -186,7 +186,7 @@ class Listened:
         """The first caller. Raises `TransportClosed` when the page leaves before there is one."""
         loop = asyncio.get_running_loop()
         accepting = loop.create_task(loop.sock_accept(listener), name=f"a caller of {tunnel}")
-        leaving = loop.create_task(_left(tunnel))
+        leaving = loop.create_task(left(tunnel))
         try:
             await asyncio.wait({accepting, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not accepting.done():
@@ -197,18 +197,6 @@ class Listened:
             leaving.cancel()
         _, far = await loop.connect_accepted_socket(partial(self.bridges.end, self.target), connected)
         return far
-
-
-def _idle(tunnel: Tunnel, *, allowed: bool) -> None:
-    if isinstance(tunnel.transport, WebSocketTransport):
-        tunnel.transport.may_idle(allowed)
-
-
-async def _left(tunnel: Tunnel) -> None:
-    """Raises `TransportClosed` once the page has left."""
-    if isinstance(tunnel.transport, WebSocketTransport):
-        raise await tunnel.transport.ended()
-    await asyncio.Event().wait()
 
 
 def matchers_of(targets: Iterable[Target], bridges: Bridges) -> dict[Op, tuple[Matcher, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from asyncmachine.rpc.transport import LOST, NORMAL, Transport, TransportClosed
-from asyncmachine_relay.bridge import Finishing
+from asyncmachine_relay.bridge import Finishing, carry
 from asyncmachine_relay.policy import Reason, Refused
 
 _NO_CODE = 1005
@@ -19,8 +19,8 @@ _BROKEN = Refused(Reason.BROKEN, "the other side broke off in the middle; dial a
 
 async def join(one: Transport, other: Transport) -> None:
     """Returns when nothing more comes from either. When it is cancelled, both are told that something is missing."""
-    there = asyncio.create_task(_carry(one, other), name="join")
-    back = asyncio.create_task(_carry(other, one), name="join")
+    there = asyncio.create_task(carry(one, other), name="join")
+    back = asyncio.create_task(carry(other, one), name="join")
     try:
         await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         if there.done():
@@ -35,19 +35,6 @@ async def join(one: Transport, other: Transport) -> None:
         for end in (one, other):
             if not end.closed:
                 await end.close(_BROKEN.reason.close_code, _BROKEN.close_reason)
-
-
-async def _carry(source: Transport, sink: Transport) -> TransportClosed:
-    """Until the source has ended: returns how. A sink that ended is told by the other direction."""
-    while True:
-        try:
-            data = await source.recv()
-        except TransportClosed as ended:
-            return ended
-        try:
-            await sink.send(data)
-        except TransportClosed:
-            await asyncio.Event().wait()
 
 
 async def _pass_on(

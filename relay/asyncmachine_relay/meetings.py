@@ -26,7 +26,7 @@ from asyncmachine_relay.joining import join
 from asyncmachine_relay.matchers import Serving, Tunnel
 from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError, check_id
 from asyncmachine_relay.states import TunnelStates
-from asyncmachine_relay.websocket import WebSocketTransport
+from asyncmachine_relay.waiting import left, may_idle
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
@@ -133,10 +133,10 @@ class Listens:
         call = OneCall(tunnel, lambda: self.waiting.take_back(key, answer))
         answer = call.answer
         self.waiting.put(key, answer)
-        _may_idle(tunnel, allowed=True)
+        may_idle(tunnel, allowed=True)
         try:
-            await _first(call.taken.wait(), _left(tunnel))
-            _may_idle(tunnel, allowed=False)
+            await _first(call.taken.wait(), left(tunnel))
+            may_idle(tunnel, allowed=False)
             await call.over.wait()
         finally:
             self.waiting.take_back(key, answer)
@@ -145,9 +145,9 @@ class Listens:
         """Every caller is a connection. Raises `TransportClosed` when the page has left."""
         key = (self.meeting.name, tunnel.id)
         self.waiting.put(key, called)
-        _may_idle(tunnel, allowed=True)
+        may_idle(tunnel, allowed=True)
         try:
-            await _left(tunnel)
+            await left(tunnel)
         finally:
             self.waiting.take_back(key, called)
 
@@ -222,18 +222,6 @@ async def _answered(answer: Callable[[], AbstractAsyncContextManager[Tunnel]]) -
         yield far
     finally:
         await entering.__aexit__(None, None, None)
-
-
-def _may_idle(tunnel: Tunnel, *, allowed: bool) -> None:
-    if isinstance(tunnel.transport, WebSocketTransport):
-        tunnel.transport.may_idle(allowed)
-
-
-async def _left(tunnel: Tunnel) -> None:
-    """Raises `TransportClosed` once the page has left."""
-    if isinstance(tunnel.transport, WebSocketTransport):
-        raise await tunnel.transport.ended()
-    await asyncio.Event().wait()
 
 
 async def _first(one: Awaitable[object], other: Awaitable[object]) -> None:

@@ -81,10 +81,7 @@ class Registry:
             if before is not None:
                 await self._judge(hold, before)
             try:
-                if found is None:
-                    hold.revision = await self._bucket.create(name, value)
-                else:
-                    hold.revision = await self._bucket.update(name, value, last=found[1])
+                hold.revision = await self._put(name, value, found)
             except KeyWrongLastSequenceError:
                 continue
             self.holds[hold.key] = hold
@@ -113,10 +110,7 @@ class Registry:
             if found is not None and found[0] is not None and found[0].mark != hold.mark:
                 return False
             try:
-                if found is None:
-                    hold.revision = await self._bucket.create(name, value)
-                else:
-                    hold.revision = await self._bucket.update(name, value, last=found[1])
+                hold.revision = await self._put(name, value, found)
             except KeyWrongLastSequenceError:
                 return False
         return True
@@ -151,6 +145,12 @@ class Registry:
             return msgspec.msgpack.decode(body, type=Entry), found.revision
         except (Refused, msgspec.MsgspecError):
             return None, found.revision
+
+    async def _put(self, name: str, value: bytes, found: tuple[Entry | None, int] | None) -> int:
+        """Writes over what was found, and nothing else; returns the revision."""
+        if found is None:
+            return await self._bucket.create(name, value)
+        return await self._bucket.update(name, value, last=found[1])
 
     def _value(self, hold: Hold) -> bytes:
         entry = Entry(self._relay, self._url, hold.target, hold.owner, hold.mark)

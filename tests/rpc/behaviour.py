@@ -934,6 +934,28 @@ async def grants_are_checked_on_every_request(net: Net) -> None:
 # Mirrors of mirrors
 
 
+@asynccontextmanager
+async def below(net: Net, mirror: rpc.NetworkMachine[Any], schema: Any = Basic, **client: Any) -> AsyncIterator[Any]:
+    """A mirror of a mirror, ready; no error may occur on the way to it."""
+    relay = rpc.Server(mirror, "relay", push_interval=0.001)
+    serving: list[asyncio.Task[Any]] = []
+
+    async def dial() -> Transport:
+        near, far = await net.connect()
+        serving.append(asyncio.create_task(relay.serve(near)))
+        return far
+
+    leaf = rpc.Client(dial, schema, id="leaf", backoff=QUICK, **client)
+    leaf.start()
+    await leaf.when_ready()
+    yield leaf.netmach
+    await leaf.stop()
+    await asyncio.wait(serving)
+    for machine in (leaf.machine, relay.machine):
+        assert not machine.is_err(), machine.err
+        machine.dispose()
+
+
 @behaviour
 async def three_levels_of_mirrors(net: Net) -> None:
     """A mutation of a leaf goes up, clocks come down to all, and arguments are waited for all the way up."""
@@ -977,28 +999,12 @@ async def three_levels_of_mirrors(net: Net) -> None:
 
 @behaviour
 async def a_mirror_can_be_the_source_of_another(net: Net) -> None:
-    async with paired(net) as pair:
-        relay = rpc.Server(pair.mirror, "relay", push_interval=0.001)
-        serving: list[asyncio.Task[Any]] = []
-
-        async def dial() -> Transport:
-            near, far = await net.connect()
-            serving.append(asyncio.create_task(relay.serve(near)))
-            return far
-
-        leaf = rpc.Client(dial, Basic, id="leaf")
-        leaf.start()
-        await leaf.when_ready()
-        assert (await leaf.netmach.add([Basic.A, Basic.D])).executed
+    async with paired(net) as pair, below(net, pair.mirror) as leaf:
+        assert (await leaf.add([Basic.A, Basic.D])).executed
         assert pair.source.is_("A", "D")
-        assert leaf.netmach.clock() == pair.source.clock()
+        assert leaf.clock() == pair.source.clock()
         pair.source.add("B")
-        await leaf.netmach.when(Basic.B)
-        await leaf.stop()
-        await asyncio.wait(serving)
-        for machine in (leaf.machine, relay.machine):
-            assert not machine.is_err(), machine.err
-            machine.dispose()
+        await leaf.when(Basic.B)
 
 
 @behaviour

@@ -7,8 +7,7 @@ from typing import Any
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates as C
-from asyncmachine.rpc.transport import Transport
-from tests.rpc.behaviour import QUICK, Net, Relations, behaviour, in_browser, paired
+from tests.rpc.behaviour import Net, Relations, behaviour, below, in_browser, paired
 
 MORE = am.Schema(
     {
@@ -156,27 +155,13 @@ async def a_client_that_was_away_learns_of_it_and_goes_on_with_its_session(net: 
 
 @behaviour
 async def a_mirror_of_a_mirror_grows_as_well(net: Net) -> None:
-    async with paired(net, Relations) as pair:
-        middle = rpc.Server(pair.mirror, "middle", push_interval=0.001)
-
-        async def dial() -> Transport:
-            near, far = await net.connect()
-            middle._run(middle.serve(near), "serve")
-            return far
-
-        leaf: rpc.Client = rpc.Client(dial, Relations, id="leaf", backoff=QUICK)
-        leaf.start()
-        await leaf.when_ready()
+    async with paired(net, Relations) as pair, below(net, pair.mirror, Relations) as leaf:
         grow(pair.source)
         pair.source.add("D")
-        await leaf.netmach.when_query(lambda clock: clock.get("Last", 0) > 0)
-        assert (await leaf.netmach.add("First")).executed
+        await leaf.when_query(lambda clock: clock.get("Last", 0) > 0)
+        assert (await leaf.add("First")).executed
         assert "First" in pair.source
-        assert leaf.netmach.is_("First", "D")
-        await leaf.stop()
-        await middle.stop()
-        leaf.machine.dispose()
-        middle.machine.dispose()
+        assert leaf.is_("First", "D")
 
 
 @behaviour

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import asyncmachine as am
-from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.watcher import LIMIT
-from tests.rpc.behaviour import Net, Relations, behaviour, in_browser, paired
+from tests.rpc.behaviour import Net, Relations, behaviour, below, in_browser, paired
 
 STEPS = {"steps": True}
 Told = tuple[str, tuple[str, ...], bool, tuple[str, ...]]
@@ -39,7 +38,6 @@ async def every_transition_is_shown_as_it_was(net: Net) -> None:
         await pair.mirror.add("A")
         await pair.client.sync()
         assert here.told[: len(there.told)] == there.told
-        assert ("add", ("B",), True, ("A", "B", "C")) in here.told or ("add", ("B",), True, ("B", "C")) in here.told
         pair.assert_equal()
         assert pair.client.statistics.out_of_step == 0
 
@@ -132,23 +130,9 @@ async def a_source_that_grows_is_told_between_steps(net: Net) -> None:
 
 @behaviour
 async def a_mirror_of_a_mirror_shows_each_as_well(net: Net) -> None:
-    async with paired(net, client=STEPS) as pair:
-        middle = rpc.Server(pair.mirror, "middle", push_interval=0.001)
-
-        async def dial() -> rpc.Transport:
-            near, far = await net.connect()
-            middle._run(middle.serve(near), "serve")
-            return far
-
-        leaf: rpc.Client = rpc.Client(dial, pair.source.schema, id="leaf", steps=True)
-        leaf.start()
-        await leaf.when_ready()
-        here = Hears(leaf.netmach)
+    async with paired(net, client=STEPS) as pair, below(net, pair.mirror, steps=True) as leaf:
+        here = Hears(leaf)
         pair.source.add("A")
         pair.source.remove("A")
-        await leaf.netmach.add("B")
+        await leaf.add("B")
         assert [told[:2] for told in here.told[:3]] == [("add", ("A",)), ("remove", ("A",)), ("add", ("B",))]
-        await leaf.stop()
-        await middle.stop()
-        leaf.machine.dispose()
-        middle.machine.dispose()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.mutation import Kind, Mutation, MutationSource
+from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
@@ -265,11 +265,8 @@ class Client(Generic[S]):
         step, mirror = event.step, self.netmach
         if step is None:
             mirror._show(event.clock)
-            return
-        names = tuple(self._calling.places)
-        called = tuple([names[place] for place in step.called])
-        mutation = Mutation(step.kind, mirror._indexes(called), called, {})
-        mirror._show(event.clock, mutation=mutation, accepted=step.accepted)
+        else:
+            mirror._show(event.clock, mutation=mirror._called(step.kind, step.called), accepted=step.accepted)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         welcome, mirror = event.welcome, self.netmach

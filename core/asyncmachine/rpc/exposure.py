@@ -43,7 +43,7 @@ class Exposure:
     `schema` has all states that it may see; `names` are those of them that it wants to follow.
     """
 
-    __slots__ = ("_flips", "_places", "_source", "_wanted", "count", "grants", "names", "schema")
+    __slots__ = ("_flips", "_index", "_places", "_source", "_wanted", "count", "grants", "names", "schema")
 
     def __init__(self, source: Schema, grants: Grants, wanted: Sync = _ALL, after: Exposure | None = None) -> None:
         """Of a source with this schema. The names of an exposure `after` which this one comes keep their numbers."""
@@ -60,6 +60,7 @@ class Exposure:
         whole = names == source.names
         self.names: tuple[str, ...] = source.names if whole else names
         self._places = None if whole else tuple([source.names.index(name) for name in self.names])
+        self._index = {name: i for i, name in enumerate(self.names)} if wanted.steps else {}
         flips = [] if after is None or after._flips is None else after._flips
         self._flips: list[int] | None = flips + [0] * (len(self.names) - len(flips)) if wanted.shallow else None
 
@@ -79,8 +80,9 @@ class Exposure:
         return self._wanted.steps
 
     def numbers(self, names: Iterable[str]) -> tuple[int, ...]:
-        """The numbers of those of these states that the client follows."""
-        return tuple([self.names.index(name) for name in names if name in self.names])
+        """The numbers of those of these states that the client follows. For clients that see steps."""
+        index = self._index
+        return tuple([index[name] for name in names if name in index])
 
     @property
     def is_whole(self) -> bool:

@@ -226,6 +226,11 @@ class NetworkMachine(View[N]):
             return self._index
         return {self._names[place]: number for number, place in enumerate(self._places)}
 
+    def _called(self, kind: int, numbers: tuple[int, ...]) -> Mutation:
+        """A mutation as the session tells it, by the numbers of its states."""
+        indexes = numbers if self._places is None else tuple([self._places[number] for number in numbers])
+        return Mutation(kind, indexes, tuple([self._names[i] for i in indexes]), {})
+
     def _show(
         self, clock: Clock, *, restarted: bool = False, mutation: Mutation | None = None, accepted: bool = True
     ) -> None:

@@ -10,13 +10,13 @@ from asyncmachine.rpc.answering import ServerSession, Taken
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
-from asyncmachine.rpc.watcher import Recorder, Watcher
+from asyncmachine.rpc.watcher import Recorder, Watcher, moment_of
 
 
 class Telling:
     """Watches the source between `start` and `stop`, and calls `changed()` on the thread that drains it."""
 
-    __slots__ = ("_session", "_source", "_watcher", "_welcomed", "exposure")
+    __slots__ = ("_clock", "_read", "_session", "_source", "_watcher", "_welcomed", "exposure")
 
     def __init__(
         self, source: Any, session: ServerSession, exposure: Exposure, id: str, changed: Callable[[], None]
@@ -26,6 +26,9 @@ class Telling:
         self._session = session
         self._watcher = (Recorder if exposure.steps else Watcher)(source, id, changed)
         self._welcomed = exposure
+        # The clock is made once of what the watcher saw last, however often it is asked for.
+        self._read: object = None
+        self._clock: Clock
 
     def start(self) -> None:
         """Watches from now on. The exposure is what the client is welcomed with."""
@@ -38,10 +41,16 @@ class Telling:
 
     def clock(self) -> Clock:
         """The source's clock as the client sees it."""
-        while len(self._watcher.latest[0]) != self.exposure.count:
-            self._watcher.look()  # it may not have been watching when the source grew
-            self._grow()
-        return self.exposure.clock(*self._watcher.latest)
+        last = self._watcher.last
+        if last is not self._read:
+            moment = moment_of(last)
+            while len(moment[0]) != self.exposure.count:
+                self._watcher.look()  # it may not have been watching when the source grew
+                self._grow()
+                last = self._watcher.last
+                moment = moment_of(last)
+            self._read, self._clock = last, self.exposure.clock(*moment)
+        return self._clock
 
     def differs(self) -> bool:
         """Whether there is something to tell."""

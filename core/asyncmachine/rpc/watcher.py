@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.view import View
@@ -19,6 +19,15 @@ LIMIT: Final = 1024
 Moment = tuple[tuple[int, ...], int, int]
 """Ticks, queue tick and machine tick of a source, taken together."""
 
+Last: TypeAlias = "Moment | tuple[Transition, int, int]"
+"""A moment, or the transition that ended at it: its ticks are made when they are asked for, if they are."""
+
+
+def moment_of(last: Last) -> Moment:
+    """The ticks of a transition are computed here."""
+    found, queue_tick, machine_tick = last
+    return found if isinstance(found, tuple) else found.after, queue_tick, machine_tick
+
 
 class Watcher(Tracer):
     """Knows the source's clock as it was at the end of the last transition, and calls `changed()` after each.
@@ -30,18 +39,12 @@ class Watcher(Tracer):
         self.id = id
         self._source = source
         self._changed = changed
-        self._last: Moment | tuple[Transition, int, int]
+        self.last: Last
         self.look()
-
-    @property
-    def latest(self) -> Moment:
-        """The clock at the end of the last transition."""
-        found, queue_tick, machine_tick = self._last
-        return found if isinstance(found, tuple) else found.after, queue_tick, machine_tick
 
     def look(self) -> None:
         """Takes the clock as it is now. On another thread than the source's it may be that of half a transition."""
-        self._last = (self._source.time(), self._source.queue_tick, self._source.machine_tick)
+        self.last = (self._source.time(), self._source.queue_tick, self._source.machine_tick)
 
     def schema_change(self, machine: View[Any], old: object) -> None:
         """The ticks are as before, but those of new states stand among them."""
@@ -53,12 +56,12 @@ class Watcher(Tracer):
         if not tx.is_check:
             source = self._source
             # The ticks are made of the transition when they are asked for: one answer may tell of many transitions.
-            self._last = (tx, source.queue_tick, source.machine_tick)
+            self.last = (tx, source.queue_tick, source.machine_tick)
             self._changed()
 
     def transition_plain(self, machine: View[Any], plan: Plan, auto: Plan | None, queue_tick: int) -> None:
         """As `transition_end`, for a transition that nothing but relations had a part in."""
-        self._last = (machine.time(), queue_tick, machine.machine_tick)
+        self.last = (machine.time(), queue_tick, machine.machine_tick)
         self._changed()
 
 

@@ -170,8 +170,6 @@ class DbgTracer(Tracer):
         """The first one: with all ticks."""
         self._is_fresh = False
         after = machine.time()
-        if len(after) != len(self.described.names):
-            self._describe(machine)
         between = after if auto is None else before(auto, after)
         self._put_record(Record(flags_of(plan), plan.called, before(plan, between), between), queue_tick)
         if auto is not None:
@@ -183,9 +181,6 @@ class DbgTracer(Tracer):
             return
         self._is_fresh = False
         ticks, accepted, is_auto = tx.before, tx.accepted, tx.is_auto
-        if len(ticks) != len(self.described.names):
-            # A mirror has learnt of states, for which there is no hook.
-            self._describe(machine, Clock(ticks, machine.queue_tick, machine.machine_tick))
         plan: Plan | None = None
         if is_auto or not machine.is_local:
             kind, called = tx.mutation.kind_id, tx.mutation.indexes
