@@ -14,7 +14,7 @@ BENCHES := $(filter-out report,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.p
 help:
 	@echo 'make demo [HEADLESS=1] [SEED=7]   five machines at work: open the printed address, or watch the terminal'
 	@echo 'make demo DBG=FILE.amdbg          the same, recorded: .venv/bin/am dbg ls FILE.amdbg'
-	@echo 'make test | check                 all tests | lint, types, import rules (PROXIES=1: behind nginx, Caddy)'
+	@echo 'make test | check                 all tests | lint, types, import rules (PROXIES=1, FIREFOX=1: with these)'
 	@echo 'make bench [NAME=thread]          figures, each within five minutes'
 	@echo 'make nightly TIME=30              long property, fuzz and load runs, in minutes'
 	@echo 'make mutants [NAME=relations]     break the code on purpose: do the tests see it?'
@@ -28,7 +28,7 @@ demo: setup
 	@$(VENV) -m examples.wasm_workflow $(if $(filter-out 0 no false,$(HEADLESS)),--headless)
 
 test: setup
-	@$(VENV) -m scripts.proxies
+	@$(VENV) -m scripts.programs
 	$(VENV) -m pytest -m 'not nightly'
 	$(VENV) -m tests.conformance
 	$(VENV) -m pytest -m 'not nightly' playwright
