@@ -10,10 +10,11 @@ from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.codec import decode
+from asyncmachine.rpc.features import KNOWN
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 
-HELLO = m.Hello("amrpc", (1, 1), "rc-x")
+HELLO = m.Hello("amrpc", (1, 1), "rc-x", features=KNOWN)
 SESSION = b"session1"
 
 
@@ -23,7 +24,7 @@ def welcome(clock: Clock, *, resumed: bool = False, received: int = 0) -> m.Welc
         session=SESSION,
         epoch=7,
         seq=0,
-        features=(),
+        features=KNOWN,
         limits=None,
         source="source",
         names=tuple(f"S{i}" for i in range(len(clock.ticks))),
@@ -93,7 +94,13 @@ def sent(session: Session) -> list[m.AnyMessage]:
 
 def state_of(session: Session) -> tuple[object, ...]:
     """Everything a session knows, for comparison: an illegal move must not change it."""
-    parts: list[object] = [session.phase, session.id, tuple(session._outgoing), repr(session.counters)]
+    parts: list[object] = [
+        session.phase,
+        session.id,
+        session.features,
+        tuple(session._outgoing),
+        repr(session.counters),
+    ]
     parts += [session._deadline, session.deadline]
     parts += [getattr(session.keepalive, name) for name in ("heard_at", "asked_at", "pings", "rtt")]
     if isinstance(session, ServerSession):

@@ -9,7 +9,8 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
-from asyncmachine.rpc.errors import CallRefused, Code, Misuse, PeerFault, TooLarge
+from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge
+from asyncmachine.rpc.features import GROWN, STEPS
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.requests import Known, Requests
 from asyncmachine.rpc.session import Reactions, Session
@@ -55,7 +56,7 @@ class ServerSession(Session):
         `after` is the session that is continued: its calls are this one's.
         """
         self._send(welcome, now)
-        self.id = welcome.session
+        self.id, self.features = welcome.session, welcome.features
         self._sender = ClockSender(Clock(welcome.time, welcome.queue_tick, welcome.machine_tick), welcome.seq)
         if after is not None:
             self.requests, self.counters = after.requests, after.counters
@@ -106,6 +107,8 @@ class ServerSession(Session):
 
     def steps(self, taken: Sequence[Taken]) -> None:
         """Sends what changed, one transition after another; as a whole clock if that is not possible."""
+        if STEPS not in self.features:
+            raise Misuse("this peer does not know steps")
         sender = self._to_client()
         before, clock = sender.last, taken[-1].clock
         change = None if self._growing else sender.change(clock)
@@ -129,7 +132,12 @@ class ServerSession(Session):
         self.counters.pushes += 1
 
     def grow(self, names: tuple[str, ...], schema: dict[str, Any] | None) -> None:
-        """From now on the session has these names; clocks have to have as many ticks. The next message tells it."""
+        """From now on the session has these names; clocks have to have as many ticks. The next message tells it.
+
+        Raises `Outgrown` if the peer does not know that message.
+        """
+        if GROWN not in self.features:
+            raise Outgrown("the source has more states: come back to learn of them")
         self._grown, self._growing = (names, schema), True
 
     def full(self, clock: Clock, reply_to: int = 0) -> None:

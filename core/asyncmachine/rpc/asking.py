@@ -16,6 +16,7 @@ from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, PeerFault, UnknownOutcome
+from asyncmachine.rpc.features import GROWN, STEPS
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.session import Reactions, Session
@@ -33,7 +34,7 @@ _CALLS: Final[Mapping[str, type[m.Mutation]]] = {"add": m.Add, "remove": m.Remov
 class ClientSession(Session):
     """The client's side. `after` is the session that it would like to continue."""
 
-    __slots__ = ("_following", "_looking", "_received_there", "_wanted", "calls", "epoch", "syncs")
+    __slots__ = ("_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "syncs")
 
     role = Role.CLIENT
 
@@ -46,6 +47,7 @@ class ClientSession(Session):
         self._wanted: dict[int, None] = {}  # an empty set takes three times as much
         self._received_there = 0
         self._looking: float | None = None
+        self._offered: tuple[str, ...] = ()
         if after is not None:
             self.id, self.epoch, self.calls, self.counters = after.id, after.epoch, after.calls, after.counters
 
@@ -54,6 +56,7 @@ class ClientSession(Session):
     def hello(self, hello: m.Hello) -> None:
         """Introduces this client."""
         self._send(hello)
+        self._offered = hello.features
 
     @property
     def resume(self) -> m.Resume | None:
@@ -184,6 +187,10 @@ class ClientSession(Session):
         assert self._following is not None, "the table lets clocks through only after WELCOME"
         return self._following
 
+    def _uses(self, feature: str) -> None:
+        if feature not in self.features:
+            raise PeerFault(f"the server uses {feature!r}, agreed is {self.features}")
+
     def _answered(self, number: int, now: float) -> bool:
         if not self.calls.was_made(number):
             raise PeerFault(f"an answer to call {number}, which was not made")
@@ -202,6 +209,8 @@ class ClientSession(Session):
             raise PeerFault(f"{len(welcome.names)} names for {len(welcome.time)} ticks")
         if welcome.resumed and (welcome.session != self.id or not self.id):
             raise PeerFault("another session is continued than the one that was asked for", Code.STALE_SESSION)
+        if not set(welcome.features) <= set(self._offered):
+            raise PeerFault(f"the server chose {welcome.features}, offered was {self._offered}")
         clock = Clock(welcome.time, welcome.queue_tick, welcome.machine_tick)
         events: list[e.Event] = []
         if welcome.resumed:
@@ -210,7 +219,7 @@ class ClientSession(Session):
         else:
             events += self.abandon()
             self.calls.reset()
-        self.id, self.epoch = welcome.session, welcome.epoch
+        self.id, self.epoch, self.features = welcome.session, welcome.epoch, welcome.features
         self._following = Following(clock, welcome.seq, self.counters)
         return [*events, e.WelcomeReceived(welcome, clock)]
 
@@ -258,6 +267,7 @@ class ClientSession(Session):
         return events
 
     def _on_steps(self, told: m.ClockSteps, now: float) -> list[e.Event]:
+        self._uses(STEPS)
         events = self._source().steps(told)
         self.counters.pushes += 1
         return events
@@ -266,6 +276,7 @@ class ClientSession(Session):
         return self._synced(full.reply_to, self._source().full(full))
 
     def _on_grown(self, grown: m.Grown, now: float) -> list[e.Event]:
+        self._uses(GROWN)
         return self._synced(grown.reply_to, self._source().grown(grown))
 
     def _synced(self, number: int, events: list[e.Event]) -> list[e.Event]:

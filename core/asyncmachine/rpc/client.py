@@ -29,6 +29,7 @@ from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
+from asyncmachine.rpc.features import KNOWN
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.schemas import groups_given, missing, schema_given, schema_told
 from asyncmachine.rpc.states import ClientStates
@@ -238,6 +239,7 @@ class Client(Generic[S]):
             self.token,
             replace(wanted, hash=known),
             resume,
+            KNOWN,
         )
 
     def _react(self, connection: Link, event: e.Event) -> None:

@@ -26,6 +26,7 @@ class Code(StrEnum):
     NO_STATE = "NO_STATE"
     BAD_ARGS = "BAD_ARGS"
     STALE_SESSION = "STALE_SESSION"
+    OUTGROWN = "OUTGROWN"
     NOT_EXECUTED = "NOT_EXECUTED"
     UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
     DEADLINE = "DEADLINE"
@@ -46,6 +47,7 @@ CLOSE_CODES: Mapping[str, int] = {
     Code.DEADLINE: 4408,
     Code.BUSY: 4409,
     Code.STALE_SESSION: 4410,
+    Code.OUTGROWN: 4411,
     Code.RATE: 4429,
     Code.TOO_LARGE: 1009,
     Code.SHUTDOWN: 1001,
@@ -88,6 +90,10 @@ class Unsendable(RpcError):
 
 class TickRange(Unsendable):
     """A tick beyond 2**64-1, the largest number of the wire."""
+
+
+class Outgrown(RpcError):
+    """The source has more states, and this peer does not know how to be told. It has to come back to learn of them."""
 
 
 class TooLarge(Unsendable):

@@ -26,6 +26,9 @@ Text = Annotated[str, Meta(max_length=4096)]
 Token = Annotated[bytes, Meta(min_length=1, max_length=64)]
 Trace = Annotated[bytes, Meta(max_length=25)]
 Digest = Annotated[bytes, Meta(max_length=8)]
+Feature = Annotated[str, Meta(min_length=1, max_length=32)]
+Features = Annotated[tuple[Feature, ...], Meta(max_length=32)]
+"""What a side knows beyond the first release (see `features`)."""
 WireArgs = dict[str | int, Any]
 """Plain values by name; typed records under small integers, since a record knows its own name."""
 
@@ -94,7 +97,10 @@ class GrantList(Struct, frozen=True, array_like=True):
 
 
 class Hello(Message, frozen=True, tag=1):
-    """C→S, first. `versions` is the lowest and highest one spoken, `id` the client machine's."""
+    """C→S, first. `versions` is the lowest and highest one spoken, `id` the client machine's.
+
+    `features` are those that the client knows.
+    """
 
     magic: Literal["amrpc"]
     versions: tuple[Count, Count]
@@ -102,7 +108,7 @@ class Hello(Message, frozen=True, tag=1):
     token: Text = ""
     sync: Sync = Sync()
     resume: Resume | None = None
-    features: tuple[Name, ...] = ()
+    features: Features = ()
     limits: Limits | None = None
 
 
@@ -112,14 +118,15 @@ class Welcome(Message, frozen=True, tag=2):
     `names` is None when the client's schema hash is the session's, and it has all states. `schema` is sent if it was
     asked for and the client's is none or another; it holds all states that the client may see, also those that it has
     left out. `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is
-    the one that was asked for, and calls beyond `received` have not arrived.
+    the one that was asked for, and calls beyond `received` have not arrived. `features` are those of the client that
+    the server knows too and has a use for: no others are used on this connection.
     """
 
     version: Count
     session: Token
     epoch: Count
     seq: Count
-    features: tuple[Name, ...]
+    features: Features
     limits: Limits | None
     source: Id
     names: tuple[Id, ...] | None
@@ -262,7 +269,10 @@ class ClockPush(Message, frozen=True, tag=64):
 
 
 class ClockSteps(Message, frozen=True, tag=65):
-    """S→C: what changed in the clock, one transition after another. It counts as one message, sealed after the last."""
+    """S→C: what changed in the clock, one transition after another. It counts as one message, sealed after the last.
+
+    Only with the feature "steps".
+    """
 
     seq: Count
     steps: tuple[Step, ...]
@@ -284,9 +294,9 @@ class Full(Message, frozen=True, tag=66):
 class Grown(Message, frozen=True, tag=67):
     """S→C: the source has more states: the session's list of names as it is now, and the whole clock.
 
-    Comes unasked (`reply_to` 0), and in the place of every FULL that follows in the session. The list only grows at its
-    end, so numbers keep their meaning. `schema` has the states that are new or defined anew since WELCOME; None for a
-    client that has not asked for a schema.
+    Only with the feature "grown". Comes unasked (`reply_to` 0), and in the place of every FULL that follows in the
+    session. The list only grows at its end, so numbers keep their meaning. `schema` has the states that are new or
+    defined anew since WELCOME; None for a client that has not asked for a schema.
     """
 
     seq: Count

@@ -17,9 +17,10 @@ from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
-from asyncmachine.rpc.errors import CallRefused, Code, Unsendable, close_code
+from asyncmachine.rpc.errors import CallRefused, Code, Outgrown, Unsendable, close_code
 from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.features import chosen
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.telling import Telling
@@ -101,7 +102,7 @@ class ServedClient:
                 session=token_bytes(8) if before is None else before.id,
                 epoch=epoch,
                 seq=0,
-                features=(),
+                features=chosen(hello.features, steps=seen.steps),
                 limits=m.Limits(MAX_FRAME, MAX_CALLS),
                 source=self._source.id,
                 names=None if known and seen.is_whole else seen.names,
@@ -123,7 +124,7 @@ class ServedClient:
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
-        if self._telling.differs():
+        if self._differs():
             self._push_now()
 
     def run(self, request: MutationRequested) -> None:
@@ -261,7 +262,7 @@ class ServedClient:
         if not self.ready or not self._debounce.interval:
             return
         now = self._loop.time()
-        if not self._telling.differs():
+        if not self._differs():
             self._debounce.told()
         elif not self._debounce.changed(now):
             self._wake_at(self._debounce.deadline)
@@ -269,6 +270,13 @@ class ServedClient:
             self._connection.session.counters.conflated += 1  # it goes out with what comes until there is room
         else:
             self._push_now()
+
+    def _differs(self) -> bool:
+        try:
+            return self._telling.differs()
+        except Outgrown as error:
+            self._outgrown(error)
+            return False
 
     def _push_now(self) -> None:
         self._debounce.pushed(self._loop.time())
@@ -285,9 +293,15 @@ class ServedClient:
         self._push()
 
     def _sending(self, send: Callable[[], None]) -> None:
-        """A clock that does not fit on the wire ends the session: its mirror could not be right any more."""
+        """A clock that cannot be told ends the connection: the mirror could not be right any more."""
         try:
             send()
+        except Outgrown as error:
+            self._outgrown(error)
         except Unsendable as error:
             self._failed(error)
             self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
+
+    def _outgrown(self, error: Outgrown) -> None:
+        # Not with BYE: the session goes on, and its welcome tells everything.
+        self._connection.close(close_code(Code.OUTGROWN), f"{Code.OUTGROWN}: {error}")

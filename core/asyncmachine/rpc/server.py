@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
@@ -27,6 +29,7 @@ from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure, check_source, epoch_of
+from asyncmachine.rpc.features import STEPS
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
@@ -232,7 +235,8 @@ class Server:
             if "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
             grants = self._clients.admit(hello, connection.transport.peer, self._allow)
-            self._welcome(connection, hello, Exposure(self.source.schema, grants, hello.sync))
+            wanted = hello.sync if STEPS in hello.features else replace(hello.sync, steps=False)
+            self._welcome(connection, hello, Exposure(self.source.schema, grants, wanted))
         except Rejected as no:
             if no.__cause__ is not None:
                 self.machine.add_err(no.__cause__)

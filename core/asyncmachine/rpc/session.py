@@ -31,10 +31,14 @@ Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
 
 
 class Session:
-    """The state of one conversation on one connection. `id` names it; it is empty until WELCOME."""
+    """The state of one conversation on one connection. `id` names it; it is empty until WELCOME.
+
+    So are `features`, which both sides may use.
+    """
 
     __slots__ = (
-        "_deadline", "_outgoing", "_receivable", "_sendable", "counters", "id", "keepalive", "phase", "timing",
+        "_deadline", "_outgoing", "_receivable", "_sendable", "counters", "features", "id", "keepalive", "phase",
+        "timing",
     )  # fmt: skip
 
     role: ClassVar[Role]
@@ -44,6 +48,7 @@ class Session:
         self.timing = timing
         self._enter(Phase.NEW)
         self.id = b""
+        self.features: tuple[str, ...] = ()
         self.counters = Counters()
         self.keepalive = Keepalive(now, timing, patience)
         self._outgoing: list[bytes] = []

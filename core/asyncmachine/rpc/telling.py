@@ -103,8 +103,9 @@ class Telling:
             taken.clear()
 
     def _grow(self) -> None:
-        """The source has more states: those that the client may see join its session."""
+        """The source has more states: those that the client may see join its session. Raises `Outgrown`."""
         before = self.exposure
-        self.exposure = now = before.grown(self._source.schema)
+        now = before.grown(self._source.schema)
         if self._session.phase is Phase.READY and (now.names != before.names or now.news(before)):
             self._session.grow(now.names, now.news(self._welcomed))
+        self.exposure = now

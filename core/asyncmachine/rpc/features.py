@@ -1,0 +1,24 @@
+"""What two sides may do with each other beyond the first release: HELLO offers, WELCOME chooses, both keep to that.
+
+A feature is a message, or a form of one, that a peer may not know. A name that is not known here is skipped: it is not
+chosen, and so not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+GROWN: Final = "grown"
+"""The server tells by GROWN that the source has more states. Without it the client has to come back to learn that."""
+
+STEPS: Final = "steps"
+"""The server tells each transition by CLOCK_STEPS, if HELLO asks for that. Without it clocks come as to all others."""
+
+KNOWN: Final = (GROWN, STEPS)
+"""What is spoken here, in the order in which it is offered and chosen."""
+
+
+def chosen(offered: Collection[str], *, steps: bool) -> tuple[str, ...]:
+    """What a server answers to an offer: what it knows as well, and has a use for in this session."""
+    return tuple([name for name in KNOWN if name in offered and (steps or name != STEPS)])
