@@ -6,16 +6,15 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from asyncmachine_relay import bind
 from examples.wasm.app import App
 from examples.wasm.chat import Patience
 from tests.web.browser import Mishaps
+from tests.web.looks import check_looks
 
 CALM = Patience(bored=3600, hello=3600)
 RESTLESS = Patience(look=0.1, bored=1.0, hello=3600)
@@ -124,10 +123,4 @@ def test_an_empty_message_is_refused(page: Page, native: Native) -> None:
 def test_the_page_is_readable_on_a_phone_and_on_a_desk(page: Page, native: Native) -> None:
     join(page, native)
     say(page, "word " * 60)
-    looks: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
-    for width, scheme in looks:
-        page.set_viewport_size({"width": width, "height": 844})
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{width} px, {scheme}:\n{found.generate_report()}"
+    check_looks(page)

@@ -6,10 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from asyncmachine_relay import bind
@@ -17,6 +16,7 @@ from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
 from tests.web.browser import UNANSWERED, Mishaps
+from tests.web.looks import check_looks
 
 
 class Native:
@@ -133,12 +133,4 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
 def test_the_page_is_readable_on_a_phone_and_on_a_desk(dashboard: Page, native: Native) -> None:
     native.add("one")
     expect(dashboard.locator("#jobs .word")).to_have_text(["done"])
-    looks: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
-    for width, scheme in looks:
-        dashboard.set_viewport_size({"width": width, "height": 844})
-        dashboard.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert dashboard.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(dashboard)
-        assert found.violations_count == 0, f"{width} px, {scheme}:\n{found.generate_report()}"
-    moving = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s').length"
-    assert dashboard.evaluate(moving) == 0
+    check_looks(dashboard)

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from asyncmachine_web.build import Project, build, new_app
 from tests.web.browser import UNANSWERED, Mishaps
+from tests.web.looks import check_looks
 
 NAME = "guest_app"
 
@@ -140,6 +141,52 @@ def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
         loaded = each.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
         assert not [name for name in loaded if "/r-" in name and release not in name]
     page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
+
+
+def test_keys_alone_will_do_and_notices_are_readable(page: Page, running: Running, project: Path) -> None:
+    opened(page, running.address)
+    expect(page.locator("#count")).to_be_enabled()
+    page.keyboard.press("Tab")
+    expect(page.locator("#name")).to_be_focused()
+    page.keyboard.type("Ada")
+    page.keyboard.press("Enter")
+    expect(page.locator("#names li")).to_have_text(["Ada"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("#count")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator("#found")).to_have_text("669 primes below 5000")
+    expect(page.locator("[data-offline]")).to_be_visible()
+    html = project / "page" / "index.html"
+    html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
+    build(Project.read(project), project / "dist")
+    page.evaluate("async () => { await (await navigator.serviceWorker.ready).update(); }")
+    expect(page.locator("[data-update]")).to_be_visible()
+    page.evaluate(FAILED)  # now every notice is there
+    expect(page.locator("[data-boot=error]")).to_be_visible()
+    check_looks(page)
+    page.evaluate("document.activeElement.blur()")
+    page.locator("h1").click()  # where a person's Tab starts after reading
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-update] button")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Guest app 2")
+
+
+FAILED = """() => {
+    const detail = { phase: "failed", message: "Python did not start: " + "why".repeat(40) };
+    dispatchEvent(new CustomEvent("asyncmachine:boot", { detail }));
+}"""
+
+
+def test_what_is_stale_is_readable(page: Page, running: Running, mishaps: Mishaps) -> None:
+    opened(page, running.address)
+    expect(page.locator("#link")).to_have_text("live")
+    mishaps.expect(UNANSWERED + "|WebSocket connection")
+    running.stop()
+    expect(page.locator("#link[data-stale]")).to_have_count(1)
+    check_looks(page)
 
 
 def test_a_release_that_is_half_there_is_not_taken(

@@ -3,17 +3,13 @@
 # mypy: disable-error-code="import-untyped"
 from __future__ import annotations
 
-from typing import Literal
-
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from examples.wasm_workflow.states import Orchestrator
 from tests.wasm_workflow.native import BUSY, CALM, Serve
 from tests.wasm_workflow.tab import Tab
 from tests.web.browser import Mishaps
-
-SCREENS: list[tuple[int, Literal["light", "dark"]]] = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
+from tests.web.looks import check_looks
 
 
 def test_the_controls_are_mutations(serve: Serve, tab: Tab, mishaps: Mishaps, address: str) -> None:
@@ -55,9 +51,4 @@ def test_it_is_readable_on_a_phone_and_on_a_desk(serve: Serve, tab: Tab, address
     tab.open(address)
     tab.expect_delivery()
     expect(tab.page.locator("#phase")).to_contain_text("delivered the work")
-    for width, scheme in SCREENS:
-        tab.page.set_viewport_size({"width": width, "height": 844})
-        tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(tab.page)
-        assert found.violations_count == 0, f"{width} px, {scheme}:\n{found.generate_report()}"
+    check_looks(tab.page)

@@ -14,9 +14,11 @@ import trustme
 from asyncmachine.rpc.transport import Dial, Listener, Transport
 from asyncmachine.rpc.transport.addresses import dial, listen
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
+from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine.rpc.transport.tcp import SocketTransport
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
 from tests.rpc.behaviour import Net
+from tests.rpc.ports import wires
 
 
 class MemoryNet:
@@ -32,6 +34,23 @@ class MemoryNet:
     def cut(self) -> None:
         assert self.newest is not None
         self.newest.cut()
+
+
+class PortNet:
+    """A message channel, as a page and its worker have one."""
+
+    def __init__(self) -> None:
+        self.newest: tuple[PortTransport, PortTransport] | None = None
+
+    async def connect(self) -> tuple[Transport, Transport]:
+        near, far = wires()
+        self.newest = PortTransport(near, "client"), PortTransport(far, "server")
+        return self.newest
+
+    def cut(self) -> None:
+        assert self.newest is not None
+        for end in self.newest:
+            end.lost("cut")
 
 
 class ListeningNet:
@@ -55,6 +74,11 @@ class ListeningNet:
 @asynccontextmanager
 async def memory() -> AsyncIterator[Net]:
     yield MemoryNet()
+
+
+@asynccontextmanager
+async def port() -> AsyncIterator[Net]:
+    yield PortNet()
 
 
 @asynccontextmanager
@@ -89,6 +113,10 @@ def tls() -> AbstractAsyncContextManager[ListeningNet]:
     return listening("tls://127.0.0.1:0", server_context(mutual=True), client_context("client-1"))
 
 
+def wss() -> AbstractAsyncContextManager[ListeningNet]:
+    return listening("wss://127.0.0.1:0/", server_context(), client_context())
+
+
 @cache
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -118,6 +146,8 @@ NETS: dict[str, Callable[[], AbstractAsyncContextManager[Net]]] = {
     "unix": unix,
     "tls": tls,
     "websocket": websocket,
+    "wss": wss,
+    "port": port,
 }
 WHOLE = ("memory", "tcp")
 """Those the whole suite runs on. The others carry the marked part."""

@@ -61,8 +61,8 @@ class Counted:
 Counting = Callable[..., AbstractAsyncContextManager[Counted]]
 
 
-def made(source: am.Machine[Any], dial: rpc.Dial, states: Any) -> rpc.Client:
-    return rpc.Client(dial, states, id="test", reconnect=False)
+def made(dial: rpc.Dial, states: Any, *, steps: bool) -> rpc.Client:
+    return rpc.Client(dial, states, id="test", reconnect=False, steps=steps)
 
 
 async def finish(counted: Counted) -> None:
@@ -74,7 +74,11 @@ async def finish(counted: Counted) -> None:
 
 @asynccontextmanager
 async def over_memory(
-    states: Any = Relations, interval: float = 0.25, *, setup: Callable[[am.Machine[Any]], None] = lambda _: None
+    states: Any = Relations,
+    interval: float = 0.25,
+    *,
+    steps: bool = False,
+    setup: Callable[[am.Machine[Any]], None] = lambda _: None,
 ) -> AsyncIterator[Counted]:
     source: am.Machine[Any] = am.Machine(states, id="source")
     setup(source)
@@ -85,7 +89,7 @@ async def over_memory(
     async def dial() -> rpc.Transport:
         return far
 
-    client = made(source, dial, states)
+    client = made(dial, states, steps=steps)
     client.start()
     await client.when_ready()
     await server.machine.when(S.Ready)
@@ -97,7 +101,11 @@ async def over_memory(
 
 @asynccontextmanager
 async def over_tcp(
-    states: Any = Relations, interval: float = 0.25, *, setup: Callable[[am.Machine[Any]], None] = lambda _: None
+    states: Any = Relations,
+    interval: float = 0.25,
+    *,
+    steps: bool = False,
+    setup: Callable[[am.Machine[Any]], None] = lambda _: None,
 ) -> AsyncIterator[Counted]:
     source: am.Machine[Any] = am.Machine(states, id="source")
     setup(source)
@@ -105,7 +113,7 @@ async def over_tcp(
     mux.start()
     await mux.when_ready()
     async with metered(int(mux.address.rpartition(":")[2])) as meter:
-        client = made(source, rpc.dial(f"tcp://127.0.0.1:{meter.port}"), states)
+        client = made(rpc.dial(f"tcp://127.0.0.1:{meter.port}"), states, steps=steps)
         client.start()
         await client.when_ready()
         (server,) = mux.servers.values()
@@ -140,6 +148,45 @@ async def test_add_many(counting: Counting, header: int) -> None:
         assert (counted.calls, counted.pushes) == (503, 0)
         # The original: 20,000 to 21,000.
         assert counted.bytes == 11_487 + 1005 * header <= 21_000
+
+
+@NETS
+async def test_add_many_no_sync(counting: Counting, header: int) -> None:
+    """Nothing comes back; the mirror learns of all of it when it asks. No push is needed for that."""
+    async with counting(interval=0) as counted:
+        for _ in range(500):
+            counted.mirror.add_ns(["A", "C"])
+        counted.mirror.add_ns("D")
+        await counted.client.sync()
+        assert counted.mirror.is_("A", "B", "C", "D")
+        assert counted.mirror.clock() == counted.source.clock()
+        # HELLO and READY, 501 calls, SYNC, and a PING after every 256 calls which asks how many have arrived.
+        assert (counted.calls, counted.pushes) == (505, 0)
+        # The original: 10,000 to 11,000.
+        assert counted.bytes == 3_776 + 508 * header <= 11_000
+
+
+@NETS
+async def test_mutations_sync(counting: Counting, header: int) -> None:
+    """Three transitions that one push tells, each of which a tracer of the mirror sees: B, the auto state A, and D."""
+    async with counting(interval=1.0, steps=True) as counted:
+        seen: list[tuple[str, tuple[str, ...]]] = []
+
+        class Seen(am.Tracer):
+            id = "seen"
+
+            def transition_end(self, tx: am.Transition) -> None:
+                seen.append((tx.kind, tx.called))
+
+        counted.mirror.trace(Seen())
+        counted.source.add("B")
+        counted.source.add("D")
+        await counted.mirror.when("D")
+        assert counted.pushes == 1
+        assert seen == [("add", ("B",)), ("add", ("A",)), ("add", ("D",))]
+        assert counted.mirror.clock() == counted.source.clock()
+        # The original: 1,000 to 2,000.
+        assert counted.bytes == 144 + 4 * header <= 2_000
 
 
 @NETS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,14 +26,18 @@ class Place:
     def __init__(self, handlers: object = None, **options: Any) -> None:
         self.source: am.Machine[Any] = am.Machine(Basic, handlers, id="source")
         self.server = rpc.Server(self.source, "test", **{"push_interval": 0.001, "backoff": QUICK, **options})
-        self.listeners: list[MemoryListener] = []
+        self.listeners: list[Listener] = []
 
     async def listen(self) -> Listener:
         self.listeners.append(MemoryListener())
         return self.listeners[-1]
 
     async def dial(self) -> Transport:
-        return await self.listeners[-1].dial()
+        if not self.listeners:
+            raise OSError("nobody there")
+        listener = self.listeners[-1]
+        assert isinstance(listener, MemoryListener)
+        return await listener.dial()
 
     @asynccontextmanager
     async def client(self, id: str, consumer: am.Machine[Any] | None = None) -> AsyncIterator[rpc.Client]:
@@ -44,14 +49,33 @@ class Place:
         client.machine.dispose()
 
 
+class TcpPlace(Place):
+    """One that has a port from the beginning, at which nobody is before it listens, and where it listens again."""
+
+    def __init__(self, handlers: object = None, **options: Any) -> None:
+        super().__init__(handlers, **options)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+    async def listen(self) -> Listener:
+        self.listeners.append(await rpc.listen(self.address)())
+        return self.listeners[-1]
+
+    async def dial(self) -> Transport:
+        return await rpc.dial(self.address)()
+
+
+PLACES = pytest.mark.parametrize("made", [Place, TcpPlace], ids=["memory", "tcp"])
+
+
 @asynccontextmanager
-async def place(handlers: object = None, **options: Any) -> AsyncIterator[Place]:
-    made = Place(handlers, **options)
-    made.server.serve_at(made.listen)
-    await made.server.machine.when(S.RpcReady)
-    yield made
-    await made.server.stop()
-    made.server.machine.dispose()
+async def place(handlers: object = None, made: type[Place] = Place, **options: Any) -> AsyncIterator[Place]:
+    found = made(handlers, **options)
+    found.server.serve_at(found.listen)
+    await found.server.machine.when(S.RpcReady)
+    yield found
+    await found.server.stop()
+    found.server.machine.dispose()
 
 
 def consumer() -> tuple[am.Machine[Any], Taking]:
@@ -131,9 +155,10 @@ async def test_the_address_comes_with_the_state() -> None:
     at.server.machine.dispose()
 
 
-async def test_retry_closed_listener() -> None:
+@PLACES
+async def test_retry_closed_listener(made: type[Place]) -> None:
     """Who is there goes on; the listener comes back; the error is over with it."""
-    async with place(clients=2) as at, at.client("a") as client:
+    async with place(made=made, clients=2) as at, at.client("a") as client:
         await at.listeners[0].close()
         assert (await client.netmach.add("A")).executed
         while len(at.listeners) == 1:
@@ -146,16 +171,11 @@ async def test_retry_closed_listener() -> None:
             pass
 
 
-async def test_retry_conn() -> None:
+@PLACES
+async def test_retry_conn(made: type[Place]) -> None:
     """The client is there first; the server begins after its third attempt."""
-    at = Place()
-
-    async def dial() -> Transport:
-        if not at.listeners:
-            raise OSError("nobody there")
-        return await at.listeners[-1].dial()
-
-    client = rpc.Client(dial, Basic, id="early", backoff=QUICK)
+    at = made()
+    client = rpc.Client(at.dial, Basic, id="early", backoff=QUICK)
     client.start()
     await client.machine.when_time([C.Connecting], [5])
     at.server.serve_at(at.listen)

@@ -42,17 +42,23 @@ async def client(dial: rpc.Dial, id: str = "one") -> AsyncIterator[rpc.Client]:
     made.machine.dispose()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:0", "ws://127.0.0.1:0/", "tls://127.0.0.1:0", "unix://"])
+@pytest.mark.parametrize(
+    "address", ["memory", "tcp://127.0.0.1:0", "ws://127.0.0.1:0/", "tls://127.0.0.1:0", "unix://"]
+)
 async def test_three_clients_see_what_one_of_them_does(address: str, tmp_path: Any) -> None:
-    exposed = source()
+    exposed, listener = source(), MemoryListener()
     address = f"unix://{tmp_path / 's.sock'}" if address == "unix://" else address
     context = server_context() if address.startswith("tls") else None
     trusted = client_context() if address.startswith("tls") else None
-    mux = rpc.Mux(exposed, rpc.listen(address, ssl=context), "test", push_interval=0.001)
+
+    async def listen() -> Listener:
+        return listener
+
+    is_memory = address == "memory"
+    mux = rpc.Mux(exposed, listen if is_memory else rpc.listen(address, ssl=context), "test", push_interval=0.001)
     async with running(mux), AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(client(rpc.dial(mux.address, ssl=trusted), f"c{n}")) for n in range(3)
-        ]
+        dial = listener.dial if is_memory else rpc.dial(mux.address, ssl=trusted)
+        clients = [await stack.enter_async_context(client(dial, f"c{n}")) for n in range(3)]
         await clients[1].netmach.add("A")
         await am.wait_all(*(each.netmach.when("A") for each in clients))
         assert [each.netmach.clock() for each in clients] == [exposed.clock()] * 3

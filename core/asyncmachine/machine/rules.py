@@ -103,9 +103,10 @@ class Rules:
         self.remove_masks = [mask_of(found) for found in removes]
         self.after_masks = [mask_of(found) for found in afters]
         self.any_after = mask_of(i for i, found in enumerate(afters) if found)
-        self.blockers = [
-            mask_of(b for b, mask in enumerate(self.remove_masks) if mask >> i & 1) for i in range(len(names))
-        ]
+        self.blockers = [0] * len(names)
+        for i, found in enumerate(removes):
+            for removed in found:
+                self.blockers[removed] |= 1 << i
         self.multi = mask_of(i for i, found in enumerate(states) if found.multi)
         self.auto = tuple(i for i, found in enumerate(states) if found.auto)
         self.quiet = mask_of(index[name] for name in QUIET_STATES if name in index)

@@ -54,12 +54,12 @@ class Exposure:
         self._wanted = wanted
         readable = grants.readable(source.names)
         self.schema = source if readable == source.names else narrowed(source, readable)
-        allowed = readable if wanted.allowed is None else wanted.allowed
-        seen = [name for name in readable if name in allowed and name not in wanted.skipped]
+        allowed, skipped = set(readable if wanted.allowed is None else wanted.allowed), set(wanted.skipped)
+        seen = [name for name in readable if name in allowed and name not in skipped]
         names = tuple(seen if after is None else dict.fromkeys((*after.names, *seen)))
         whole = names == source.names
         self.names: tuple[str, ...] = source.names if whole else names
-        self._places = None if whole else tuple([source.names.index(name) for name in self.names])
+        self._places = None if whole else tuple([source.index[name] for name in self.names])
         self._index = {name: i for i, name in enumerate(self.names)} if wanted.steps else {}
         flips = [] if after is None or after._flips is None else after._flips
         self._flips: list[int] | None = flips + [0] * (len(self.names) - len(flips)) if wanted.shallow else None

@@ -41,7 +41,7 @@ def schema_told(source: str, told: Mapping[str, Mapping[str, Any]] | None) -> Sc
 
 def missing(given: Schema, names: Collection[str], wanted: Sync, grants: GrantList | None) -> list[str]:
     """States of the schema that a client was given, and may see, which the source does not have."""
-    read = tuple(grants.read) if grants is not None else ("*",)
-    lacking = Grants(read=read).readable(name for name in given.names if name not in names)
+    read, there = tuple(grants.read) if grants is not None else ("*",), set(names)
+    lacking = Grants(read=read).readable(name for name in given.names if name not in there)
     allowed = lacking if wanted.allowed is None else wanted.allowed
     return [name for name in lacking if name in allowed and name not in wanted.skipped]
