@@ -6,6 +6,8 @@
  * all the same, with the network.
  */
 const container = navigator.serviceWorker;
+/** The folder that this release is in. */
+const OWN = import.meta.url.split("/").at(-2);
 
 /** @param {string} name */
 function show(name) {
@@ -28,12 +30,17 @@ function follow(registration) {
   installing?.addEventListener("statechange", () => follow(registration), { once: true });
 }
 
-export async function register() {
-  let controlled = Boolean(container.controller);
-  container.addEventListener("controllerchange", () => {
-    if (controlled) location.reload();
-    controlled = true; // the first release takes over a page that came from the network, of the same release
-  });
+/**
+ * Reloads a page whose release is not the controller's: another page has changed over, or this one came by the network.
+ * Which it is, is asked and not concluded from events: a page may have missed some while it was loading.
+ */
+function agree() {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = ({ data: release }) => release === OWN || location.reload();
+  container.controller?.postMessage({ type: "RELEASE" }, [port2]);
+}
+
+async function register() {
   const registration = await container.register(new URL("sw.mjs", document.baseURI), { updateViaCache: "none" });
   registration.addEventListener("updatefound", () => follow(registration));
   follow(registration);
@@ -41,6 +48,13 @@ export async function register() {
   show("offline");
   // A page that stays open for days learns of new releases when it is looked at.
   document.addEventListener("visibilitychange", () => document.hidden || registration.update().catch(() => undefined));
+}
+
+if (container) {
+  container.addEventListener("controllerchange", agree);
+  // A reloaded page that still differs would only be reloaded for ever: what is kept must have been taken from us.
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  if (navigation?.type !== "reload") agree();
 }
 
 addEventListener("asyncmachine:boot", (event) => {

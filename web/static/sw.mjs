@@ -19,7 +19,10 @@ const HASHES = new URL("hashes.json", scope);
 
 worker.addEventListener("install", (/** @type {any} */ event) => event.waitUntil(install()));
 worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(activate()));
-worker.addEventListener("message", (/** @type {any} */ { data }) => data?.type === "TAKE_OVER" && worker.skipWaiting());
+worker.addEventListener("message", (/** @type {any} */ event) => {
+  if (event.data?.type === "TAKE_OVER") event.waitUntil(worker.skipWaiting());
+  if (event.data?.type === "RELEASE") event.ports[0].postMessage(version);
+});
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const path = event.request.method === "GET" && ours(event.request.url);
   if (path) event.respondWith(answer(path, event.request));
