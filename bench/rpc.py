@@ -58,6 +58,9 @@ def rows() -> Iterator[Row]:
     yield row("time of an operation", "µs", time["aRPC"], peers={"gRPC": time["gRPC"]}, aim="ratio >= 8.33")
     yield row("the same over WebSocket", "µs", time["aRPC over WebSocket"], peers={"WebSocket": time["WebSocket"]})
     yield row("handshake, 20 states, schema known", "B", asyncio.run(handshake()), aim="ours <= 250")
+    small, large = (asyncio.run(of_a_thousand(compression)) for compression in (True, False))
+    yield row("handshake, 1,000 states, schema told", "B", small[0], peers={"uncompressed": large[0]})
+    yield row("full sync of 1,000 states", "B", small[1], peers={"uncompressed": large[1]})
     yield row("memory of an idle mirror of 20 states", "KB", asyncio.run(memory()), aim="ours <= 24")
     each, reach = asyncio.run(many())
     yield row(f"the same, one of {MIRRORS:,} in one process", "KB", each)
@@ -128,6 +131,32 @@ async def handshake() -> float:
         await client.stop()
     await mux.stop()
     return total
+
+
+async def of_a_thousand(compression: bool) -> tuple[float, float]:
+    """Bytes, both ways, until a mirror without a schema knows 1,000 states, and of one full sync of them."""
+    states: dict[str, dict[str, Any]] = {"Exception": {"multi": True}}
+    for number in range(1000):
+        states[f"Item{number:03}"] = {"require": [f"Item{number // 10:03}"]} if number % 2 else {"multi": True}
+    source: am.Machine[Any] = am.Machine(am.Schema(states), id="source")
+    for number in range(0, 1000, 2):
+        for _ in range(number % 150):
+            source.add(f"Item{number:03}")
+    mux = rpc.Mux(source, "tcp://127.0.0.1:0", push_interval=0)
+    mux.start()
+    await mux.when_ready()
+    async with metered(int(mux.address.rpartition(":")[2])) as meter:
+        client = rpc.Client(f"tcp://127.0.0.1:{meter.port}", id="bench", compression=compression)
+        client.start()
+        await client.when_ready()
+        (server,) = mux.servers.values()
+        await server.machine.when(ServerStates.Ready)
+        handshake = meter.take()
+        await client.sync()
+        full = meter.take()
+        await client.stop()
+    await mux.stop()
+    return handshake, full
 
 
 @asynccontextmanager

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from asyncmachine.rpc import messages as m
 
+ZEROS = "78019beec4ce7287fd02c328180d81d110180d81d110180d81d11018f221c0ccc00a0055db02a0"
+"""A Full, compressed. Others may compress it in another way; all read it."""
+
 GOLDEN: list[tuple[m.Message, str, str]] = [
     (
         m.Hello("amrpc", (1, 1), "rc-x"),
@@ -83,6 +86,11 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         m.Bye("done", False),
         "9307a4646f6e65c2",
         "A goodbye for good",
+    ),
+    (
+        m.Compressed(bytes.fromhex(ZEROS)),
+        "9209c427" + ZEROS,
+        "Everything of 2,000 states that were never active, as the answer to question 4: 43 bytes for 2,010",
     ),
     (
         m.Add(1, (2,)),

@@ -12,7 +12,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
-from asyncmachine.rpc.features import KNOWN
+from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport import Transport, TransportClosed
@@ -224,7 +224,12 @@ async def test_what_a_client_says_first() -> None:
     await client.machine.when(C.Connected)
     source: am.Machine[Any] = am.Machine(Basic)
     assert decode(await ends[0].recv()) == m.Hello(
-        "amrpc", (1, 1), "rc-me", "secret", m.Sync(True, bytes.fromhex(source.schema.hash)), features=KNOWN
+        "amrpc",
+        (1, 1),
+        "rc-me",
+        "secret",
+        m.Sync(True, bytes.fromhex(source.schema.hash)),
+        features=offered(zlib=False),
     )
     await client.stop()
 

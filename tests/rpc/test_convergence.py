@@ -20,6 +20,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.compression import unpacked
 from asyncmachine.rpc.transport.memory import Cut, Frame
 from tests.rounds import Rounds
 from tests.rpc.behaviour import QUICK, Basic, Pair, Taking
@@ -46,6 +47,9 @@ class Weather:
 
     def __call__(self, frame: Frame) -> Iterable[bytes]:
         found = decode(frame.data)
+        if isinstance(found, m.Compressed):
+            self.counts["compressed"] += 1
+            found = decode(unpacked(found.data))
         if isinstance(found, m.Hello):
             self.held = {"a": [], "b": []}  # what is held back does not outlive its connection
         if self.draw.random() < self.breakage:
@@ -98,6 +102,7 @@ class Story:
         self.order: list[int] = []
         self.taking = Taking()
         self.rare = self.draw.choice([[], [], [], ["grow"]])
+        self.compression = self.draw.random() < 0.5
         self.calls: dict[int, am.Result] = {}
         self.told: dict[int, am.Result] = {}
         self.payloads: list[am.Result] = []
@@ -107,7 +112,7 @@ class Story:
         net.faults = [self.weather] * 1000
         timing = rpc.Timing(sync=0.05, silence=0.2, dead=0.6, answer=0.5, retry=0.1)
         interval = self.draw.choice([0.0001, 0.01, 0.25])
-        server = rpc.Server(source, "stormy", push_interval=interval, timing=timing)
+        server = rpc.Server(source, "stormy", push_interval=interval, timing=timing, compression=True)
         self.pair = Pair(net, source, server, None)  # type: ignore[arg-type]
         consumer: am.Machine[Any] = am.Machine(Basic, self.taking, id="consumer")
         self.pair.client = rpc.Client(
@@ -118,6 +123,7 @@ class Story:
             backoff=QUICK,
             timing=timing,
             steps=self.draw.random() < 0.3,
+            compression=self.compression,
         )
 
     def asked(self, e: am.Event) -> None:
@@ -130,7 +136,8 @@ class Story:
         for n in range(draw.randint(5, 40)):
             match draw.choice(["call", "call", "notify", "source", "payload", "pause", "pause", *self.rare]):
                 case "call":
-                    self.calls[n] = mirror.add("Ask", n=n, veto=draw.random() < 0.2)
+                    text = "much " * draw.choice([0, 0, 500])
+                    self.calls[n] = mirror.add("Ask", n=n, veto=draw.random() < 0.2, text=text)
                 case "notify":
                     self.told[n] = mirror.add_ns("Ask", n=n)
                 case "source":
@@ -227,6 +234,7 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         "payloads",
         "out of step",
         "grown",
+        "compressed",
     ):
         assert total[what] > SCENARIOS // 20, f"{what} hardly happened: {total}"
 

@@ -11,7 +11,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clock import Clock, checksum, seal
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import Outgrown, PeerFault
-from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, chosen
+from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, ZLIB, chosen
 from asyncmachine.rpc.legality import Phase
 from tests.rpc.duo import HELLO, Duo, welcome
 from tests.rpc.test_server import Raw, served
@@ -21,10 +21,10 @@ OLD = m.Hello("amrpc", (1, 1), "rc-raw", sync=m.Sync(schema=True))
 
 
 def test_a_server_chooses_what_it_knows_and_has_a_use_for() -> None:
-    assert chosen(KNOWN, steps=True) == (GROWN, STEPS)
-    assert chosen((STEPS, GROWN), steps=False) == (GROWN,)
-    assert chosen(("teleport", STEPS), steps=True) == (STEPS,)
-    assert chosen((), steps=True) == ()
+    assert chosen(KNOWN, steps=True, zlib=True) == (GROWN, STEPS, ZLIB)
+    assert chosen((ZLIB, STEPS, GROWN), steps=False, zlib=False) == (GROWN,)
+    assert chosen(("teleport", STEPS), steps=True, zlib=True) == (STEPS,)
+    assert chosen((), steps=True, zlib=True) == ()
 
 
 async def test_features_that_a_server_does_not_know_are_skipped() -> None:

@@ -40,6 +40,7 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Ping: m.Ping(1),
     m.Pong: m.Pong(1),
     m.Bye: m.Bye(),
+    m.Compressed: m.Compressed(b""),
     m.Add: m.Add(1, (0,)),
     m.Remove: m.Remove(1, (0,)),
     m.Set: m.Set(1, (0,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, get_args
 
 import pytest
@@ -75,7 +76,12 @@ def _damaged(draw: Any) -> bytes:
     return bytes(frame[: draw(st.integers(0, len(frame)))]) if draw(st.booleans()) else bytes(frame)
 
 
+def _compressed(frame: bytes) -> bytes:
+    return encode(m.Compressed(zlib.compress(frame)))
+
+
 FRAMES = MESSAGES.map(encode) | _damaged() | st.binary(max_size=40)
+FRAMES |= FRAMES.map(_compressed) | st.builds(m.Compressed, st.binary(max_size=20)).map(encode)
 
 
 def check(session: Session, frame: bytes, now: float) -> None:

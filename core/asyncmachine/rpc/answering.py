@@ -9,6 +9,7 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
+from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge
 from asyncmachine.rpc.features import GROWN, STEPS
 from asyncmachine.rpc.legality import Phase, Role
@@ -55,8 +56,11 @@ class ServerSession(Session):
 
         `after` is the session that is continued: its calls are this one's.
         """
-        self._send(welcome, now)
+        phase = self._phase_after(m.Welcome)
+        frame = encode(welcome)
         self.id, self.features = welcome.session, welcome.features
+        self._queue(frame)
+        self._entered(phase, now)
         self._sender = ClockSender(Clock(welcome.time, welcome.queue_tick, welcome.machine_tick), welcome.seq)
         if after is not None:
             self.requests, self.counters = after.requests, after.counters

@@ -187,6 +187,9 @@ class ClientSession(Session):
         assert self._following is not None, "the table lets clocks through only after WELCOME"
         return self._following
 
+    def _reads(self, feature: str) -> bool:
+        return feature in (self._offered if self.phase is Phase.GREETED else self.features)
+
     def _uses(self, feature: str) -> None:
         if feature not in self.features:
             raise PeerFault(f"the server uses {feature!r}, agreed is {self.features}")

@@ -20,6 +20,7 @@ from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc import compression
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
@@ -29,14 +30,14 @@ from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
-from asyncmachine.rpc.features import KNOWN
+from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.schemas import groups_given, missing, schema_given, schema_told
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
-from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
+from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import dial as dial_to
 from asyncmachine.rpc.watching import Watch, Watching
 
@@ -59,6 +60,7 @@ class Client(Generic[S]):
     not `skipped` are followed; of the others those count as active that an active one requires. `shallow` mirrors know
     which states are active, and little of ticks. With `steps` the mirror shows every transition of the source by itself
     (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
+    `compression` of large frames is offered to the server; None: only where they travel a network.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Client(Generic[S]):
         timing: Timing | None = None,
         backoff: Backoff | None = None,
         tracing: Tracing | None = None,
+        compression: bool | None = None,
     ) -> None:
         if shallow and steps:
             raise InvalidArgs("a shallow mirror counts no ticks, so it cannot show steps: choose one of the two")
@@ -93,6 +96,7 @@ class Client(Generic[S]):
         self.grants: m.GrantList | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._epoch: int | None = None
+        self._compression = compression
         self._connecting = Connecting(
             dial_to(dial) if isinstance(dial, str) else dial,
             self._hello,
@@ -229,7 +233,7 @@ class Client(Generic[S]):
 
     # Events of the session
 
-    def _hello(self, resume: m.Resume | None) -> m.Hello:
+    def _hello(self, resume: m.Resume | None, peer: Peer) -> m.Hello:
         wanted, knows = self._wanted, self._given is not None or resume is not None
         known = bytes.fromhex(self.netmach.schema.hash) if knows or not wanted.schema else b""
         return m.Hello(
@@ -239,7 +243,7 @@ class Client(Generic[S]):
             self.token,
             replace(wanted, hash=known),
             resume,
-            KNOWN,
+            offered(zlib=compression.wanted(self._compression, peer, dialled=True)),
         )
 
     def _react(self, connection: Link, event: e.Event) -> None:

@@ -29,7 +29,7 @@ from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.messages import Hello, Resume
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.timing import Timing, call_at
-from asyncmachine.rpc.transport import GOING_AWAY, Dial, Transport, TransportClosed, failed_dial
+from asyncmachine.rpc.transport import GOING_AWAY, Dial, Peer, Transport, TransportClosed, failed_dial
 
 DIAL_TIMEOUT: Final = 3.0
 """Seconds for one attempt to connect."""
@@ -55,7 +55,7 @@ class Connecting:
     def __init__(
         self,
         dial: Dial,
-        hello: Callable[[Resume | None], Hello],
+        hello: Callable[[Resume | None, Peer], Hello],
         react: Callable[[Link, SessionEvent], None],
         lost: Lost,
         *,
@@ -114,7 +114,7 @@ class Connecting:
             e.add("Disconnected")
             return
         session = ClientSession(asyncio.get_running_loop().time(), self._timing, self.session)
-        session.hello(self._hello(session.resume))
+        session.hello(self._hello(session.resume, transport.peer))
         self.session = session
         self.connection = connection = Connection(session, transport, self._react)
         name = f"{e.machine.id}.connection"

@@ -15,10 +15,19 @@ GROWN: Final = "grown"
 STEPS: Final = "steps"
 """The server tells each transition by CLOCK_STEPS, if HELLO asks for that. Without it clocks come as to all others."""
 
-KNOWN: Final = (GROWN, STEPS)
+ZLIB: Final = "zlib"
+"""Both sides may send frames of more than 1 KiB as COMPRESSED; the server from WELCOME on."""
+
+KNOWN: Final = (GROWN, STEPS, ZLIB)
 """What is spoken here, in the order in which it is offered and chosen."""
 
 
-def chosen(offered: Collection[str], *, steps: bool) -> tuple[str, ...]:
+def offered(*, zlib: bool) -> tuple[str, ...]:
+    """What a client offers: all that it knows, but for what it does not want."""
+    return KNOWN if zlib else KNOWN[:-1]
+
+
+def chosen(offered: Collection[str], *, steps: bool, zlib: bool) -> tuple[str, ...]:
     """What a server answers to an offer: what it knows as well, and has a use for in this session."""
-    return tuple([name for name in KNOWN if name in offered and (steps or name != STEPS)])
+    unused = {STEPS: not steps, ZLIB: not zlib}
+    return tuple([name for name in KNOWN if name in offered and not unused.get(name)])

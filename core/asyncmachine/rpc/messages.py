@@ -180,6 +180,15 @@ class Bye(Message, frozen=True, tag=7):
     reconnect: bool = True
 
 
+class Compressed(Message, frozen=True, tag=9):
+    """Either side, with the feature "zlib": another message, whose whole frame was compressed (RFC 1950).
+
+    It stands for that message, and is legal when that one is. Not for another COMPRESSED.
+    """
+
+    data: bytes
+
+
 class Mutation(Message, frozen=True):
     """Base of the calls. Their ids count from 1 in each session, and are taken in this order, each once.
 
@@ -349,5 +358,5 @@ class PayloadNack(Message, frozen=True, tag=83):
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
     | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | PayloadAck | PayloadNack
-    | WhenFired
+    | WhenFired | Compressed
 )  # fmt: skip

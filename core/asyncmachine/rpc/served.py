@@ -20,7 +20,6 @@ from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Outgrown, Unsendable, close_code
 from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
-from asyncmachine.rpc.features import chosen
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.telling import Telling
@@ -84,7 +83,7 @@ class ServedClient:
         """True from when the client has applied the welcome until either side has said goodbye."""
         return self._connection.session.phase is Phase.READY
 
-    def welcome(self, hello: m.Hello, epoch: int, after: ServedClient | None) -> None:
+    def welcome(self, hello: m.Hello, features: tuple[str, ...], epoch: int, after: ServedClient | None) -> None:
         """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire.
 
         With `after` the session is that of this client's earlier connection, whose calls become this one's.
@@ -102,7 +101,7 @@ class ServedClient:
                 session=token_bytes(8) if before is None else before.id,
                 epoch=epoch,
                 seq=0,
-                features=chosen(hello.features, steps=seen.steps),
+                features=features,
                 limits=m.Limits(MAX_FRAME, MAX_CALLS),
                 source=self._source.id,
                 names=None if known and seen.is_whole else seen.names,

@@ -19,6 +19,7 @@ from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
+from asyncmachine.rpc import compression
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.accepting import serve_arrivals
@@ -29,8 +30,8 @@ from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure, check_source, epoch_of
-from asyncmachine.rpc.features import STEPS
-from asyncmachine.rpc.grants import Allow
+from asyncmachine.rpc.features import STEPS, chosen
+from asyncmachine.rpc.grants import Allow, Grants
 from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.sending import Sending
@@ -52,6 +53,7 @@ class Server:
     the answers to its own mutations only. `allow(id, token, peer)` decides who may do what. `clients` is how many there
     may be at once; each needs an id of its own, and further ones are told to come back later. Servers with the same
     `sessions` continue each other's sessions. With `tracing` mutations and payloads carry the trace they belong to.
+    `compression` of large frames is used if the client offers it; None: only where they travel a network.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Server:
         backoff: Backoff | None = None,
         tracing: Tracing | None = None,
         sessions: Sessions | None = None,
+        compression: bool | None = None,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
@@ -80,6 +83,7 @@ class Server:
         self._owns_sessions = sessions is None
         self._sessions = Sessions(self._timing.keep) if sessions is None else sessions
         self._tracing = tracing
+        self._compression = compression
         self._connections: set[Link] = set()
         self._dial: Dial | None = None
         self._listen: Listen | None = None
@@ -235,15 +239,18 @@ class Server:
             if "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
             grants = self._clients.admit(hello, connection.transport.peer, self._allow)
-            wanted = hello.sync if STEPS in hello.features else replace(hello.sync, steps=False)
-            self._welcome(connection, hello, Exposure(self.source.schema, grants, wanted))
+            self._welcome(connection, hello, grants)
         except Rejected as no:
             if no.__cause__ is not None:
                 self.machine.add_err(no.__cause__)
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
 
-    def _welcome(self, connection: Link, hello: m.Hello, exposure: Exposure) -> None:
+    def _welcome(self, connection: Link, hello: m.Hello, grants: Grants) -> None:
+        zlib = compression.wanted(self._compression, connection.transport.peer, dialled=False)
+        features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
+        sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
+        exposure = Exposure(self.source.schema, grants, sync)
         same = self._clients.named(hello.id)
         if same is not None:
             # The same client over a new connection: the old one is dead, this side only has not noticed yet.
@@ -253,7 +260,7 @@ class Server:
             self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err, self._tracing
         )
         try:
-            client.welcome(hello, epoch_of(self.source), self._sessions.claim(hello, exposure))
+            client.welcome(hello, features, epoch_of(self.source), self._sessions.claim(hello, exposure))
         except Unsendable as error:
             raise Rejected(Code.INTERNAL, str(error)) from error
         self._clients.add(client)

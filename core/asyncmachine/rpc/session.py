@@ -20,8 +20,10 @@ from typing import Any, ClassVar
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.compression import SMALL, packed, unpacked
 from asyncmachine.rpc.counters import Counters, Statistics
 from asyncmachine.rpc.errors import HandshakeFailed, Misuse, PeerFault, PeerSilent
+from asyncmachine.rpc.features import ZLIB
 from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
 from asyncmachine.rpc.timing import Timing
@@ -61,6 +63,10 @@ class Session:
         message = decode(frame)
         kind = type(message)
         phase = self._receivable.get(kind)
+        if phase is None and isinstance(message, m.Compressed):
+            message = self._unpacked(message)
+            kind = type(message)
+            phase = self._receivable.get(kind)
         if phase is None:
             legal = legal_kinds(self.phase, self.role.other)
             raise PeerFault(f"{kind.__name__} from the {self.role.other.value}: expected {legal} ({self.phase.value})")
@@ -132,6 +138,15 @@ class Session:
     def _received(self, now: float) -> None:
         """Called behind each message."""
 
+    def _reads(self, feature: str) -> bool:
+        """Whether the peer may use this now."""
+        return feature in self.features
+
+    def _unpacked(self, compressed: m.Compressed) -> m.AnyMessage:
+        if not self._reads(ZLIB):
+            raise PeerFault(f"Compressed from the {self.role.other.value}: agreed is {self.features}")
+        return decode(unpacked(compressed.data))
+
     def _ping(self, now: float) -> None:
         self._send(m.Ping(self.keepalive.pings + 1, now, self._last_clock()))
         self.keepalive.asked(now)
@@ -149,9 +164,13 @@ class Session:
         return phase
 
     def _queue(self, frame: bytes) -> None:
+        size = len(frame)
+        if size > SMALL and ZLIB in self.features:
+            frame = packed(frame)
+            size = len(frame)
         self._outgoing.append(frame)
         self.counters.frames_out += 1
-        self.counters.bytes_out += len(frame)
+        self.counters.bytes_out += size
 
     def _enter(self, phase: Phase) -> None:
         # The table is looked at when the phase changes, not for every message.
