@@ -146,7 +146,7 @@ MORE: Index = {
     ),
     "18 certificates": (
         tls.test_a_client_knows_its_server_and_a_server_only_clients_with_certificates,
-        tls.test_a_client_without_a_good_certificate_is_not_accepted,
+        tls.test_a_client_without_a_good_certificate_is_told_so,
     ),
 }
 """More of them, where no connection is needed or a certain one."""

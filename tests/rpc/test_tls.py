@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 import pytest
 import trustme
 
 from asyncmachine import rpc
+from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import TransportClosed, tcp
 from asyncmachine.rpc.transport.tcp import SocketListener
-from tests.rpc.behaviour import Basic, paired
-from tests.rpc.nets import client_context, listening, server_context, tls
+from tests.rpc.behaviour import QUICK, Basic, paired
+from tests.rpc.nets import authority, client_context, listening, server_context, tls
 
 
 async def connect(listener: SocketListener, context: ssl.SSLContext, name: str = "127.0.0.1") -> tcp.SocketTransport:
@@ -41,17 +43,70 @@ async def test_a_server_that_is_not_known_or_has_another_name_is_not_talked_to()
     await listener.close()
 
 
+async def talk(listener: SocketListener, context: ssl.SSLContext) -> bytes:
+    far = await connect(listener, context)
+    await far.send(b"hello")
+    return await far.recv()
+
+
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+
+
+@VERSIONS
 @pytest.mark.parametrize(
-    "context", [client_context(), client_context("stranger", trustme.CA())], ids=["none", "of another authority"]
+    ("context", "why"),
+    [
+        (lambda: client_context(), "requires? a certificate|certificate is required"),
+        (lambda: client_context("stranger", trustme.CA()), "of an authority that is not known there"),
+    ],
+    ids=["none", "of another authority"],
 )
-async def test_a_client_without_a_good_certificate_is_not_accepted(context: ssl.SSLContext) -> None:
+async def test_a_client_without_a_good_certificate_is_told_so(
+    context: Callable[[], ssl.SSLContext], why: str, version: ssl.TLSVersion
+) -> None:
+    given = context()
+    given.maximum_version = version
     listener = await tcp.listen(ssl=server_context(mutual=True))
-    far = await connect(listener, context)  # with TLS 1.3 a client is ready before the server has judged it
-    with pytest.raises(TransportClosed):
-        await far.recv()
+    # With TLS 1.2 a client learns of it when it connects, with 1.3 it may talk before the server has judged it.
+    with pytest.raises(rpc.CertificateRefused, match=why):
+        await talk(listener, given)
     assert not listener._backlog._waiting
-    await far.close()
+    # Nobody else is hindered.
+    welcome = await connect(listener, client_context("client-1"))
+    near = await listener.accept()
+    await asyncio.gather(near.close(), welcome.close())
     await listener.close()
+
+
+@VERSIONS
+async def test_a_client_whose_certificate_is_refused_does_not_come_back(version: ssl.TLSVersion) -> None:
+    stranger = client_context("stranger", trustme.CA())
+    stranger.maximum_version = version
+    listener = await tcp.listen(ssl=server_context(mutual=True))
+    client: rpc.Client = rpc.Client(rpc.dial(listener.address, ssl=stranger), Basic, id="stranger", backoff=QUICK)
+    waiting = client.when_ready()
+    await client.run()
+    assert isinstance(client.machine.err, rpc.CertificateRefused)
+    assert client.machine.is_(C.ConnRetryFailed)
+    assert client.machine.tick(C.Connecting) == 2, "it has tried once"
+    with pytest.raises(rpc.NotConnected, match="of an authority that is not known there"):
+        await waiting
+    client.machine.dispose()
+    await listener.close()
+
+
+@pytest.mark.parametrize("scheme", ["tls", "wss"])
+async def test_all_names_of_a_certificate_are_known(scheme: str) -> None:
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    issued = authority().issue_cert("client-1", "spare@example.org", common_name="The client")
+    issued.configure_cert(context)
+    async with listening(f"{scheme}://127.0.0.1:0/", server_context(mutual=True), context) as net:
+        near, far = await net.connect()
+        assert near.peer.id == "client-1"
+        assert set(near.peer.names) == {"client-1", "spare@example.org", "The client"}
+        assert far.peer.names == ("127.0.0.1",)
+        await asyncio.gather(near.close(), far.close())
 
 
 async def test_somebody_who_does_not_shake_hands_hinders_nobody() -> None:
@@ -69,10 +124,8 @@ async def test_somebody_who_does_not_shake_hands_hinders_nobody() -> None:
 
 
 async def test_what_a_client_may_do_can_depend_on_its_certificate() -> None:
-    known = {"client-1": rpc.Grants(mutate=("A",))}
-
     def allow(id: str, token: str, peer: rpc.Peer) -> rpc.Grants | None:
-        return known.get(peer.id)
+        return rpc.Grants(mutate=("A",)) if "client-1" in peer.names else None
 
     async with tls() as net, paired(net, Basic, allow=allow) as pair:
         assert (await pair.mirror.add("A")).executed

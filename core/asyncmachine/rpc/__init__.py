@@ -52,7 +52,16 @@ from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
 from asyncmachine.rpc.tracing import ContextTracing, Tracing
-from asyncmachine.rpc.transport import MAX_FRAME, Dial, Listen, Listener, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport import (
+    MAX_FRAME,
+    CertificateRefused,
+    Dial,
+    Listen,
+    Listener,
+    Peer,
+    Transport,
+    TransportClosed,
+)
 from asyncmachine.rpc.transport.addresses import AddressError, dial, listen
 
 __all__ = [
@@ -61,6 +70,7 @@ __all__ = [
     "Backoff",
     "CallRefused",
     "CallTimedOut",
+    "CertificateRefused",
     "Client",
     "Code",
     "Consumer",

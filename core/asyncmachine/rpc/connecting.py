@@ -29,7 +29,15 @@ from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.messages import Hello, Resume
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.timing import Timing, call_at
-from asyncmachine.rpc.transport import GOING_AWAY, Dial, Peer, Transport, TransportClosed, failed_dial
+from asyncmachine.rpc.transport import (
+    GOING_AWAY,
+    CertificateRefused,
+    Dial,
+    Peer,
+    Transport,
+    TransportClosed,
+    failed_dial,
+)
 
 DIAL_TIMEOUT: Final = 3.0
 """Seconds for one attempt to connect."""
@@ -102,7 +110,10 @@ class Connecting:
             async with asyncio.timeout(self._dial_timeout):
                 self._transport = transport = await self._dial()
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
-            e.machine.add_err(failed_dial(error, self._dial_timeout), state="ErrNetwork", e=e)
+            failure = failed_dial(error, self._dial_timeout)
+            e.machine.add_err(failure, state="ErrNetwork", e=e)
+            if isinstance(failure, CertificateRefused):
+                e.add("ConnRetryFailed")
             return
         if e.add("Connected").canceled:
             self._transport = None
@@ -186,6 +197,10 @@ class Connecting:
         self._last, session = connection, connection.session
         # Who has said goodbye, or does not call again, cannot continue the session.
         coming_back = self._reconnect and self.connection is connection and "Start" in machine
+        if isinstance(self.end, CertificateRefused) and coming_back:
+            machine.add_err(self.end)
+            machine.add("ConnRetryFailed")  # it would be refused again
+            coming_back = False
         self._lost(session, coming_back=coming_back)
         if not coming_back:
             self._abandon(connection)

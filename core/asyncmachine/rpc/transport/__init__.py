@@ -33,6 +33,10 @@ class TransportClosed(AmError):
         self.reason = reason
 
 
+class CertificateRefused(TransportClosed):
+    """The other side does not accept the certificate of this side, or wants one and there is none."""
+
+
 def failed_dial(error: Exception, timeout: float | None = None) -> TransportClosed:
     """Whatever a dial function raised, as the end of a connection that never was."""
     if isinstance(error, TransportClosed):
@@ -51,13 +55,15 @@ class Peer:
     """Who is at the other end, as far as the transport can tell.
 
     `kind` is that of the transport, `id` was verified by whoever accepted the connection (empty when nobody did), and
-    `grants` is what this peer was given with it.
+    `grants` is what this peer was given with it. `names` are those of its certificate, if that was verified: the
+    alternative names and then the common name, of which the first is the `id` as well.
     """
 
     kind: str
     address: str = ""
     id: str = ""
     grants: object | None = None
+    names: tuple[str, ...] = ()
 
 
 class Transport(Protocol):

@@ -18,7 +18,7 @@ class Inbox:
         # None when empty: many inboxes are idle, and an empty deque takes most of a kilobyte.
         self._messages: deque[bytes] | None = None
         self._reader: asyncio.Future[None] | None = None
-        self._ended: tuple[int, str] | None = None
+        self._ended: tuple[type[TransportClosed], int, str] | None = None
         self._take: Callable[[list[bytes]], None] | None = None
         self.size = 0
         """Bytes that wait."""
@@ -52,13 +52,18 @@ class Inbox:
             waiting, self._messages, self.size = list(self._messages), None, 0
             take(waiting)
 
-    def end(self, code: int, reason: str = "", *, drop: bool = False) -> bool:
-        """Notes the end; with `drop` what was not read is lost. True for the first end; others do not count."""
+    def end(
+        self, code: int, reason: str = "", *, drop: bool = False, kind: type[TransportClosed] = TransportClosed
+    ) -> bool:
+        """Notes the end; with `drop` what was not read is lost. True for the first end; others do not count.
+
+        `kind` is the error that the reader gets.
+        """
         if drop:
             self._messages, self.size = None, 0
         if self._ended is not None:
             return False
-        self._ended = (code, reason)
+        self._ended = (kind, code, reason)
         wake(self._reader)
         return True
 
@@ -91,7 +96,8 @@ class Inbox:
     def check(self) -> None:
         """Raises `TransportClosed` if the pipe has ended."""
         if self._ended is not None:
-            raise TransportClosed(*self._ended)
+            kind, code, reason = self._ended
+            raise kind(code, reason)
 
 
 def wake(waiter: asyncio.Future[None] | None) -> None:

@@ -252,7 +252,7 @@ class ManyConnection:
 
     def __init__(self, many: Many, number: int) -> None:
         carrier = many._carrier.peer
-        self.peer = Peer("many", f"{carrier.address}#{number}", carrier.id, carrier.grants)
+        self.peer = Peer("many", f"{carrier.address}#{number}", carrier.id, carrier.grants, carrier.names)
         self._many = many
         self._number = number
         self._inbox = Inbox()

@@ -26,11 +26,12 @@ from asyncmachine.rpc.transport import (
     MAX_FRAME,
     NORMAL,
     TEXT_FRAME,
+    CertificateRefused,
     Peer,
     Transport,
-    TransportClosed,
 )
 from asyncmachine.rpc.transport.backlog import MAX_WAITING, Backlog
+from asyncmachine.rpc.transport.certificates import Judge, ended_by, names_in, refusal
 from asyncmachine.rpc.transport.inbox import Inbox
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -189,6 +190,10 @@ class SocketTransport(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is closed."""
+        if why := refusal(error):
+            # With TLS 1.3 the other side judges when this one has begun to talk already.
+            self._room.set()
+            self._inbox.end(LOST, why, kind=CertificateRefused)
         self._end(LOST, f"connection lost: {error}" if error is not None else "connection lost")
         self._gone.set()
 
@@ -292,13 +297,26 @@ class SocketListener:
         if len(self._opening) > MAX_WAITING:
             connected.close()
             return
-        patience = {} if self._ssl is None else {"ssl_handshake_timeout": CONNECT_TIMEOUT}
-        with suppress(OSError):  # of a handshake that fails
-            _, transport = await self._loop.connect_accepted_socket(
-                SocketTransport, connected, ssl=self._ssl, **patience
-            )
-            if not self._backlog.put(transport):
-                transport.abort()
+        if self._ssl is None:
+            await self._shake(connected)
+            return
+        judge = Judge(self._ssl, connected)
+        try:
+            await self._shake(connected, ssl=judge, ssl_handshake_timeout=CONNECT_TIMEOUT)
+        except tls.SSLError:
+            await judge.tell()
+        finally:
+            judge.close()
+
+    async def _shake(self, connected: socket.socket, **secured: Any) -> None:
+        try:
+            _, transport = await self._loop.connect_accepted_socket(SocketTransport, connected, **secured)
+        except tls.SSLError:
+            raise
+        except OSError:  # whoever came is gone, or too slow
+            return
+        if not self._backlog.put(transport):
+            transport.abort()
 
 
 async def connect(
@@ -313,7 +331,7 @@ async def connect(
         async with asyncio.timeout(timeout):
             _, transport = await loop.create_connection(SocketTransport, host, port, ssl=ssl, **settings)
     except (OSError, TimeoutError) as error:
-        raise no_connection(address_of("tls" if ssl else "tcp", host, port), error) from error
+        raise ended_by(address_of("tls" if ssl else "tcp", host, port), error) from error
     return transport
 
 
@@ -321,7 +339,8 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     """Takes TCP connections at an address (port 0: any free one), through TLS with an `ssl` context.
 
     A context with `verify_mode = ssl.CERT_REQUIRED` asks clients for certificates (mutual TLS); `peer.id` is then the
-    name in it. Raises `OSError` when the address cannot be had.
+    first name in it, and `peer.names` are all; clients without a good one get `CertificateRefused`. Raises `OSError`
+    when the address cannot be had.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -343,27 +362,13 @@ def address_of(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def no_connection(address: str, error: Exception) -> TransportClosed:
-    """What a failure to connect becomes."""
-    return TransportClosed(LOST, f"{address}: {str(error) or type(error).__name__}")
-
-
 def _peer(transport: asyncio.Transport) -> Peer:
-    """Kind and address of the other end, and the name in its certificate if that was verified."""
+    """Kind and address of the other end, and the names in its certificate if that was verified."""
     remote = transport.get_extra_info("peername")
     encrypted = transport.get_extra_info("ssl_object") is not None
     if not isinstance(remote, tuple):
         return Peer("unix", str(remote or transport.get_extra_info("sockname") or ""))
     host, port = remote[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Peer("tls" if encrypted else "tcp", address, _name(transport.get_extra_info("peercert")))
-
-
-def _name(certificate: Any) -> str:
-    """The first alternative name of a certificate, or its common name. Only verified certificates have contents."""
-    if not certificate:
-        return ""
-    for _, name in certificate.get("subjectAltName", ()):
-        return str(name)
-    subject = dict(pair for names in certificate.get("subject", ()) for pair in names)
-    return str(subject.get("commonName", ""))
+    names = names_in(transport.get_extra_info("peercert"))
+    return Peer("tls" if encrypted else "tcp", address, names[0] if names else "", names=names)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.backlog import MAX_WAITING
-from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT, SocketListener, SocketTransport, no_connection
+from asyncmachine.rpc.transport.certificates import ended_by
+from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT, SocketListener, SocketTransport
 
 
 async def connect(path: str, *, timeout: float = CONNECT_TIMEOUT) -> SocketTransport:
@@ -19,7 +20,7 @@ async def connect(path: str, *, timeout: float = CONNECT_TIMEOUT) -> SocketTrans
         async with asyncio.timeout(timeout):
             _, transport = await loop.create_unix_connection(SocketTransport, path)
     except (OSError, TimeoutError) as error:
-        raise no_connection(f"unix://{path}", error) from error
+        raise ended_by(f"unix://{path}", error) from error
     return transport
 
 

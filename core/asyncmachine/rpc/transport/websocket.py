@@ -20,6 +20,7 @@ from asyncmachine.rpc.transport import (
     TransportClosed,
 )
 from asyncmachine.rpc.transport.backlog import Backlog
+from asyncmachine.rpc.transport.certificates import names_in
 
 if TYPE_CHECKING:
     from websockets.asyncio.connection import Connection
@@ -50,7 +51,7 @@ class WebSocketTransport:
 
     def __init__(self, connection: Connection, peer: Peer | None = None) -> None:
         self._connection = connection
-        self.peer = peer or Peer("websocket", _address(connection))
+        self.peer = peer or _peer(connection)
 
     @property
     def closed(self) -> bool:
@@ -178,6 +179,11 @@ def _closed(error: Any) -> TransportClosed:
 def _short(reason: str) -> str:
     """At most 123 bytes of UTF-8, the room a close frame has."""
     return reason.encode()[:123].decode(errors="ignore")
+
+
+def _peer(connection: Connection) -> Peer:
+    names = names_in(connection.transport.get_extra_info("peercert"))
+    return Peer("websocket", _address(connection), names[0] if names else "", names=names)
 
 
 def _address(connection: Connection) -> str:
