@@ -12,15 +12,16 @@ import random
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncmachine as am
 from asyncmachine.machine import plan
-from asyncmachine.machine.plan import Plan
+from asyncmachine.machine.plan import Configuration, Plan
+from asyncmachine.machine.rules import Rules
 from asyncmachine.rpc.states import ServerStates
-from bench.machine_rows import FOUR, TWENTY, Counting, best, clock, figures, large, pair, server
+from bench.machine_rows import FOUR, TWENTY, Counting, best_of, calls_in, clock, large, pair, pairs, server, timed
 from bench.report import Row, main, row
 from scripts.vendor import vendor_folder
 
@@ -43,7 +44,7 @@ const where = { lockFileURL: vendor + "/wheels/pyodide-lock.json", packageBaseUr
 const python = await loadPyodide({ ...where, packages: ["asyncmachine"], stdout: () => {} });
 python.FS.writeFile("machine_rows.py", readFileSync(0, "utf8"));
 const found = python.runPython(
-  "import json, machine_rows; machine_rows.figures(); json.dumps(machine_rows.figures())");
+  "import json; from machine_rows import best_of, pairs; json.dumps(best_of(pairs()))");
 console.log(found);
 """
 
@@ -122,11 +123,21 @@ def automat_pair() -> Callable[[], object]:
     return step
 
 
+class Walker(am.Machine[Any]):
+    """Counts the mutations that found no plan."""
+
+    misses = 0
+
+    def _new_plan(self, kind: int, key: str | Iterable[str]) -> Plan:
+        self.misses += 1
+        return super()._new_plan(kind, key)
+
+
 class Walk:
     """A random walk: one or two states are added or removed, whatever comes of it."""
 
     def __init__(self, seed: int = 7) -> None:
-        self.machine = am.Machine(large())
+        self.machine = Walker(large())
         self._chance = random.Random(seed)
         self._names = [f"S{i}" for i in range(100)]
 
@@ -171,54 +182,94 @@ def memory(make: Callable[[], object], count: int = 300) -> float:
 
 def rows() -> Iterator[Row]:
     """All figures. Peers are named with what was measured of them."""
-    t = best(transitions_pair())
-    peer = {"T": t}
 
     class One(Counting):
         AState = Counting.called
 
-    peers = {"transitions": t, "python-statemachine": best(statemachine_pair()), "automat": best(automat_pair())}
-    yield row("toggle pair, one callback", "µs", best(pair(am.Machine(FOUR, One()), "A")), peers=peers)
-    ours = figures()
+    toggles = {
+        "T": transitions_pair(),
+        "statemachine": statemachine_pair(),
+        "automat": automat_pair(),
+        "toggle": pair(am.Machine(FOUR, One()), "A"),
+        "tracer": pair(server(Keeping()), "Start"),
+    }
+    ours = best_of({**toggles, **pairs(), **small()})
+    t = {"T": ours["T"]}
+    peers = {"transitions": ours["T"], "python-statemachine": ours["statemachine"], "automat": ours["automat"]}
+    yield row("toggle pair, one callback", "µs", ours["toggle"], peers=peers)
     for name, title, aim in NATIVE:
-        yield row(title, "µs", ours[name], peers=peer, aim=aim)
-    yield from walked(peer)
-    yield from small(peer, ours["a"])
-    keeping = best(pair(server(Keeping()), "Start"))
-    yield row("tracer that keeps transitions, row c", "µs", keeping, peers={"row c": ours["c"]}, aim="ratio >= 0.4")
+        yield row(title, "µs", ours[name], peers=t, aim=aim)
+    yield from walked()
+    yield row("e. when made and met, on top of a", "µs", ours["when"] - ours["a"], peers=t, aim="ratio >= 6.667")
+    yield row("f. is_", "µs", ours["is_"], peers=t, aim="ratio >= 66.7")
+    yield row("g. scope made and ended, on top of a", "µs", ours["scope"] - ours["a"], peers=t, aim="ratio >= 6.667")
+    yield row("i. new machine of 20 states", "µs", ours["new"], peers=t, aim="ratio >= 2")
+    schema = am.Schema(TWENTY)
+    yield row("h. idle machine of 20 states", "KB", memory(lambda: am.Machine(schema)), aim="ours <= 4")
+    yield row("cold: first resolution, ServerStates", "µs", ours["cold"] / 2, peers=t, aim="ratio >= 0.333")
+    kept = {"row c": ours["c"]}
+    yield row("tracer that keeps transitions, row c", "µs", ours["tracer"], peers=kept, aim="ratio >= 0.4")
     yield from in_pyodide(ours)
 
 
-def walked(peer: dict[str, float]) -> Iterator[Row]:
-    """A random walk, and what it leaves in memory."""
+def walked(steps: int = 100_000, laps: int = 20) -> Iterator[Row]:
+    """A random walk, and what it leaves in memory. As all its steps count, the mean of T beside it is its peer."""
     walk = Walk()
-    yield row("w. random walk over 100 states, a step", "µs", walk.steps(100_000), peers=peer, aim="ratio >= 0.333")
+    toggle = transitions_pair()
+    calls = calls_in(toggle, 0.05)
+    took = beside = 0.0
+    for _ in range(laps):
+        beside += timed(toggle, calls) / calls * 1e6 / laps
+        took += walk.steps(steps // laps) / laps
     rules = walk.machine._rules
+    yield row("w. random walk over 100 states, a step", "µs", took, peers={"T beside it": beside}, aim="ratio >= 0.333")
+    yield row("w. steps that found their plan", "%", 100 * (1 - walk.machine.misses / steps))
     yield row("w. plans kept after it", "plans", rules.plan_count)
     yield row("w. configurations kept after it", "configurations", len(rules.configurations))
+    yield row("w. memory of plans and configurations", "MB", kept_bytes(rules) / 1e6)
 
 
-def small(peer: dict[str, float], plain: float) -> Iterator[Row]:
-    """Waits, scopes, checks, new and idle machines. `plain` is row a."""
-    four = am.Machine(FOUR)
+def kept_bytes(rules: Rules) -> int:
+    """Bytes of all plans and configurations of a schema, with their tuples, masks and tables."""
+    seen: set[int] = set()
+    total = 0
+    waiting: list[object] = [rules.configurations]
+    while waiting:
+        found = waiting.pop()
+        if id(found) not in seen and isinstance(found, dict | tuple | int | Plan | Configuration):
+            seen.add(id(found))
+            total += sys.getsizeof(found)
+            waiting += gc.get_referents(found)
+    return total
 
-    def waited() -> None:
+
+def small() -> dict[str, Callable[[], object]]:
+    """Waits, scopes, checks, new machines, and a situation never seen before (two of them)."""
+    four, seen, cold = am.Machine(FOUR), am.Schema(TWENTY), server()
+    cold_rules = cold._rules
+
+    def when() -> None:
         four.when("A")
         four.add("A")
         four.remove("A")
 
-    def scoped() -> None:
+    def scope() -> None:
         four.add("A")
         four.scope("A")
         four.remove("A")
 
-    yield row("e. when made and met, on top of a", "µs", best(waited) - plain, peers=peer, aim="ratio >= 6.667")
-    yield row("f. is_", "µs", best(lambda: four.is_("A")), peers=peer, aim="ratio >= 66.7")
-    yield row("g. scope made and ended, on top of a", "µs", best(scoped) - plain, peers=peer, aim="ratio >= 6.667")
-    schema = am.Schema(TWENTY)
-    yield row("i. new machine of 20 states", "µs", best(lambda: am.Machine(schema)), peers=peer, aim="ratio >= 2")
-    yield row("h. idle machine of 20 states", "KB", memory(lambda: am.Machine(schema)), aim="ours <= 4")
-    yield row("cold: first resolution, ServerStates", "µs", cold(), peers=peer, aim="ratio >= 0.333")
+    def resolve() -> None:
+        plan.forget(cold_rules)
+        cold.add(ServerStates.Start)
+        cold.remove(ServerStates.Start)
+
+    return {
+        "when": when,
+        "scope": scope,
+        "is_": lambda: four.is_("A"),
+        "new": lambda: am.Machine(seen),
+        "cold": resolve,
+    }
 
 
 def in_pyodide(native: dict[str, float]) -> Iterator[Row]:
@@ -236,19 +287,6 @@ def in_pyodide(native: dict[str, float]) -> Iterator[Row]:
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     for name, title, _ in NATIVE:
         yield row(f"Pyodide, {title}", "µs", found[name], peers={"native": native[name]}, aim="ratio >= 0.4545")
-
-
-def cold() -> float:
-    """One mutation in a situation never seen before."""
-    machine = server()
-    rules = machine._rules
-
-    def step() -> None:
-        plan.forget(rules)
-        machine.add(ServerStates.Start)
-        machine.remove(ServerStates.Start)
-
-    return best(step) / 2
 
 
 if __name__ == "__main__":

@@ -119,7 +119,8 @@ class Drain(View[N]):
                 self._issued = tick = self._issued + 1
         try:
             self._queue_tick = tick
-            unseen = self._table is None and (self._subs is None or self._subs.only_states())
+            subs = self._subs
+            unseen = self._table is None and (subs is None or not (subs.args or subs.queue or subs.ends))
             if unseen and not self._tracers and (found is None or ErrorArgs.key not in found):
                 outcome = self._run_quietly(plan)
             elif unseen and found is None and e is None and self._hooks.transition_plain:
@@ -145,7 +146,8 @@ class Drain(View[N]):
             self._drainer = 0
             self._draining = False
             guard.release()
-            if self._subs is not None or self._tracers:
+            subs = self._subs
+            if self._hooks.queue_end or (subs is not None and subs.ends):
                 self._tell_rest()
         return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
 
@@ -202,8 +204,9 @@ class Drain(View[N]):
         self._config = plan.leads_to
         if self._scopes:
             self._end_scopes(touched)
-        if self._subs is not None:
-            self._subs.changed(ticks, touched)
+        subs = self._subs
+        if subs is not None and (subs.states or subs.queries):
+            subs.changed(ticks, touched)
 
     def _carry_out(self, tx: Transition) -> Outcome:
         """Runs a transition in full and tells those who wait for its end."""

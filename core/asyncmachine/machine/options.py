@@ -49,6 +49,7 @@ class Options(TypedDict, total=False):
 
 
 DEFAULTS: Final = Settings()
+RESOLVERS: Final[dict[str, Resolver]] = {"recorded": RECORDED, "strict": STRICT}
 KNOWN: Final = frozenset(Options.__annotations__)
 
 
@@ -65,7 +66,7 @@ def resolver_of(relations: Relations) -> Resolver:
     """The resolver that a name stands for. Raises `SchemaError` for an unknown name."""
     if not isinstance(relations, str):
         return relations
-    found: dict[str, Resolver] = {"recorded": RECORDED, "strict": STRICT}
-    if relations not in found:
+    found = RESOLVERS.get(relations)
+    if found is None:
         raise SchemaError(f"relations must be 'recorded', 'strict' or a resolver, got {relations!r}")
-    return found[relations]
+    return found

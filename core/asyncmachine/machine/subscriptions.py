@@ -166,10 +166,6 @@ class Subscriptions:
         """Files a wait for the end of the running drain."""
         self._file(wait, self._shelf("ends"))
 
-    def only_states(self) -> bool:
-        """True if nobody waits for arguments or the queue."""
-        return not (self.args or self.queue or self.ends)
-
     def changed(self, ticks: Ticks, touched: Iterable[int]) -> None:
         """Ends the waits that are met now. `touched` are the states whose tick has changed."""
         states = self.states

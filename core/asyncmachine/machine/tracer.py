@@ -121,6 +121,8 @@ NO_HOOKS = Hooks()
 def hooks_of(tracers: Iterable[Tracer]) -> Hooks:
     """What these tracers override, in their order."""
     bound = tuple(tracers)
+    if not bound:
+        return NO_HOOKS
     names = (field.name for field in fields(Hooks))
     found = Hooks(*(tuple(hook for tracer in bound if (hook := _overridden(tracer, name))) for name in names))
     # One that needs a Transition to see makes one for all.

@@ -173,7 +173,9 @@ class View(Reading[N]):
         return wait
 
     def _when_states(self, names: tuple[str, ...], odd: int, scope: Scope | None) -> Wait:
-        wait = StatesWait(names, self._indexes(names), odd)
+        # One name is the usual case, and need not go through a list.
+        found = self._index.get(names[0]) if len(names) == 1 and names[0].__class__ is str else None
+        wait = StatesWait(names, self._indexes(names) if found is None else (found,), odd)
         (self._subs or self._subscriptions()).add_states(wait, self._ticks)
         if self._observer is not None:
             self._observer.waits("when" if odd else "whenNot", wait, ",".join(names))
