@@ -191,7 +191,8 @@ def run(tx: Transition) -> Outcome:
             final = calls.final if tx.plan is plan or table is None else table.calls(tx.plan).final
             if final or machine._subs is not None:
                 touched += finish(tx, final)
-            if touched and not tx.broken and not plan.is_auto and not plan.quiet:
+            due = machine._config.auto_called or machine._observer is not None
+            if due and touched and not tx.broken and not plan.is_auto and not plan.quiet:
                 queue_auto(machine)
     except BaseException:
         tx.accepted = False
