@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
-from asyncmachine.machine.endless import WATCHED_DEPTH, YIELD_EVERY, ChainWatch, EndlessChain
+from asyncmachine.machine.endless import WATCHED_DEPTH, YIELD_EVERY, ChainWatch, break_chain
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.event import Event
@@ -26,6 +26,7 @@ from asyncmachine.machine.mutation import ADD, REMOVE, Mutation, MutationSource,
 from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
 from asyncmachine.machine.queue import is_duplicate, lets_in
 from asyncmachine.machine.reading import N
+from asyncmachine.machine.recovery import add_plain_error
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
 from asyncmachine.machine.rules import Rules
 from asyncmachine.machine.schema import EXCEPTION
@@ -219,7 +220,7 @@ class Drain(View[N]):
                 if self._subs is not None:
                     self._subs.queue_ticked(tx.queue_tick)
         if not tx.plan.accepted and ErrorArgs.key in tx.args:
-            self._add_plain_error(tx.mutation)
+            add_plain_error(self, tx.mutation)
         return outcome
 
     def _enqueue(self, kind: int, names: tuple[str, ...], args: dict[str, Any], e: Source) -> Result:
@@ -340,7 +341,7 @@ class Drain(View[N]):
                 watch = watch or ChainWatch()
                 endless = watch.endless(self._config, item, has_loop=asyncio._get_running_loop() is not None)
                 if endless is not None:
-                    self._break_chain(item, endless, tells=not watch.has_broken)
+                    break_chain(self, item, endless, tells=not watch.has_broken)
                     watch.has_broken = True
                     continue
             self._run_queued(item)
@@ -379,28 +380,6 @@ class Drain(View[N]):
         self._parked = None
         self._drained(CANCELED)
 
-    def _break_chain(self, mutation: Mutation, error: EndlessChain, *, tells: bool) -> None:
-        """Drops what an endless chain has queued and adds the error; mutations from outside stay.
-
-        Adding the error may set the chain going again, so it is added once a drain.
-        """
-        with self._guard:
-            dropped = [m for m in self._queue if isinstance(m, Mutation) and m.depth]
-            for item in dropped:
-                self._queue.remove(item)
-        for item in (mutation, *dropped):
-            if item.result is not None:
-                item.result._settle(Outcome.CANCELED)
-        self._err = error
-        self._log_error("handlers were stopped", error)
-        if not tells:
-            return
-        exception = self._index[EXCEPTION]
-        args = {ErrorArgs.key: ErrorArgs(err=error, called=mutation.called, before=self._config.names)}
-        self._depth = -1
-        self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), args))
-        self._depth = 0
-
     def _end_drain(self, *, interrupted: bool = False) -> None:
         """Gives the drain up. What other threads have queued in the last moment is run first.
 
@@ -437,16 +416,6 @@ class Drain(View[N]):
             self._subs.queue_ended()
         for hook in self._hooks.queue_end:
             self._guarded(hook, self)
-
-    def _add_plain_error(self, mutation: Mutation) -> None:
-        """An error whose detailed state was rejected by relations is added without it."""
-        exception = self._index.get(EXCEPTION)
-        if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
-            return
-        logger.warning("%s: %r was rejected, adding %s alone", self.id, mutation, EXCEPTION)
-        if self._observer is not None:
-            self._observer.error(f"{mutation!r} was rejected, adding {EXCEPTION} alone")
-        self._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
 
     def _dispose_now(self) -> None:
         for item in self._queue:

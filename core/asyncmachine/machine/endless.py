@@ -8,10 +8,17 @@ are counted; one that comes back a thousand times is a cycle.
 from __future__ import annotations
 
 from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError
-from asyncmachine.machine.mutation import Mutation
+from asyncmachine.machine.mutation import ADD, Mutation
 from asyncmachine.machine.plan import Configuration
+from asyncmachine.machine.result import Outcome
+from asyncmachine.machine.schema import EXCEPTION
+
+if TYPE_CHECKING:
+    from asyncmachine.machine.drain import Drain
 
 WATCHED_DEPTH = 100
 """Chains shorter than this are not looked at."""
@@ -60,3 +67,26 @@ class ChainWatch:
         since = max((at for at, seen in enumerate(recent) if seen == pair), default=len(recent) - 1)
         kinds = ("add", "remove", "set")
         return ", ".join(f"[{kinds[kind]}] {' '.join(called)}" for _, kind, called in recent[max(since, 0) :])
+
+
+def break_chain(machine: Drain[Any], mutation: Mutation, error: EndlessChain, *, tells: bool) -> None:
+    """Drops what an endless chain has queued and adds the error; mutations from outside stay.
+
+    Adding the error may set the chain going again, so only the first time in a drain it is told.
+    """
+    with machine._guard:
+        dropped = [m for m in machine._queue if isinstance(m, Mutation) and m.depth]
+        for item in dropped:
+            machine._queue.remove(item)
+    for item in (mutation, *dropped):
+        if item.result is not None:
+            item.result._settle(Outcome.CANCELED)
+    machine._err = error
+    machine._log_error("handlers were stopped", error)
+    if not tells:
+        return
+    exception = machine._index[EXCEPTION]
+    args = {ErrorArgs.key: ErrorArgs(err=error, called=mutation.called, before=machine._config.names)}
+    machine._depth = -1
+    machine._prepend(Mutation(ADD, (exception,), (EXCEPTION,), args))
+    machine._depth = 0

@@ -6,9 +6,10 @@ have come after it, are deactivated again; states before it stay, and an `End` o
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import HandlerDeadline
@@ -20,7 +21,10 @@ from asyncmachine.machine.rules import mask_of
 from asyncmachine.machine.schema import EXCEPTION
 
 if TYPE_CHECKING:
+    from asyncmachine.machine.drain import Drain
     from asyncmachine.machine.transition import Transition
+
+logger = logging.getLogger("asyncmachine")
 
 
 class Catching:
@@ -96,3 +100,14 @@ def failed(tx: Transition, turn: Turn, error: Exception) -> None:
     called = error_states(error, machine._index)
     source = Event(turn.name, turn.about, tx).source
     machine._prepend(Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, source))
+
+
+def add_plain_error(machine: Drain[Any], mutation: Mutation) -> None:
+    """An error whose detailed state was rejected by relations is added without it."""
+    exception = machine._index.get(EXCEPTION)
+    if exception is None or exception not in mutation.indexes or len(mutation.called) == 1:
+        return
+    logger.warning("%s: %r was rejected, adding %s alone", machine.id, mutation, EXCEPTION)
+    if machine._observer is not None:
+        machine._observer.error(f"{mutation!r} was rejected, adding {EXCEPTION} alone")
+    machine._prepend(Mutation(ADD, (exception,), (EXCEPTION,), mutation.args, mutation.source))
