@@ -5,6 +5,10 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 
+# So many tests at once (0: one after another, in one process), a file in one go: its tests share what they start.
+WORKERS ?= 2
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 BENCHES := $(filter-out report,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.py)))
 
 .DEFAULT_GOAL := help
@@ -29,9 +33,9 @@ demo: setup
 
 test: setup
 	@$(VENV) -m scripts.programs
-	$(VENV) -m pytest -m 'not nightly'
+	$(VENV) -m pytest $(SIDE_BY_SIDE) -m 'not nightly'
 	$(VENV) -m tests.conformance
-	$(VENV) -m pytest -m 'not nightly' playwright
+	$(VENV) -m pytest $(SIDE_BY_SIDE) -m 'not nightly' playwright
 
 # Separate, so that `make -k check` shows all there is to mend.
 check: check-style check-types check-scripts check-imports check-tree

@@ -20,8 +20,10 @@ class TimeLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self.now = max(self.now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        if not self._ready:  # type: ignore[attr-defined]
+            # To the next timer that was not cancelled: the others would have the loop wait in earnest for what is left.
+            due = (timer.when() for timer in self._scheduled if not timer.cancelled())  # type: ignore[attr-defined]
+            self.now = max(self.now, min(due, default=0.0))
         super()._run_once()  # type: ignore[misc]
 
 
