@@ -45,7 +45,8 @@ async def bridge(near: Transport, far: TcpEnd, machine: am.Machine[TunnelStates]
     finally:
         for task in (up, down):
             task.cancel()
-        await asyncio.wait({up, down})
+        if not (up.done() and down.done()):
+            await asyncio.wait({up, down})
         far.abort()
 
 

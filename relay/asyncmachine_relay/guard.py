@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -38,10 +37,9 @@ class Caller:
     def found(cls, scope: Scope, proxies: Sequence[Network]) -> Caller:
         """Raises `Refused` for a trusted proxy that does not say whom it speaks for."""
         address, port = scope.get("client") or ("", 0)
-        headers = Headers(scope=scope)
         if is_trusted(address, proxies):
-            return cls(client_of(headers.getlist("x-forwarded-for"), proxies), 0, direct=False)
-        return cls(address, port, is_direct_loopback(address, headers))
+            return cls(client_of(values_of(scope, b"x-forwarded-for"), proxies), 0, direct=False)
+        return cls(address, port, is_direct_loopback(address, _names(scope)))
 
 
 class Guard:
@@ -64,10 +62,9 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        origins = headers.getlist("origin")
+        hosts, origins = values_of(scope, b"host"), values_of(scope, b"origin")
         try:
-            self._door().check(headers.getlist("host"), origins)
+            self._door().check(hosts, origins)
             caller = Caller.found(scope, self._proxies)
             scope.setdefault("extensions", {})[_CALLER] = caller
             if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
@@ -77,6 +74,16 @@ class Guard:
             await _turn_away(refused, scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def values_of(scope: Scope, name: bytes) -> list[str]:
+    """What all headers of this name hold. A server gives their names in lower case."""
+    return [value.decode("latin-1") for each, value in scope["headers"] if each == name]
+
+
+def _names(scope: Scope) -> list[str]:
+    # None has a space in it, and decoding them one by one is what a request would cost most.
+    return b" ".join([name for name, _ in scope["headers"]]).decode("latin-1").split(" ")
 
 
 async def _turn_away(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:

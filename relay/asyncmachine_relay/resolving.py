@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
 
 from asyncmachine_relay.addresses import Address, check_address
 from asyncmachine_relay.policy import Reason, Refused
@@ -28,11 +27,7 @@ async def addresses_of(target: Target, resolve: Resolve) -> list[Address]:
     """
     try:
         # What is an address already needs no thread that looks it up.
-        found = [str(ip_address(target.host))]
-    except ValueError:
-        found = []
-    try:
-        found = found or list(await resolve(target.host))
+        found = [target.literal] if target.literal is not None else list(await resolve(target.host))
     except (OSError, UnicodeError):
         found = []
     if not found:

@@ -73,10 +73,15 @@ class Target:
         named = networks(self.networks)
         if self.host == "localhost":
             return (*named, *_LOOPBACK)
+        return named if self.literal is None else (*named, *networks((self.literal,)))
+
+    @cached_property
+    def literal(self) -> str | None:
+        """The host if it is an IP address; there is nothing to resolve."""
         try:
-            return (*named, *networks((str(ip_address(self.host)),)))
+            return str(ip_address(self.host))
         except ValueError:
-            return named
+            return None
 
     @property
     def ports(self) -> range:
@@ -111,10 +116,7 @@ class Target:
     def _is_loopback(self) -> bool:
         if self.host == "localhost":
             return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.literal is not None and ip_address(self.literal).is_loopback
 
     def _wrong(self, name: str, what: str) -> RelayConfigError:
         return RelayConfigError(f"target {self.name!r}: {name} {getattr(self, name)!r} {what}", field=name)

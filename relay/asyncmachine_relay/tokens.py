@@ -15,8 +15,8 @@ import hashlib
 import hmac
 import secrets
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,6 +39,8 @@ _RESUME_NONCE = 16
 _RESUME_MAC = 16
 _OWNER = 16
 _RESUME_SIZE = _RESUME_NONCE + _RESUME_MAC
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -215,7 +217,7 @@ def _digest(resume: str) -> bytes:
 
 
 def _text(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
 
 def _bytes(text: str) -> bytes:
@@ -223,7 +225,7 @@ def _bytes(text: str) -> bytes:
     if len(text) > MAX_TOKEN or not text.isascii():
         raise ValueError("no base64url")
     try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = a2b_base64((text + "=" * (-len(text) % 4)).encode().translate(_STANDARD))
     except Base64Error as error:
         raise ValueError("no base64url") from error
     # The decoder skips foreign letters and ignores spare bits: many texts for one token.

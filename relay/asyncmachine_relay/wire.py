@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import struct
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Sequence
@@ -30,6 +31,10 @@ from asyncmachine_relay.websocket import WIRE
 
 _BINARY = 0x82
 _SHORT, _LONG = struct.Struct("!BBH"), struct.Struct("!BBQ")
+_HEAD = re.compile(rb"GET [\x21-\x7e]+ HTTP/1\.1\r\n(?:[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+"""The whole head of a GET, and nothing after it."""
+_WANTS_UPGRADE = re.compile(rb"(?i)\r\nupgrade:[\t ]*websocket[\t ]*\r\n")
+_MAY_UPGRADE = re.compile(rb"(?i)\r\nconnection:[\t ]*(?:keep-alive,[\t ]*)?upgrade[\t ]*\r\n")
 
 logger = logging.getLogger("asyncmachine.relay.wire")
 # Below WARNING the base classes log addresses with their queries, and the library below them logs headers.
@@ -71,6 +76,7 @@ class HttpProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._upgraded = False
+        self._begun = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,6 +86,10 @@ class HttpProtocol(H11Protocol):
             transport.abort()  # without a word, which would cost more than the caller spent
 
     def data_received(self, data: bytes) -> None:
+        begun, self._begun = self._begun, True
+        if not begun and self._is_upgrade(data):
+            self._upgrade(data)
+            return
         super().data_received(data)
         if self._upgraded:
             return
@@ -90,6 +100,29 @@ class HttpProtocol(H11Protocol):
                 self._expect_head()
         else:
             self._head_is_here()
+
+    def _is_upgrade(self, data: bytes) -> bool:
+        """Whether this is the whole head of an upgrade, as pages send it: then one parser is enough.
+
+        The base class reads it, writes it anew for the WebSocket's protocol, and that reads it again. Whatever looks
+        different takes that way.
+        """
+        return (
+            len(data) <= self.config.limits.head
+            and data.startswith(b"GET ")
+            and _WANTS_UPGRADE.search(data) is not None
+            and _MAY_UPGRADE.search(data) is not None
+            and _HEAD.fullmatch(data) is not None
+        )
+
+    def _upgrade(self, head: bytes) -> None:
+        self._head_is_here()
+        self._upgraded = True
+        self.connections.discard(self)
+        protocol = TunnelProtocol(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.data_received(head)
+        self.transport.set_protocol(protocol)
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._head_is_here()
@@ -198,8 +231,9 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         scope = getattr(self, "scope", None)  # none for a request that was turned away
-        if scope is not None:
-            scope["extensions"][WIRE] = self  # the application has not begun to run
+        if scope is not None:  # the application has not begun to run
+            scope["headers"] = [(name.lower(), value) for name, value in scope["headers"]]
+            scope["extensions"][WIRE] = self
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.relay.support import BINARY, PING, RawSocket, http
+from tests.relay.support import BINARY, CLOSE, PING, RawSocket, http
 from tests.relay.tcp_support import backend, echo_bytes
 
 MINUTES = min(5.0, float(os.environ.get("AM_NIGHTLY_MINUTES", "0.33")))
@@ -116,24 +117,30 @@ async def crowded(directory: Path) -> AsyncIterator[Crowded]:
 async def answer_pings(socket: RawSocket) -> None:
     """What a silent client still does."""
     while True:
-        opcode, _ = await socket.frame()
-        if opcode == PING:
-            socket.send(PONG)
+        await message(socket)
 
 
 async def work(socket: RawSocket, count: list[int]) -> None:
-    """A message there and back, again and again."""
-    data = bytes(512)
+    """A message there and back, again and again, from when the first one has come back; until then it is silent."""
+    data = await message(socket)
     while True:
         socket.send(BINARY, data)
         got = 0
         while got < len(data):
-            opcode, part = await socket.frame()
-            if opcode == PING:
-                socket.send(PONG)
-            else:
-                got += len(part)
+            got += len(await message(socket))
         count[0] += 1
+
+
+async def message(socket: RawSocket) -> bytes:
+    """The next one; pings are answered."""
+    while True:
+        opcode, data = await socket.frame()
+        if opcode == PING:
+            socket.send(PONG, data)  # what was asked is said again
+        elif opcode == CLOSE:
+            raise AssertionError(f"the relay ended a tunnel: {data!r}")
+        else:
+            return data
 
 
 async def in_turn(makers: list[Any]) -> list[Any]:
@@ -166,20 +173,25 @@ async def silent_and_busy(directory: Path) -> None:
         await settled(run, run.descriptors())
         before = run.descriptors()
         async with AsyncExitStack() as stack:
-
-            async def one(number: int) -> RawSocket:
-                opening = RawSocket.opened(run, f"page{number}", target="back")  # type: ignore[arg-type]
-                return await stack.enter_async_context(opening)
-
-            sockets = await in_turn([partial(one, n) for n in range(IDLE + BUSY)])
             count = [0]
-            tasks = [asyncio.create_task(answer_pings(each)) for each in sockets[:IDLE]]
-            tasks += [asyncio.create_task(work(each, count)) for each in sockets[IDLE:]]
+
+            async def one(number: int) -> tuple[RawSocket, asyncio.Task[None]]:
+                opening = RawSocket.opened(run, f"page{number}", target="back")  # type: ignore[arg-type]
+                socket = await stack.enter_async_context(opening)
+                # At once: opening them all may take longer than a ping may go unanswered.
+                return socket, asyncio.create_task(answer_pings(socket) if number < IDLE else work(socket, count))
+
+            begun = time.monotonic()
+            opened = await in_turn([partial(one, n) for n in range(IDLE + BUSY)])
+            print(f"{len(opened)} tunnels in {time.monotonic() - begun:.0f} s; KB: {run.resident()}")
+            tasks = [task for _, task in opened]
+            for socket, _ in opened[IDLE:]:
+                socket.send(BINARY, bytes(512))
             # The first third warms up: buffers grow to what the traffic needs.
             sizes = []
             for _ in range(12):
                 await asyncio.wait(tasks, timeout=MINUTES * 60 / 12, return_when=asyncio.FIRST_COMPLETED)
-                assert not [task for task in tasks if task.done()]
+                assert not [task.result() for task in tasks if task.done()]
                 sizes.append(run.resident())
             assert await run.tunnels() == IDLE + BUSY
             for task in tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -145,3 +146,42 @@ async def test_strangers_are_counted_as_errors() -> None:
 
 def test_a_peer_without_an_address_is_not_on_this_machine() -> None:
     assert not Caller.of({"type": "http", "headers": [], "client": None}).direct
+
+
+@pytest.mark.parametrize("pieces", [1, 2], ids=["whole", "in two pieces"])
+@pytest.mark.parametrize("write", [str.lower, str.upper])
+async def test_an_upgrade_is_judged_alike_however_it_is_written_and_cut(
+    write: Callable[[str], str], pieces: int
+) -> None:
+    async with running() as run:
+
+        async def status(damage: Callable[[bytes], bytes] = bytes, **more: str) -> int:
+            given = {"host": run.host, "origin": run.origin, **more}
+            headers = [(write(name.replace("_", "-")), value) for name, value in given.items()]
+            whole = damage(upgrade(run, "/dial/browser1/orchestrator", headers=headers))
+            for name in ("upgrade", "connection", "sec-websocket-version", "sec-websocket-key"):
+                whole = whole.replace(f"{name}:".encode(), f"{write(name)}:".encode())
+            reader, writer = await asyncio.open_connection("127.0.0.1", run.port)
+            cut = 40 if pieces == 2 else 0
+            writer.write(whole[:cut])
+            await http(run, "/healthz")  # by then the first piece has been read
+            writer.write(whole[cut:])
+            head = await reader.readuntil(b"\r\n")
+            writer.close()
+            return int(head.split()[1])
+
+        assert await status() == 101
+        assert await status(origin="") == 101  # a program on this machine
+        assert await status(origin="", x_forwarded_for="127.0.0.1") == 403
+        assert await status(origin="", via="1.1 here") == 403
+        assert await status(origin="https://evil.example") == 403
+        assert await status(host="evil.example") == 403
+        for wrong in (
+            lambda whole: whole.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nx y: z\r\n"),
+            lambda whole: whole.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nx : z\r\n"),
+            lambda whole: whole.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nx: a\0b\r\n"),
+            lambda whole: whole.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\n: z\r\n"),
+            lambda whole: whole.replace(b"/browser1/", b"/browser\x7f1/"),
+            lambda whole: whole.replace(b"/browser1/", b"/browser\xe91/"),
+        ):
+            assert await status(wrong) in {400, 426, 505}
