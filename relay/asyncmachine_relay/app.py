@@ -66,7 +66,7 @@ from asyncmachine_relay.resolving import Resolve, system_resolver
 from asyncmachine_relay.states import RelayStates, TunnelArgs
 from asyncmachine_relay.static import StaticRoot, StaticSite
 from asyncmachine_relay.targets import Target, check_names
-from asyncmachine_relay.tokens import Tokens
+from asyncmachine_relay.tokens import Claims, Tokens
 from asyncmachine_relay.tunnels import Tunnels
 from asyncmachine_relay.websocket import WebSocketTransport
 
@@ -419,6 +419,8 @@ class Relay:
                 self.machine.add_err(error, TunnelArgs(claims.op, claims.id, claims.target, peer.address))
             finally:
                 self.counts.add(transport.statistics())
+                if transport.torn:
+                    self._note_torn(claims, peer)
             if transport.refused is not None:
                 self._note(transport.refused, socket.scope)
         except Refused as refusal:
@@ -438,12 +440,12 @@ class Relay:
         peer = tunnel.transport.peer
         self.machine.add(states[tunnel.op], TunnelArgs(tunnel.op, tunnel.id, tunnel.target, peer.address))
         event = str(states[tunnel.op][0])
-        logger.info(
-            "%s %s",
-            tunnel,
-            event,
-            extra={"event": event, "op": tunnel.op, "tunnel": tunnel.id, "target": tunnel.target, "peer": peer.address},
-        )
+        logger.info("%s %s", tunnel, event, extra=_fields(event, tunnel.op, tunnel.id, tunnel.target, peer))
+
+    def _note_torn(self, claims: Claims, peer: Peer) -> None:
+        self.counts.torn[claims.op] += 1
+        name = f"{claims.op}/{claims.id}/{claims.target}"
+        logger.info("%s was torn", name, extra=_fields("Torn", claims.op, claims.id, claims.target, peer))
 
     def _note_connection(self, tunnel: Tunnel, error: Exception) -> None:
         if isinstance(error, Refused):
@@ -468,6 +470,11 @@ class Relay:
         )
         if refused.reason not in _NO_ERRORS:
             self.machine.add_err(refused.with_traceback(None), state=_ERRORS.get(refused.reason))
+
+
+def _fields(event: str, op: Op, id: str, target: str, peer: Peer) -> dict[str, str]:
+    """What a log line says of a tunnel (`logs.FIELDS`)."""
+    return {"event": event, "op": op, "tunnel": id, "target": target, "peer": peer.address}
 
 
 def _stopping() -> Refused:

@@ -72,7 +72,7 @@ async def _page_ended(
     machine: am.Machine[TunnelStates],
 ) -> None:
     if not _is_orderly(ended.code, far):
-        machine.add_err(ended, state=TunnelStates.ErrClient)
+        _note(ended, machine, TunnelStates.ErrClient)
         far.abort()
         return
     far.finish(ended.code, ended.reason)
@@ -107,15 +107,20 @@ async def _target_ended(
 async def _finish(near: Transport, ended: TransportClosed, machine: am.Machine[TunnelStates]) -> None:
     """Passes the target's end on. Raises `Refused` for one that was none."""
     if ended.code == LOST:
-        machine.add_err(ended, state=TunnelStates.ErrServer)
+        _note(ended, machine, TunnelStates.ErrServer)
         raise Refused(Reason.BROKEN, "the target broke off in the middle; dial again")
     if ended.code == Reason.TOO_LARGE.close_code:
-        machine.add_err(ended, state=TunnelStates.ErrServer)
+        _note(ended, machine, TunnelStates.ErrServer)
         raise Refused(Reason.BROKEN, "the target sent a message that is too large, or none at all")
     if ended.code == NORMAL and isinstance(near, Finishing):
         near.finish()
     else:
         await near.close(ended.code, ended.reason)
+
+
+def _note(ended: TransportClosed, machine: am.Machine[TunnelStates], state: TunnelStates) -> None:
+    """Shows an end that was none. Its stack goes: it would say where we read, and be written out for each one."""
+    machine.add_err(ended.with_traceback(None), state=state)
 
 
 def _is_orderly(code: int, far: TcpEnd) -> bool:

@@ -24,6 +24,7 @@ class Counts:
 
     opened: Counter[Op] = field(default_factory=Counter)
     refused: Counter[Reason] = field(default_factory=Counter)
+    torn: Counter[Op] = field(default_factory=Counter)
     frames_in: int = 0
     frames_out: int = 0
     bytes_in: int = 0
@@ -68,9 +69,11 @@ def _metrics(counts: Counts, now: Snapshot) -> Iterator[Metric]:
 
     tunnels = GaugeMetricFamily("am_relay_tunnels", "Tunnels that are open.", labels=["op"])
     opened = CounterMetricFamily("am_relay_tunnels_opened", "Tunnels that were opened.", labels=["op"])
+    torn = CounterMetricFamily("am_relay_tunnels_torn", "Tunnels that ended without a close frame.", labels=["op"])
     for op in Op:
         tunnels.add_metric([op.value], now.open[op])
         opened.add_metric([op.value], counts.opened[op])
+        torn.add_metric([op.value], counts.torn[op])
     refused = CounterMetricFamily("am_relay_refused", "Requests and tunnels refused or ended.", labels=["reason"])
     for reason in Reason:
         refused.add_metric([reason.name], counts.refused[reason])
@@ -92,7 +95,7 @@ def _metrics(counts: Counts, now: Snapshot) -> Iterator[Metric]:
     ):
         frames.add_metric([direction], count)
         sizes.add_metric([direction], size)
-    yield from (tunnels, opened, refused, frames, sizes)
+    yield from (tunnels, opened, torn, refused, frames, sizes)
     yield GaugeMetricFamily("am_relay_bytes_waiting", "Bytes received and not yet taken.", value=waiting)
     yield GaugeMetricFamily("am_relay_congested", "Tunnels in which one side waits for the other.", value=now.congested)
     yield GaugeMetricFamily("am_relay_draining", "1 while the relay lets its tunnels leave.", value=int(now.draining))

@@ -110,6 +110,11 @@ class WebSocketTransport:
         """The rule that the peer broke, if that is what ended the tunnel."""
         return self._refused
 
+    @property
+    def torn(self) -> bool:
+        """Whether it ended without a close frame of either side."""
+        return self._ended is not None and self._ended.code == LOST
+
     def statistics(self) -> TransportStatistics:
         """A look at the counters."""
         return TransportStatistics(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from asyncmachine_relay import Config, Limits, Relay, RelayConfigError, RelayStates, Target
+from asyncmachine_relay import Config, Limits, Match, Relay, RelayConfigError, RelayStates, Target, Tunnel
 from asyncmachine_relay.config import Operation, Server
 from asyncmachine_relay.policy import Reason
-from tests.relay.support import ask_token, ending, http, opened, running, token
+from tests.relay.support import ECHO, ask_token, ending, http, opened, running, token
 from tests.relay.tcp_support import backend, echo_bytes
 
 WORD = b"an operator's word of some length"
@@ -37,6 +37,26 @@ async def test_ready_until_it_drains_and_alive_all_the_time() -> None:
             assert await page.recv() == b"y"
             assert not draining.done()
         await draining  # long before its time is over
+
+
+async def test_a_plain_tunnel_hears_nothing_of_a_drain_and_a_matcher_that_does_can_end_it_in_order() -> None:
+    """What goes through it is its ends' own, so the relay puts in no word of its own."""
+    relays: list[Relay] = []
+
+    async def serve(tunnel: Tunnel) -> None:
+        await relays[0].machine.when(RelayStates.Draining)
+        await tunnel.transport.send(b"bye")
+
+    async with running(dial=[Match("leaves", "orchestrator", serve), ECHO], limits=Limits(hello=60)) as run:
+        relays.append(run.relay)
+        async with opened(run, "leaves") as leaves, opened(run) as stays:
+            draining = asyncio.create_task(run.relay.drain(60))
+            assert await leaves.recv() == b"bye"
+            assert await ending(leaves) == (1000, "")
+            await stays.send(b"x")
+            assert await stays.recv() == b"x"  # and nothing but that
+            assert not draining.done()
+        await draining
 
 
 async def test_who_does_not_leave_is_not_waited_for_for_ever() -> None:
