@@ -25,7 +25,7 @@ from websockets.frames import Close, Frame, Opcode
 from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, NORMAL, TEXT_FRAME
 from asyncmachine_relay.addresses import Network
 from asyncmachine_relay.forwarding import is_trusted
-from asyncmachine_relay.limits import Limits, Sockets
+from asyncmachine_relay.limits import Limits, Sockets, TokenBucket
 from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.websocket import WIRE
 
@@ -172,6 +172,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self.conn.debug = False
         self._last_call: asyncio.TimerHandle | None = None
         self._unsent = 0
+        self._others: TokenBucket | None = None
         self._arrived: Callable[[bytes], None] | None = None
         self._room: Callable[[], None] | None = None
 
@@ -263,6 +264,20 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             refused = Refused(Reason.BAD_FRAME, "not a WebSocket frame")
         self._fail(refused, code)
 
+    def handle_cont(self, event: Frame) -> None:
+        if event.fin or self._may_go_on():  # the last part makes a message, and that is counted as one
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        pong = b"".join(self.conn.data_to_send())
+        # Who takes no pong gets none: they would pile up.
+        if self._may_go_on() and self.writable.is_set():
+            self.transport.write(pong)
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._may_go_on():
+            super().handle_pong(event)
+
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
         self._end_soon()
@@ -304,6 +319,19 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             if not self.transport.is_closing():
                 self._close(message.get("code", NORMAL), message.get("reason") or "")
             self._end_soon()
+
+    def _may_go_on(self) -> bool:
+        """Counts a frame that is no message. There is a limit for messages, which these would all pass under."""
+        if self.close_sent:
+            return False
+        most, now = self.config.limits.frames_per_second, self.loop.time()
+        if self._others is None:
+            self._others = TokenBucket(most, most, now)
+        if self._others.take(1, now):
+            return True
+        refused = Refused(Reason.LIMIT, f"more than {most} control frames or parts of messages a second")
+        self._fail(refused, refused.reason.close_code)
+        return False
 
     def _fail(self, refused: Refused, code: int) -> None:
         """Closes for what the peer sent, and keeps reading until it has read why.

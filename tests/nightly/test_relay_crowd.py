@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.relay.support import BINARY, CLOSE, PING, RawSocket, http
+from tests.relay.support import BINARY, CLOSE, PING, PONG, RawSocket, http
 from tests.relay.tcp_support import backend, echo_bytes
 
 MINUTES = min(5.0, float(os.environ.get("AM_NIGHTLY_MINUTES", "0.33")))
@@ -46,7 +46,6 @@ host = "127.0.0.1"
 port = {port}
 raw = true
 """
-PONG = 10
 BY_THE_WAY = 20_000
 """Kilobytes that a process may grow by without anything piling up: arenas, caches, what the allocator keeps.
 

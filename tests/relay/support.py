@@ -22,7 +22,7 @@ from asyncmachine_relay import Limits, Match, Relay, RelayServer, Tunnel, bind
 QUICK = Limits(leave=0.02)
 """Matchers that do not leave by themselves are told soon."""
 
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 async def echo(tunnel: Tunnel) -> None:

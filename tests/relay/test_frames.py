@@ -19,6 +19,7 @@ from tests.relay.support import (
     BINARY,
     CLOSE,
     PING,
+    PONG,
     QUICK,
     TEXT,
     Held,
@@ -90,6 +91,39 @@ async def test_a_message_in_parts_is_one_message() -> None:
         page.send(PING, b"in between")
         page.send(0, b"llo")
         assert [await page.frame(), await page.frame()] == [(10, b"in between"), (BINARY, b"hello")]
+
+
+@pytest.mark.parametrize(
+    ("opcode", "first"),
+    [(PING, 0x80), (PONG, 0x80), (0, 0x00)],
+    ids=["pings", "pongs that nobody asked for", "parts of a message that never ends"],
+)
+async def test_a_flood_of_what_is_no_message_ends_the_tunnel(opcode: int, first: int) -> None:
+    """Whoever sends nothing but these would pass every limit for messages."""
+    async with running(limits=Limits(frames_per_second=200, leave=0.02)) as run, RawSocket.opened(run) as page:
+        page.send(BINARY, b"x", first=0)
+        for _ in range(150):
+            page.send(opcode, first=first)
+        await http(run, "/healthz")
+        assert len(run.relay.tunnels) == 1
+        for _ in range(500):
+            page.send(opcode, first=first)
+        assert await page.ending() == (4429, "LIMIT")
+        await run.relay.machine.when(RelayStates.ErrLimit)
+
+
+async def test_pings_of_a_peer_that_takes_no_pong_do_not_pile_up() -> None:
+    limits = Limits(frames_per_second=1_000_000, leave=0.02)
+    async with running(limits=limits) as run, RawSocket.opened(run, receive_buffer=4096) as page:
+        page.send(BINARY, b"x")
+        await page.frame()
+        for _ in range(400):
+            for _ in range(100):
+                page.send(PING, bytes(125))
+            await page.writer.drain()
+            await asyncio.sleep(0)
+        # Those of one look at the socket are answered together.
+        assert unsent(run) <= limits.buffer_high + (256 << 10)
 
 
 @pytest.mark.parametrize(
