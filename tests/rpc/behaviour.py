@@ -650,6 +650,22 @@ async def a_payload_reaches_the_consumer(net: Net) -> None:
 
 
 @in_browser
+async def a_large_payload_comes_in_chunks(net: Net) -> None:
+    taking = Taking()
+    consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")
+    async with paired(net, consumer=consumer) as pair:
+        data = bytes(range(256)) * (3 << 12)  # 3 MiB
+        sent = pair.server.send_payload("picture", {"width": 1024, "pixels": data}, meta={"round": 3})
+        assert (await sent).executed
+        (got,) = taking.got
+        assert (got.name, got.data, got.meta) == ("picture", {"width": 1024, "pixels": data}, {"round": 3})
+        assert sent.acknowledged == sent.size > len(data)
+        assert pair.client.statistics.chunks == 49
+        assert pair.client.machine.tick(C.ServerDelivering) == 2, "it has come, and gone"
+        assert pair.client.delivering is None
+
+
+@in_browser
 async def a_getter_is_a_mutation_answered_by_a_payload(net: Net) -> None:
     taking = Taking()
     consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")

@@ -104,6 +104,9 @@ def state_of(session: Session) -> tuple[object, ...]:
     parts += [session._deadline, session.deadline]
     parts += [getattr(session.keepalive, name) for name in ("heard_at", "asked_at", "pings", "rtt")]
     if isinstance(session, ServerSession):
+        transfer = session.transfer
+        parts += [] if transfer is None else [getattr(transfer, name) for name in type(transfer).__slots__]
+        parts += [] if transfer is None else [transfer.parcel.furthest]
         requests, sender = session.requests, session._sender
         parts += [requests.last, tuple(requests._running), tuple(requests._others.items())]
         parts += [] if sender is None else [getattr(sender, name) for name in type(sender).__slots__]
@@ -115,6 +118,10 @@ def state_of(session: Session) -> tuple[object, ...]:
             session.syncs,
             session.epoch,
         ]
+        partial = session.partial
+        parts += (
+            [] if partial is None else [partial.payload, bytes(partial.data), partial._hash.digest(), partial._told]
+        )
         following = session._following
         if following is not None:
             receiver = following._receiver

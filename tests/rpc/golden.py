@@ -213,6 +213,31 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "With source, transition, destination, metadata and data",
     ),
     (
+        m.Payload(b"tok", "name", size=2_000_000),
+        "9a50c403746f6ba46e616d65a0a0a0c0c0c400ce001e8480",
+        "A payload of two million bytes is announced",
+    ),
+    (
+        m.Chunk(b"tok", 65536, b"\x00"),
+        "9451c403746f6bce00010000c40100",
+        "Its data go on from byte 65,536",
+    ),
+    (
+        m.Chunk(b"tok", 0, b"\x00", bytes(32)),
+        "9551c403746f6b00c40100c420" + "00" * 32,
+        "The last part, with the SHA-256 of all",
+    ),
+    (
+        m.PayloadAck(b"tok", consumed=False, received=131072),
+        "9452c403746f6bc2ce00020000",
+        "So many bytes have come; go on",
+    ),
+    (
+        m.PayloadWithdrawn(b"tok"),
+        "9254c403746f6b",
+        "It will not come any more",
+    ),
+    (
         m.PayloadAck(b"tok"),
         "9252c403746f6b",
         "The payload is consumed",

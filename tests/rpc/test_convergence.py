@@ -2,7 +2,8 @@
 
 At rest mirror and source are equal in ticks and queue tick. Each call was answered executed or canceled (or not sent,
 without a connection), and the source ran it exactly once if it was answered executed, and not otherwise; those that
-are not answered ran once, and all in their order. Payloads are consumed exactly once, in order.
+are not answered ran once, and all in their order. Payloads are consumed exactly once, in order; large ones too,
+and equal to the last byte.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.compression import unpacked
+from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.transport.memory import Cut, Frame
 from tests.rounds import Rounds
 from tests.rpc.behaviour import QUICK, Basic, Pair, Taking
@@ -30,6 +33,7 @@ from tests.rpc.time_loop import run
 SCENARIOS = 1000
 CLOCKS = (m.ClockPush, m.ClockSteps, m.Full, m.Grown)
 CALLS = (m.Add, m.AddUnanswered, m.Result)
+FILM = random.Random(0).randbytes(MAX_FRAME + 200_000)
 
 
 class Weather:
@@ -55,6 +59,7 @@ class Weather:
         if self.draw.random() < self.breakage:
             self.held = {"a": [], "b": []}
             self.counts["cut"] += 1
+            self.counts["cut in a film"] += isinstance(found, m.Chunk)
             raise Cut
         if not isinstance(found, CLOCKS + CALLS) or self.draw.random() >= self.badness:
             held, self.held[frame.sender] = self.held[frame.sender], []
@@ -101,18 +106,20 @@ class Story:
         self.runs: Counter[int] = Counter()
         self.order: list[int] = []
         self.taking = Taking()
-        self.rare = self.draw.choice([[], [], [], ["grow"]])
+        self.rare = self.draw.choice([[], [], [], ["grow"], ["film"]])
         self.compression = self.draw.random() < 0.5
         self.calls: dict[int, am.Result] = {}
         self.told: dict[int, am.Result] = {}
         self.payloads: list[am.Result] = []
+        self.films: list[tuple[am.Result, bytes]] = []
         handlers = {"AskState": self.asked, "AskEnter": lambda e: not e.raw_args.get("veto")}
         source: am.Machine[Any] = am.Machine(Basic, handlers, id="source")
         net = FaultyNet(self.weather)
         net.faults = [self.weather] * 1000
         timing = rpc.Timing(sync=0.05, silence=0.2, dead=0.6, answer=0.5, retry=0.1)
         interval = self.draw.choice([0.0001, 0.01, 0.25])
-        server = rpc.Server(source, "stormy", push_interval=interval, timing=timing, compression=True)
+        chunk = self.draw.choice([20_000, 65_536, 262_144])
+        server = rpc.Server(source, "stormy", push_interval=interval, timing=timing, compression=True, chunk=chunk)
         self.pair = Pair(net, source, server, None)  # type: ignore[arg-type]
         consumer: am.Machine[Any] = am.Machine(Basic, self.taking, id="consumer")
         self.pair.client = rpc.Client(
@@ -147,6 +154,10 @@ class Story:
                     self.weather.counts["grown"] += 1
                 case "payload":
                     self.payloads.append(self.pair.server.send_payload("figures", len(self.payloads)))
+                case "film":
+                    # Each second one is small, and must not overtake the one before.
+                    film = FILM[: draw.randint(MAX_FRAME, len(FILM)) if len(self.films) % 2 == 0 else 10]
+                    self.films.append((self.pair.server.send_payload("film", film), sha256(film).digest()))
                 case "pause":
                     await asyncio.sleep(draw.choice([0.0, 0.001, 0.02, 0.3]))
         self.weather.clear_up()
@@ -162,8 +173,13 @@ class Story:
             counts[outcome] += 1
         for payload in self.payloads:
             assert (await payload).executed
-        assert [got.data for got in self.taking.got] == list(range(len(self.payloads)))
+        for shown, _ in self.films:
+            assert (await shown).executed
+        got = {name: [each.data for each in self.taking.got if each.name == name] for name in ("figures", "film")}
+        assert got["figures"] == list(range(len(self.payloads)))
+        assert [sha256(film).digest() for film in got["film"]] == [digest for _, digest in self.films]
         counts["payloads"] += len(self.payloads)
+        counts["films"] += len(self.films)
         await self.pair.client.when_ready()
         # At rest: the last push has gone out, and a ping would have told of a lost one.
         await asyncio.sleep(2.0)
@@ -232,6 +248,8 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         "notified",
         "retries",
         "payloads",
+        "films",
+        "cut in a film",
         "out of step",
         "grown",
         "compressed",

@@ -7,11 +7,11 @@ import pytest
 from asyncmachine import Outcome
 from asyncmachine.rpc.deliveries import MAX_KEPT, MAX_KEPT_BYTES, REMEMBERED, Inbox, Kept, Known, Outbox
 from asyncmachine.rpc.errors import Code, DeliveryFailed, TooLarge
-from asyncmachine.rpc.remote_result import RemoteResult
+from asyncmachine.rpc.remote_result import Delivery
 
 
 def kept(token: bytes, frame: bytes = b"frame", destination: str = "") -> Kept:
-    return Kept(token, "name", frame, destination, RemoteResult(lambda error: None, None))
+    return Kept(token, "name", frame, destination, Delivery(lambda error: None, None))
 
 
 def test_payloads_are_kept_in_order_until_they_are_settled() -> None:

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 import asyncmachine as am
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.chunks import Parcel
 from asyncmachine.rpc.clock import Clock, checksum, seal
 from asyncmachine.rpc.codec import decode, encode
-from asyncmachine.rpc.errors import Outgrown, PeerFault
-from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, ZLIB, chosen
+from asyncmachine.rpc.errors import Misuse, Outgrown, PeerFault
+from asyncmachine.rpc.features import CHUNKS, GROWN, KNOWN, STEPS, ZLIB, chosen
 from asyncmachine.rpc.legality import Phase
 from tests.rpc.duo import HELLO, Duo, welcome
 from tests.rpc.test_server import Raw, served
@@ -21,7 +22,7 @@ OLD = m.Hello("amrpc", (1, 1), "rc-raw", sync=m.Sync(schema=True))
 
 
 def test_a_server_chooses_what_it_knows_and_has_a_use_for() -> None:
-    assert chosen(KNOWN, steps=True, zlib=True) == (GROWN, STEPS, ZLIB)
+    assert chosen(KNOWN, steps=True, zlib=True) == (CHUNKS, GROWN, STEPS, ZLIB)
     assert chosen((ZLIB, STEPS, GROWN), steps=False, zlib=False) == (GROWN,)
     assert chosen(("teleport", STEPS), steps=True, zlib=True) == (STEPS,)
     assert chosen((), steps=True, zlib=True) == ()
@@ -61,7 +62,10 @@ def test_neither_side_uses_what_was_not_agreed() -> None:
         duo.server.grow(("A", "B", "C", "D"), None)
     grown = m.Grown(1, 0, ("A", "B", "C", "D"), None, (0,) * 4, 1, 0, seal(checksum(Clock((0,) * 4, 1)), 1))
     steps = m.ClockSteps(1, (), 0, seal(checksum(duo.first), 1))
-    for message in (grown, steps):
+    with pytest.raises(Misuse):
+        duo.server.announce(encode(m.Payload(b"t", "film", size=1)), Parcel(b"t", b"1"))
+    chunked = (m.Payload(b"t", "film", size=1), m.Chunk(b"t", 0, b"1", bytes(32)), m.PayloadWithdrawn(b"t"))
+    for message in (grown, steps, *chunked):
         with pytest.raises(PeerFault, match="the server uses"):
             duo.client.receive(encode(message), duo.now)
 

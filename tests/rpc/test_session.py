@@ -56,8 +56,10 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Full: m.Full(1, 0, (1, 1, 1), 1, 0, seal(checksum(Clock((1, 1, 1), 1)), 1)),
     m.Grown: m.Grown(1, 0, ("A", "B", "C", "D"), None, (1, 1, 1, 0), 1, 0, seal(checksum(Clock((1, 1, 1, 0), 1)), 1)),
     m.Payload: m.Payload(b"token", "name"),
+    m.Chunk: m.Chunk(b"token", 0, b"x"),
     m.PayloadAck: m.PayloadAck(b"token"),
     m.PayloadNack: m.PayloadNack(b"token", "REFUSED"),
+    m.PayloadWithdrawn: m.PayloadWithdrawn(b"token"),
 }
 
 
@@ -119,6 +121,7 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.ClockSteps: lambda: server.steps([Taken(0, (0,), True, Clock((1, 1, 1), 2))]),
             m.Full: lambda: server.full(Clock((1, 1, 1), 2)),
             m.Payload: lambda: server.payload(encode(m.Payload(b"t", "n"))),
+            m.PayloadWithdrawn: lambda: server.withdraw(b"t"),
             m.WhenFired: lambda: server.fired(1, 1),
         },
     }
@@ -351,7 +354,7 @@ def test_a_payload_and_its_fate() -> None:
 
 def test_a_payload_that_is_only_buffered_is_not_settled() -> None:
     duo = ready()
-    assert duo.server.receive(encode(m.PayloadAck(b"tok", consumed=False)), 0.0) == []
+    assert duo.server.receive(encode(m.PayloadAck(b"tok", consumed=False)), 0.0) == [e.PayloadWanted(b"tok", 0)]
 
 
 # Time

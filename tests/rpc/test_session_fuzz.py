@@ -61,7 +61,10 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
         *(st.lists(_small, max_size=4).map(tuple), _small, _small, _small),
     ),
     st.builds(m.Payload, _tokens, _names, data=st.binary(max_size=5)),
-    st.builds(m.PayloadAck, _tokens, st.booleans()),
+    st.builds(m.Payload, _tokens, _names, size=_small),
+    st.builds(m.Chunk, _tokens, _small, st.binary(min_size=1, max_size=3), st.sampled_from([b"", bytes(32), bytes(7)])),
+    st.builds(m.PayloadWithdrawn, _tokens),
+    st.builds(m.PayloadAck, _tokens, st.booleans(), _small),
     st.builds(m.PayloadNack, _tokens, _names),
     st.just(welcome(Clock((0, 0, 0), 1))),
 )

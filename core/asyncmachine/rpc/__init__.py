@@ -17,7 +17,8 @@
 
 Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
 travels), `connection` (a session on a transport), then the shells: `server` with `served`, `mux` for many clients,
-`client` with `connecting` and `consuming`, and `netmach`, the mirror. Transports are in `transport`.
+`client` with `connecting` and `consuming`, and `netmach`, the mirror. Payloads: `sending`, `convoy` and `chunks`.
+Transports are in `transport`.
 """
 
 from asyncmachine.rpc import states
@@ -48,8 +49,9 @@ from asyncmachine.rpc.errors import (
 from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.mux import Mux
 from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
+from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.server import Server
-from asyncmachine.rpc.states import Consumer, ServerPayload, StateSource
+from asyncmachine.rpc.states import Consumer, ServerDelivering, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
 from asyncmachine.rpc.tracing import ContextTracing, Tracing
 from asyncmachine.rpc.transport import (
@@ -75,6 +77,7 @@ __all__ = [
     "Code",
     "Consumer",
     "ContextTracing",
+    "Delivery",
     "DeliveryFailed",
     "Dial",
     "ForeignSource",
@@ -95,6 +98,7 @@ __all__ = [
     "RemoteError",
     "RpcError",
     "Server",
+    "ServerDelivering",
     "ServerPayload",
     "SourceRestarted",
     "StateSource",

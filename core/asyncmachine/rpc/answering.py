@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Final, NamedTuple
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER
+from asyncmachine.rpc.chunks import Parcel, Transfer
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge
-from asyncmachine.rpc.features import GROWN, STEPS
+from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.requests import Known, Requests
 from asyncmachine.rpc.session import Reactions, Session
@@ -37,7 +38,7 @@ class Taken(NamedTuple):
 class ServerSession(Session):
     """The server's side."""
 
-    __slots__ = ("_growing", "_grown", "_sender", "requests")
+    __slots__ = ("_growing", "_grown", "_sender", "requests", "transfer")
 
     role = Role.SERVER
 
@@ -48,6 +49,7 @@ class ServerSession(Session):
         self._grown: tuple[tuple[str, ...], dict[str, Any] | None] | None = None
         self._growing = False
         self.requests = Requests()
+        self.transfer: Transfer | None = None
 
     # What the shell says
 
@@ -164,6 +166,35 @@ class ServerSession(Session):
         self._queue(frame)
         self.counters.payloads += 1
 
+    def announce(self, frame: bytes, parcel: Parcel) -> None:
+        """Sends the PAYLOAD frame of a large one, whose data go out by `chunk` as the client wants them.
+
+        One is under way at a time: one that was before is left.
+        """
+        if CHUNKS not in self.features:
+            raise Misuse("this peer does not know chunks")
+        self.payload(frame)
+        self.transfer = Transfer(parcel)
+
+    def chunk(self) -> bool:
+        """Sends the next part of what is under way. False: none may go now, before the client has told of more."""
+        found = self.transfer.next() if self.transfer is not None else None
+        if self.transfer is None or found is None:
+            return False
+        self._send(found)
+        self.transfer.sent(found)
+        self.counters.chunks += 1
+        return True
+
+    def withdraw(self, token: bytes) -> None:
+        """Tells that a large payload will not come any more."""
+        self._send(m.PayloadWithdrawn(token))
+
+    def end(self) -> list[e.Event]:
+        """The transport has closed. What is under way begins anew in the next session."""
+        self.transfer = None
+        return super().end()
+
     def fired(self, token: int, tick: int, code: str = "", message: str = "") -> None:
         """Tells that what was watched for has happened, or (with a code) that it will not be told."""
         self._send(m.WhenFired(token, tick, code, message))
@@ -238,7 +269,12 @@ class ServerSession(Session):
         return [e.WatchEnded(unwatch.token)]
 
     def _on_ack(self, ack: m.PayloadAck, now: float) -> list[e.Event]:
-        return [e.PayloadSettled(ack.token, ack.consumed)] if ack.consumed else []
+        if ack.consumed:
+            return [e.PayloadSettled(ack.token, accepted=True)]
+        if self.transfer is not None and self.transfer.parcel.token == ack.token:
+            self.transfer.check(ack.received)
+            self.transfer.told(ack.received)
+        return [e.PayloadWanted(ack.token, ack.received)]
 
     def _on_nack(self, nack: m.PayloadNack, now: float) -> list[e.Event]:
         return [e.PayloadSettled(nack.token, False, nack.code, nack.message)]

@@ -12,11 +12,12 @@ from typing import ClassVar, Final
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER, Calls
+from asyncmachine.rpc.chunks import Partial
 from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, PeerFault, UnknownOutcome
-from asyncmachine.rpc.features import GROWN, STEPS
+from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.session import Reactions, Session
@@ -34,7 +35,9 @@ _CALLS: Final[Mapping[str, type[m.Mutation]]] = {"add": m.Add, "remove": m.Remov
 class ClientSession(Session):
     """The client's side. `after` is the session that it would like to continue."""
 
-    __slots__ = ("_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "syncs")
+    __slots__ = (
+        "_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "partial", "syncs",
+    )  # fmt: skip
 
     role = Role.CLIENT
 
@@ -48,8 +51,10 @@ class ClientSession(Session):
         self._received_there = 0
         self._looking: float | None = None
         self._offered: tuple[str, ...] = ()
+        self.partial: Partial | None = None
         if after is not None:
             self.id, self.epoch, self.calls, self.counters = after.id, after.epoch, after.calls, after.counters
+            self.partial, after.partial = after.partial, None
 
     # What the shell says
 
@@ -67,6 +72,8 @@ class ClientSession(Session):
         """Tells the server that its welcome is applied: calls and pushes are legal from now on."""
         self._send(m.Ready(self.id), now)
         self._ask_again(self._received_there, now)
+        if self.partial is not None and CHUNKS in self.features:
+            self._tell_received(self.partial)
 
     def call(
         self,
@@ -112,6 +119,13 @@ class ClientSession(Session):
         """Tells that this is over: it has fired, or nobody waits for it any more."""
         self._send(m.WhenCancel(token))
 
+    def want(self, payload: m.Payload) -> None:
+        """Asks for the data of a large payload, or for what is still missing of them."""
+        self._phase_after(m.PayloadAck)
+        if self.partial is None or not self.partial.is_of(payload):
+            self.partial = Partial(payload)
+        self._tell_received(self.partial)
+
     def ack(self, token: bytes) -> None:
         """Tells the server that the consumer has taken a payload."""
         self._send(m.PayloadAck(token))
@@ -127,8 +141,8 @@ class ClientSession(Session):
 
     def abandon(self) -> list[e.Event]:
         """Nothing continues this session: the outcome of its open calls is unknown."""
-        lost = "the connection ended before the answer: the source may have run it or not"
-        return [e.CallFailed(call, UnknownOutcome(lost)) for call in self.calls.give_up()]
+        self.partial = None
+        return self._lose_calls()
 
     def expired(self, now: float) -> list[e.Event]:
         """Calls whose time is over. For a shell that has no connection; `tick` tells them else."""
@@ -146,6 +160,10 @@ class ClientSession(Session):
         self.calls.made(frame, now, now + (self.timing.call if within is None else within))
         return message.id
 
+    def _lose_calls(self) -> list[e.Event]:
+        lost = "the connection ended before the answer: the source may have run it or not"
+        return [e.CallFailed(call, UnknownOutcome(lost)) for call in self.calls.give_up()]
+
     def _ask_again(self, received: int, made_before: float) -> int:
         """Sends calls again that have not arrived, and asks for the answers of those that have."""
         missing = self.calls.missing(received, made_before)
@@ -153,6 +171,9 @@ class ClientSession(Session):
             self._queue(frame or encode(m.Add(number, ())))
         self.counters.retries += len(missing)
         return len(missing)
+
+    def _tell_received(self, partial: Partial) -> None:
+        self._send(m.PayloadAck(partial.payload.token, consumed=False, received=partial.tells()))
 
     def _ask_for_all(self) -> int:
         self._send(m.SyncRequest(self.syncs + 1))
@@ -220,7 +241,7 @@ class ClientSession(Session):
             self.calls.arrived(welcome.received, now)
             self._received_there = welcome.received
         else:
-            events += self.abandon()
+            events += self._lose_calls()
             self.calls.reset()
         self.id, self.epoch, self.features = welcome.session, welcome.epoch, welcome.features
         self._following = Following(clock, welcome.seq, self.counters)
@@ -289,8 +310,34 @@ class ClientSession(Session):
         return events
 
     def _on_payload(self, payload: m.Payload, now: float) -> list[e.Event]:
+        if payload.size:
+            self._uses(CHUNKS)
+            if payload.data is not None:
+                raise PeerFault("a payload has its data, and announces them")
+        if payload.size and self.partial is not None and not self.partial.is_of(payload):
+            self.partial = None  # the server has begun another one, so this one was given up
         self.counters.payloads += 1
         return [e.PayloadReceived(payload)]
+
+    def _on_chunk(self, chunk: m.Chunk, now: float) -> list[e.Event]:
+        self._uses(CHUNKS)
+        partial = self.partial
+        if partial is None or partial.payload.token != chunk.token:
+            return []  # of one that was refused meanwhile
+        partial.check(chunk)
+        self.counters.chunks += 1
+        if partial.take(chunk):
+            self.partial = None
+            return [e.PayloadComplete(partial.payload, partial.data, partial.is_intact(chunk.sha256))]
+        if partial.is_due:
+            self._tell_received(partial)
+        return []
+
+    def _on_withdrawn(self, withdrawn: m.PayloadWithdrawn, now: float) -> list[e.Event]:
+        self._uses(CHUNKS)
+        if self.partial is not None and self.partial.payload.token == withdrawn.token:
+            self.partial = None
+        return [e.PayloadLost(withdrawn.token)]
 
     def _on_fired(self, fired: m.WhenFired, now: float) -> list[e.Event]:
         return [e.Fired(fired.token, fired.code, fired.message)]
@@ -308,5 +355,7 @@ class ClientSession(Session):
         m.Full: _on_full,
         m.Grown: _on_grown,
         m.Payload: _on_payload,
+        m.Chunk: _on_chunk,
+        m.PayloadWithdrawn: _on_withdrawn,
         m.WhenFired: _on_fired,
     }

@@ -26,6 +26,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.calling import Calling, Link
+from asyncmachine.rpc.chunks import MAX_PAYLOAD
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
@@ -61,6 +62,7 @@ class Client(Generic[S]):
     which states are active, and little of ticks. With `steps` the mirror shows every transition of the source by itself
     (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
     `compression` of large frames is offered to the server; None: only where they travel a network.
+    Payloads of more than `max_payload` bytes are refused (as values they may take several times as much).
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Client(Generic[S]):
         backoff: Backoff | None = None,
         tracing: Tracing | None = None,
         compression: bool | None = None,
+        max_payload: int = MAX_PAYLOAD,
     ) -> None:
         if shallow and steps:
             raise InvalidArgs("a shallow mirror counts no ticks, so it cannot show steps: choose one of the two")
@@ -111,7 +114,7 @@ class Client(Generic[S]):
         ready, in_loop = self._connecting.ready_link, self._in_loop
         self._calling = Calling(self.machine, ready, self._running_loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
-        self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing)
+        self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         self._given = None if schema is None else schema_given(schema)
         self._wanted = m.Sync(
             not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow, steps
@@ -195,6 +198,12 @@ class Client(Generic[S]):
         return Statistics() if session is None or self._loop is None else session.statistics(self._loop.time())
 
     @property
+    def delivering(self) -> tuple[int, int] | None:
+        """How many bytes have come of the large payload that is under way, and of how many. None if there is none."""
+        partial = None if self._connecting.session is None else self._connecting.session.partial
+        return None if partial is None else (partial.received, partial.payload.size)
+
+    @property
     def last_end(self) -> TransportClosed | None:
         """How the last connection ended: code and reason of whoever closed it. None before the first end."""
         return self._connecting.end
@@ -258,6 +267,10 @@ class Client(Generic[S]):
                 self._watching.fired(connection, event)
             case e.PayloadReceived():
                 self._consuming.take(event.payload)
+            case e.PayloadComplete():
+                self._consuming.complete(event)
+            case e.PayloadLost():
+                self._consuming.lost(event)
             case e.WelcomeReceived():
                 self._welcomed(connection, event)
             case e.RejectReceived():

@@ -60,6 +60,10 @@ class Connection(Generic[S]):
         """The loop's time, which the session goes by."""
         return self._loop.time()
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls it in the loop's next turn, behind what has arrived meanwhile."""
+        self._loop.call_soon(call)
+
     @property
     def congested(self) -> bool:
         """True while something waits to be sent."""

@@ -23,7 +23,7 @@ class Counters(Struct):
     ``duplicates``     clock messages that came twice
     ``retries``        calls that were sent again (client); ``repeats`` those that came again and were not run (server)
     ``early``          calls that came before an earlier one, and were not run (server)
-    ``payloads``       payloads sent or received; ``drops`` connections that were lost
+    ``payloads``       payloads sent or received; ``chunks`` parts of large ones; ``drops`` connections that were lost
     ``backlog``        the most frames that waited to be sent at once
     ``latencies``      answers by the time they took, in the classes of `LATENCIES`
     """
@@ -45,6 +45,7 @@ class Counters(Struct):
     repeats: int = 0
     early: int = 0
     payloads: int = 0
+    chunks: int = 0
     drops: int = 0
     backlog: int = 0
     latencies: list[int] = field(default_factory=list)

@@ -8,14 +8,15 @@ from enum import Enum
 from typing import Final
 
 from asyncmachine.machine.result import Outcome
+from asyncmachine.rpc.chunks import Parcel
 from asyncmachine.rpc.errors import DeliveryFailed, TooLarge
-from asyncmachine.rpc.remote_result import RemoteResult
+from asyncmachine.rpc.remote_result import Delivery
 
 MAX_KEPT: Final = 1024
 """Payloads that may wait for their acknowledgement."""
 
 MAX_KEPT_BYTES: Final = 64 << 20
-"""Bytes that they may take together."""
+"""Bytes that they may take together, beside one of the largest."""
 
 REMEMBERED: Final = 1024
 """Tokens a client remembers, to know a second copy."""
@@ -23,21 +24,33 @@ REMEMBERED: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One payload. `destination` is the only client that may have it, empty for any."""
+    """One payload. `destination` is the only client that may have it, empty for any.
+
+    A large one has its data in a `parcel`, and its `frame` announces them. It fails if it is not consumed `within` so
+    many seconds.
+    """
 
     token: bytes
     name: str
     frame: bytes
     destination: str
-    result: RemoteResult
+    result: Delivery
+    parcel: Parcel | None = None
+    within: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.frame) + (self.parcel.size if self.parcel is not None else 0)
 
 
 class Outbox:
-    """The server's payloads without an acknowledgement, in the order they were given."""
+    """The server's payloads without an acknowledgement, in the order they were given; `limit` is in bytes."""
 
-    __slots__ = ("_bytes", "_kept")
+    __slots__ = ("_bytes", "_kept", "_limit")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_KEPT_BYTES) -> None:
+        self._limit = limit
         self._kept: dict[bytes, Kept] = {}
         self._bytes = 0
 
@@ -46,13 +59,17 @@ class Outbox:
 
     def keep(self, kept: Kept) -> None:
         """Keeps a payload until it is settled. Raises `TooLarge` when there is no room for it."""
-        if len(self._kept) >= MAX_KEPT or self._bytes + len(kept.frame) > MAX_KEPT_BYTES:
+        if len(self._kept) >= MAX_KEPT or self._bytes + kept.size > self._limit:
             raise TooLarge(
                 f"{len(self._kept)} payloads ({self._bytes} bytes) wait for their acknowledgement; "
-                f"the limits are {MAX_KEPT} and {MAX_KEPT_BYTES} bytes: await some of them first"
+                f"the limits are {MAX_KEPT} and {self._limit} bytes: await some of them first"
             )
         self._kept[kept.token] = kept
-        self._bytes += len(kept.frame)
+        self._bytes += kept.size
+
+    def get(self, token: bytes) -> Kept | None:
+        """The one with this token, if it waits."""
+        return self._kept.get(token)
 
     def of(self, client: str) -> Iterator[Kept]:
         """What is to be sent to this client once it is ready."""
@@ -66,8 +83,9 @@ class Outbox:
         """Forgets a payload that was consumed or has failed, and tells its result. Does nothing the second time."""
         kept = self._kept.pop(token, None)
         if kept is not None:
-            self._bytes -= len(kept.frame)
+            self._bytes -= kept.size
             if error is None:
+                kept.result.acknowledged = kept.result.size
                 kept.result._settle(Outcome.EXECUTED)
             else:
                 kept.result._fail(error)
@@ -88,6 +106,10 @@ class Inbox:
 
     def __init__(self) -> None:
         self._tokens: dict[bytes, Known] = {}
+
+    def known(self, token: bytes) -> Known:
+        """What is known of a payload of which the data have not come yet."""
+        return self._tokens.get(token, Known.NEW)
 
     def receive(self, token: bytes) -> Known:
         """Notes the arrival. Only a payload that is new goes to the consumer."""

@@ -37,6 +37,7 @@ class Code(StrEnum):
     SHUTDOWN = "SHUTDOWN"
     NO_CONSUMER = "NO_CONSUMER"
     REFUSED = "REFUSED"
+    DAMAGED = "DAMAGED"
 
 
 CLOSE_CODES: Mapping[str, int] = {
@@ -172,7 +173,7 @@ class PeerSilent(RpcError):
 
 
 class DeliveryFailed(RpcError):
-    """A payload will not be consumed: refused by its consumer, or there is none, or the server stops."""
+    """A payload will not be consumed: refused, or there is no consumer, or the time is over, or the server stops."""
 
     state = "ErrDelivery"
 

@@ -94,6 +94,16 @@ class Fired(Event, frozen=True):
     message: str
 
 
+class PayloadWanted(Event, frozen=True):
+    """Server: the client has so many bytes of a large payload, and wants the others: they go out by `chunk`.
+
+    If that payload will not come any more, answer with `withdraw`.
+    """
+
+    token: bytes
+    received: int
+
+
 class PayloadSettled(Event, frozen=True):
     """Server: the client has consumed a payload, or refuses it for good with `code` and `message`."""
 
@@ -151,9 +161,29 @@ class Synced(Event, frozen=True):
 
 
 class PayloadReceived(Event, frozen=True):
-    """Client: data for the consumer. Answer with `ack` or `nack` once its fate is known."""
+    """Client: data for the consumer. Answer with `ack` or `nack` once its fate is known.
+
+    With a `size` they have not come yet: answer with `want` to have them, or with `nack`.
+    """
 
     payload: Payload
+
+
+class PayloadComplete(Event, frozen=True):
+    """Client: all `data` (MessagePack) of a large payload have come. Answer with `ack` or `nack`.
+
+    If they are not `intact` something has changed them on their way.
+    """
+
+    payload: Payload
+    data: bytearray
+    intact: bool
+
+
+class PayloadLost(Event, frozen=True):
+    """Client: a large payload that was under way will not come any more."""
+
+    token: bytes
 
 
 class ByeReceived(Event, frozen=True):

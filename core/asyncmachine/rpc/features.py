@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+CHUNKS: Final = "chunks"
+"""The server sends payloads that are larger than a frame by CHUNK. Without it they fail."""
+
 GROWN: Final = "grown"
 """The server tells by GROWN that the source has more states. Without it the client has to come back to learn that."""
 
@@ -18,7 +21,7 @@ STEPS: Final = "steps"
 ZLIB: Final = "zlib"
 """Both sides may send frames of more than 1 KiB as COMPRESSED; the server from WELCOME on."""
 
-KNOWN: Final = (GROWN, STEPS, ZLIB)
+KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB)
 """What is spoken here, in the order in which it is offered and chosen."""
 
 

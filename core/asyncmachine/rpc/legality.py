@@ -77,6 +77,8 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
             m.Full,
             m.Grown,
             m.Payload,
+            m.Chunk,
+            m.PayloadWithdrawn,
             m.WhenFired,
             m.Ping,
             m.Pong,

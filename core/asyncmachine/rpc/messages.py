@@ -19,6 +19,9 @@ VERSION = 1
 
 MAGIC: Literal["amrpc"] = "amrpc"
 
+LARGEST_CHUNK = 256 << 10
+"""Bytes of data that one CHUNK may have."""
+
 Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(max_length=255)]
 Id = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -29,6 +32,8 @@ Digest = Annotated[bytes, Meta(max_length=8)]
 Feature = Annotated[str, Meta(min_length=1, max_length=32)]
 Features = Annotated[tuple[Feature, ...], Meta(max_length=32)]
 """What a side knows beyond the first release (see `features`)."""
+Part = Annotated[bytes, Meta(min_length=1, max_length=LARGEST_CHUNK)]
+Sha256 = Annotated[bytes, Meta(max_length=32)]
 WireArgs = dict[str | int, Any]
 """Plain values by name; typed records under small integers, since a record knows its own name."""
 
@@ -319,7 +324,11 @@ class Grown(Message, frozen=True, tag=67):
 
 
 class Payload(Message, frozen=True, tag=80):
-    """S→C: data for the client's consumer. Sent again in later sessions until it is settled, with the same `token`."""
+    """S→C: data for the client's consumer. Sent again in later sessions until it is settled, with the same `token`.
+
+    With a `size` (and the feature "chunks") the data are too large for a frame. They have so many bytes, and follow as
+    CHUNKs once the client has told by PAYLOAD_ACK from which byte on it wants them.
+    """
 
     token: Token
     name: Name
@@ -329,13 +338,31 @@ class Payload(Message, frozen=True, tag=80):
     meta: dict[str, Any] | None = None
     data: Any = None
     trace: Trace = b""
+    size: Count = 0
+
+
+class Chunk(Message, frozen=True, tag=81):
+    """S→C: a part of the data of a payload, from byte `offset` on. `sha256` is that of all data, in the last one only.
+
+    Only with the feature "chunks". All parts together are the data's MessagePack. One that does not begin where the one
+    before has ended is a fault.
+    """
+
+    token: Token
+    offset: Count
+    data: Part
+    sha256: Sha256 = b""
 
 
 class PayloadAck(Message, frozen=True, tag=82):
-    """C→S: the payload is settled; `consumed`: the consumer's transition was accepted."""
+    """C→S: the payload is settled; `consumed`: the consumer's transition was accepted.
+
+    Not `consumed`: so many bytes of its data have been `received`, and more are wanted.
+    """
 
     token: Token
     consumed: bool = True
+    received: Count = 0
 
 
 class WhenFired(Message, frozen=True, tag=96):
@@ -355,8 +382,17 @@ class PayloadNack(Message, frozen=True, tag=83):
     message: Text = ""
 
 
+class PayloadWithdrawn(Message, frozen=True, tag=84):
+    """S→C: the payload will not come any more. What has come of its data is of no use.
+
+    Only with the feature "chunks".
+    """
+
+    token: Token
+
+
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
-    | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | PayloadAck | PayloadNack
-    | WhenFired | Compressed
+    | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | Chunk | PayloadAck
+    | PayloadNack | PayloadWithdrawn | WhenFired | Compressed
 )  # fmt: skip

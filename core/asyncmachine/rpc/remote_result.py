@@ -33,3 +33,19 @@ class RemoteResult(Result):
         error, loop = self._error, self._loop
         if isinstance(error, AmError) and not self._heard and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._unheard, error)
+
+
+class Delivery(RemoteResult):
+    """What becomes of a payload. Of its `size` in bytes, the client has `acknowledged` so many.
+
+    One that fits into a frame is acknowledged as a whole. The number goes back when the client has to begin anew.
+    """
+
+    __slots__ = ("acknowledged", "size")
+
+    def __init__(
+        self, unheard: Callable[[AmError], object], loop: asyncio.AbstractEventLoop | None, size: int = 0
+    ) -> None:
+        super().__init__(unheard, loop)
+        self.size = size
+        self.acknowledged = 0

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from secrets import token_bytes
-from typing import Any
+from typing import Any, Final
 
-from asyncmachine.machine.errors import AmError
+from msgspec import Raw
+from msgspec.structs import replace
+
+from asyncmachine.machine.errors import AmError, InvalidArgs
 from asyncmachine.machine.mutation import MutationSource
-from asyncmachine.machine.result import Result
+from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD, Parcel
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.codec import encode
-from asyncmachine.rpc.deliveries import Kept, Outbox
-from asyncmachine.rpc.errors import Code, DeliveryFailed
-from asyncmachine.rpc.events import PayloadSettled
-from asyncmachine.rpc.messages import Payload
-from asyncmachine.rpc.remote_result import RemoteResult
+from asyncmachine.rpc.deliveries import MAX_KEPT_BYTES, Kept, Outbox
+from asyncmachine.rpc.errors import Code, DeliveryFailed, TooLarge
+from asyncmachine.rpc.events import PayloadSettled, PayloadWanted
+from asyncmachine.rpc.features import CHUNKS
+from asyncmachine.rpc.messages import LARGEST_CHUNK, Payload
+from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.tracing import Tracing, packed
-from asyncmachine.rpc.values import pack, pack_data
+from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.values import encode_value, pack, pack_data
+
+_NIL: Final = encode_value(None)
 
 
 class Sending:
     """Sends payloads over all sessions of one server.
 
-    `loop()` is the server's event loop, `failed(error)` is told of deliveries that fail and that nobody awaits.
+    `loop()` is the server's event loop, `failed(error)` is told of deliveries that fail and that nobody awaits. Data
+    may take `largest` bytes; what is larger than a frame goes in chunks of `chunk` bytes.
     """
 
-    __slots__ = ("_clients", "_failed", "_in_loop", "_loop", "_outbox", "_tracing")
+    __slots__ = (
+        "_chunk", "_clients", "_failed", "_in_loop", "_largest", "_loop", "_outbox", "_timers", "_tracing",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,50 +48,88 @@ class Sending:
         in_loop: Callable[..., None],
         failed: Callable[[AmError], object],
         tracing: Tracing | None,
+        largest: int = MAX_PAYLOAD,
+        chunk: int = CHUNK,
     ) -> None:
+        if not 0 < chunk <= LARGEST_CHUNK:
+            raise InvalidArgs(f"a chunk has 1 to {LARGEST_CHUNK} bytes, not {chunk}")
         self._clients = clients
         self._loop = loop
         self._in_loop = in_loop
         self._failed = failed
         self._tracing = tracing
-        self._outbox = Outbox()
+        self._largest = largest
+        self._chunk = chunk
+        self._outbox = Outbox(MAX_KEPT_BYTES + largest)
+        self._timers: dict[bytes, asyncio.TimerHandle] = {}
 
     def send(
-        self, name: str, data: Any, origin: MutationSource | None, destination: str, meta: Mapping[str, Any] | None
-    ) -> Result:
+        self,
+        name: str,
+        data: Any,
+        origin: MutationSource | None,
+        destination: str,
+        meta: Mapping[str, Any] | None,
+        within: float | None = None,
+    ) -> Delivery:
         """Keeps a payload and sends it if its client is there. Raises as `Server.send_payload` does."""
-        destination = self._clients.destination(destination)
         payload = Payload(
             token=token_bytes(8),
             name=name,
             source=origin.machine_id if origin else "",
             source_tx=origin.tx_id if origin else "",
-            destination=destination,
+            destination=self._clients.destination(destination),
             meta=pack(dict(meta), "meta") if meta else None,
-            data=pack_data(data),
             trace=packed(self._tracing),
         )
-        result = RemoteResult(self._failed, self._loop())
-        kept = Kept(payload.token, name, encode(payload), destination, result)
+        kept = self._kept(payload, encode_value(pack_data(data)), within)
         self._outbox.keep(kept)
         self._in_loop(self._send, kept)
-        return result
+        return kept.result
+
+    def started(self) -> None:
+        """There is a loop now: the time of what was sent before begins."""
+        for kept in self._outbox.all():
+            self._arm(kept)
 
     def resume(self, client: ServedClient) -> None:
         """Sends a client that has become ready everything that waits for it."""
         for kept in self._outbox.of(client.id):
             self._send_to(client, kept)
 
+    def wanted(self, client: ServedClient, event: PayloadWanted) -> None:
+        """The client has a part of a large payload, and wants the others."""
+        kept = self._outbox.get(event.token)
+        if kept is None:
+            client.convoy.withdraw(event.token)
+        else:
+            kept.result.acknowledged = min(event.received, kept.result.size)
+            client.convoy.go_on()
+
     def settled(self, event: PayloadSettled) -> None:
         """The client has told what became of a payload."""
-        self._outbox.settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
+        self._settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
 
     def give_up(self, why: str) -> None:
         """Fails everything that waits."""
         for kept in self._outbox.all():
-            self._outbox.settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+            self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+
+    def _kept(self, payload: Payload, data: bytes, within: float | None) -> Kept:
+        """The payload as it is to be sent: whole if it fits into a frame."""
+        if len(data) > self._largest:
+            raise TooLarge(f"the data of {payload.name!r} take {len(data)} bytes, the limit is {self._largest}")
+        result = Delivery(self._failed, self._loop(), len(data))
+        if len(data) < MAX_FRAME:
+            with suppress(TooLarge):
+                frame = encode(replace(payload, data=Raw(data) if data != _NIL else None))
+                return Kept(payload.token, payload.name, frame, payload.destination, result, None, within)
+        parcel = Parcel(payload.token, data, self._chunk)
+        frame = encode(replace(payload, size=len(data)))
+        return Kept(payload.token, payload.name, frame, payload.destination, result, parcel, within)
 
     def _send(self, kept: Kept) -> None:
+        self._arm(kept)
         for client in self._clients:
             if kept.destination in ("", client.id):
                 self._send_to(client, kept)
@@ -88,8 +137,32 @@ class Sending:
     def _send_to(self, client: ServedClient, kept: Kept) -> None:
         if not client.ready or kept.result.done():
             return
-        if client.exposure.grants.receives(kept.name):
-            client.payload(kept.frame)
+        if not client.exposure.grants.receives(kept.name):
+            self._settle(kept.token, DeliveryFailed(Code.FORBIDDEN, f"{client.id} may not receive {kept.name!r}"))
+        elif kept.parcel is not None and CHUNKS not in client.connection.session.features:
+            text = f"{kept.name!r} does not fit into a frame, and {client.id} does not know chunks"
+            self._settle(kept.token, DeliveryFailed(Code.TOO_LARGE, text))
         else:
-            forbidden = DeliveryFailed(Code.FORBIDDEN, f"{client.id} may not receive {kept.name!r}")
-            self._outbox.settle(kept.token, forbidden)
+            client.convoy.send(kept)
+
+    def _settle(self, token: bytes, error: DeliveryFailed | None) -> None:
+        timer = self._timers.pop(token, None)
+        if timer is not None:
+            timer.cancel()
+        kept = self._outbox.get(token)
+        self._outbox.settle(token, error)
+        if kept is not None and kept.parcel is not None:
+            for client in self._clients:
+                client.convoy.go_on()
+
+    def _arm(self, kept: Kept) -> None:
+        loop = self._loop()
+        if kept.within is not None and loop is not None and kept.token not in self._timers and not kept.result.done():
+            self._timers[kept.token] = loop.call_later(kept.within, self._expire, kept)
+
+    def _expire(self, kept: Kept) -> None:
+        late = DeliveryFailed(Code.DEADLINE, f"{kept.name!r} was not consumed within {kept.within} s")
+        self._settle(kept.token, late)
+        for client in self._clients:
+            if kept.parcel is not None and kept.destination in ("", client.id):
+                client.convoy.withdraw(kept.token)

@@ -16,6 +16,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
+from asyncmachine.rpc.convoy import Convoy
 from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Outgrown, Unsendable, close_code
 from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchRequested
@@ -37,7 +38,7 @@ class ServedClient:
 
     __slots__ = (
         "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_telling",
-        "_timer", "_tracing", "has_left", "id", "watched",
+        "_timer", "_tracing", "convoy", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class ServedClient:
         self._tracing = tracing
         self._source = source
         self._connection = connection
+        self.convoy = Convoy(connection)
         self._debounce = Debounce(push_interval)
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -166,18 +168,15 @@ class ServedClient:
         self._debounce.told()
         self._connection.flush()
 
-    def payload(self, frame: bytes) -> None:
-        """Sends a payload."""
-        self._connection.session.payload(frame)
-        self._connection.flush()
-
     def _drained(self) -> None:
-        """The connection has room again: pushes that were held back are sent as one."""
+        """The connection has room again: pushes that were held back are sent as one, and go first."""
         if self.ready and self._debounce.deadline is not None:
             self._push()
+        self.convoy.go_on()
 
     def close(self) -> None:
-        """Stops watching the source."""
+        """Stops watching the source, and sends no more payloads."""
+        self.convoy.close()
         self._telling.stop()
         if self._timer is not None:
             self._timer.cancel()

@@ -16,15 +16,14 @@ from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
-from asyncmachine.machine.result import Result
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc import compression
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.accepting import serve_arrivals
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import RETRY_AFTER, Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
@@ -32,8 +31,8 @@ from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure, check_source, epoch_of
 from asyncmachine.rpc.features import STEPS, chosen
 from asyncmachine.rpc.grants import Allow, Grants
-from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.pause import Pause
+from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.serving import ServerHandlers
@@ -54,6 +53,7 @@ class Server:
     may be at once; each needs an id of its own, and further ones are told to come back later. Servers with the same
     `sessions` continue each other's sessions. With `tracing` mutations and payloads carry the trace they belong to.
     `compression` of large frames is used if the client offers it; None: only where they travel a network.
+    Payloads may have `max_payload` bytes; those larger than a frame go in chunks of `chunk` bytes (at most 256 KiB).
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Server:
         tracing: Tracing | None = None,
         sessions: Sessions | None = None,
         compression: bool | None = None,
+        max_payload: int = MAX_PAYLOAD,
+        chunk: int = CHUNK,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
@@ -94,17 +96,18 @@ class Server:
         self.machine = Machine(
             ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
-        self._sending = Sending(self._clients, self._running_loop, self._in_loop, self.machine.add_err, tracing)
+        failed = self.machine.add_err
+        self._sending = Sending(self._clients, self._running_loop, self._in_loop, failed, tracing, max_payload, chunk)
         self.machine.on_dispose(self._disposed)
 
     # Lifetime
 
     async def serve(self, transport: Transport) -> TransportClosed:
         """Serves one connection to its end, and returns how it ended. A client too many is told to come back later."""
-        self._loop = asyncio.get_running_loop()
+        self._entered()
         if "Start" not in self.machine:
             self.machine.add(S.Start)
-        session = ServerSession(self._loop.time(), self._timing)
+        session = ServerSession(asyncio.get_running_loop().time(), self._timing)
         connection = Connection(session, transport, self._react)
         self._connections.add(connection)
         try:
@@ -157,17 +160,13 @@ class Server:
         """Ids of the clients that are connected, in the order they came."""
         return self._clients.ids
 
-    def _begin(self, *states: S) -> None:
+    def _entered(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.machine.add((S.Start, *states))
+        self._sending.started()
 
-    def _work(self) -> Coroutine[Any, Any, None] | None:
-        """What goes on as long as Start is active: getting connections, unless they are given."""
-        if self._dial is not None:
-            return keep_listening(self.machine, self._dial, self.serve, self._backoff, self._pause)
-        if self._listen is not None:
-            return serve_arrivals(self.machine, self._listen, self._arrived, self._backoff)
-        return None
+    def _begin(self, *states: S) -> None:
+        self._entered()
+        self.machine.add((S.Start, *states))
 
     def _arrived(self, transport: Transport) -> None:
         self._run(self.serve(transport), "serve")
@@ -185,18 +184,27 @@ class Server:
     # Payloads
 
     def send_payload(
-        self, name: str, data: Any, e: Source = None, destination: str = "", meta: Mapping[str, Any] | None = None
-    ) -> Result:
+        self,
+        name: str,
+        data: Any,
+        e: Source = None,
+        destination: str = "",
+        meta: Mapping[str, Any] | None = None,
+        *,
+        within: float | None = None,
+    ) -> Delivery:
         """Sends data to the client's consumer: now or once there is a client, and again after a reconnect until taken.
 
-        Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`. `e` stamps the payload
-        with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive equal or is
-        too large, `DeliveryFailed` if `destination` is not the id of the connected client. With several clients, a
-        payload without a destination is for the one whose mutation is being handled; there has to be one.
+        Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`: also, with the code
+        DEADLINE, if that has not happened `within` so many seconds. Meanwhile it tells how far it has come. `e` stamps
+        the payload with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive
+        equal, `TooLarge` beyond `max_payload`, `DeliveryFailed` if `destination` is not the id of the connected client.
+        With several clients, a payload without a destination is for the one whose mutation is being handled; there has
+        to be one. Payloads of one name arrive in their order; one that is in chunks lets those of other names pass.
         """
-        return self._sending.send(name, data, source_of(e), destination, meta)
+        return self._sending.send(name, data, source_of(e), destination, meta, within)
 
-    def forward(self, payload: ServerPayload) -> Result:
+    def forward(self, payload: ServerPayload) -> Delivery:
         """Sends a payload on that came from elsewhere; the consumer sees the original source."""
         origin = MutationSource(payload.source, payload.source_tx)
         return self._sending.send(payload.name, payload.data, origin, "", payload.meta)
@@ -224,6 +232,8 @@ class Server:
                 client.has_left = True
             case e.PayloadSettled():
                 self._sending.settled(event)
+            case e.PayloadWanted():
+                self._sending.wanted(client, event)
             case e.SyncRequested():
                 client.sync(event.id)
                 self.machine.add(S.MetricSync)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.event import Event
+from asyncmachine.rpc.accepting import serve_arrivals
 from asyncmachine.rpc.errors import Code, close_code
+from asyncmachine.rpc.listening import keep_listening
 from asyncmachine.rpc.states import Listening
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ class ServerHandlers:
         self._server = server
 
     def StartState(self, e: Event) -> None:
-        work = self._server._work()
+        work = self._work()
         if work is not None:
             e.scope.adopt(self._server._run(work, "listen"))
 
@@ -45,3 +48,12 @@ class ServerHandlers:
 
     def MetricSyncState(self, e: Event) -> None:
         e.remove("MetricSync")
+
+    def _work(self) -> Coroutine[Any, Any, None] | None:
+        """What goes on as long as Start is active: getting connections, unless they are given."""
+        server = self._server
+        if server._dial is not None:
+            return keep_listening(server.machine, server._dial, server.serve, server._backoff, server._pause)
+        if server._listen is not None:
+            return serve_arrivals(server.machine, server._listen, server._arrived, server._backoff)
+        return None

@@ -112,6 +112,15 @@ class ServerPayload(Args, state="ServerPayload", prefix="rpc"):
 
 
 @dataclass(frozen=True)
+class ServerDelivering(Args, state="ServerDelivering", prefix="rpc"):
+    """Comes with `ServerDelivering` of a client, while a large payload of `size` bytes arrives."""
+
+    name: str
+    size: int
+    token: bytes = b""
+
+
+@dataclass(frozen=True)
 class ClientInfo(Args, state="ClientConnected", prefix="rpc"):
     """Comes with `ClientConnected` and `HandshakeDone` of a server: who the client is."""
 

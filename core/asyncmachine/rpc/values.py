@@ -88,6 +88,16 @@ def unpack_data(data: Any) -> Any:
     return _rebuild(data) if isinstance(data, TypedArgs) else data
 
 
+def decode_data(data: bytes | bytearray) -> Any:
+    """The data of a large payload from their MessagePack. Raises `InvalidArgs` for what is none."""
+    try:
+        return _data_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, PeerFault) as error:
+        raise InvalidArgs(f"not a value: {error}") from error
+    except RecursionError:
+        raise InvalidArgs("not a value: nested too deep") from None
+
+
 def pack(value: Any, where: str = "value", depth: int = 0) -> Any:
     """A value in its wire form; `where` names it in errors. Raises `Unsendable`."""
     kind = type(value)
@@ -134,6 +144,7 @@ def _unpack_plain_ext(code: int, data: memoryview) -> Any:
 
 _args_decoder = msgspec.msgpack.Decoder(TypedArgs)
 _error_decoder = msgspec.msgpack.Decoder(_ErrorFields)
+_data_decoder = msgspec.msgpack.Decoder(ext_hook=unpack_ext)
 _told_decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_unpack_plain_ext)
 
 
