@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import random
 import tracemalloc
 from typing import Any
 
 import pytest
 
 import asyncmachine as am
+from asyncmachine.machine.tracer import hooks_of
 from tests.machine.recording import RawSchema, Recorder
 
 SCHEMA: RawSchema = {"A": {}, "B": {"auto": True, "require": "A"}, "C": {}, "D": {}}
@@ -281,3 +283,43 @@ def test_on_error_hears_of_added_errors_and_of_those_of_handlers() -> None:
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(TypeError, match="'queue_limits'; did you mean queue_limit"):
         am.Machine({"A": {}}, queue_limits=3)  # type: ignore[call-overload]
+
+
+class Ends(am.Tracer):
+    def transition_end(self, tx: am.Transition) -> None: ...
+
+
+class Plain(Ends):
+    def transition_plain(self, machine: Any, plan: Any, auto: Any, queue_tick: int) -> None: ...
+
+
+class Queues(am.Tracer):
+    def mutation_queued(self, *_: Any) -> None: ...
+
+    def queue_end(self, *_: Any) -> None: ...
+
+
+def assigned() -> am.Tracer:
+    """One whose hook is no method of its own."""
+    tracer = am.Tracer()
+    tracer.transition_start = lambda tx: None  # type: ignore[method-assign]
+    return tracer
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hooks_are_those_of_the_tracers_that_are_bound_however_they_came_and_went(seed: int) -> None:
+    draw = random.Random(seed)
+    machine = am.Machine({"A": {}})
+    bound: list[am.Tracer] = []
+    for _ in range(60):
+        if bound and draw.random() < 0.45:
+            gone = draw.choice(bound)
+            bound = [tracer for tracer in bound if tracer.id != gone.id]
+            machine.untrace(gone.id)
+        else:
+            tracer = draw.choice((Ends, Plain, Plain, Plain, Queues, assigned))()
+            tracer.id = draw.choice(("", "", "", "twice"))
+            machine.trace(tracer)
+            bound.append(tracer)
+        assert machine.tracers == tuple(bound)
+        assert machine._hooks == hooks_of(bound)

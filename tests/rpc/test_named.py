@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import tracemalloc
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -156,23 +158,50 @@ class Deaf:
         await self.inner.close(code, reason)
 
 
-def test_many_mirrors_of_one_source_hear_of_one_change_with_one_frame_each() -> None:
+MIRRORS = 1000
+
+
+@pytest.mark.skipif(tracemalloc.is_tracing(), reason="somebody else counts already")
+def test_a_thousand_mirrors_of_one_source_hear_of_one_change_with_one_frame_each() -> None:
     async def body() -> None:
         source: am.Machine[Any] = am.Machine(Basic, id="source")
-        server = rpc.Server(source, "crowd", push_interval=0.001, clients=300)
+        server = rpc.Server(source, "crowd", push_interval=0.001, clients=MIRRORS)
         serving = []
         clients: list[rpc.Client] = []
-        for number in range(300):
-            near, far = pair()
-            serving.append(asyncio.create_task(server.serve(near)))
-            client: rpc.Client = rpc.Client.over(far, Basic, id=f"c{number}")
-            client.start()
-            clients.append(client)
-        await am.wait_all(*(client.when_ready() for client in clients))
-        frames = [client.statistics.frames_in for client in clients]
+
+        async def come(count: int) -> None:
+            coming: list[rpc.Client] = []
+            for number in range(count):
+                near, far = pair()
+                serving.append(asyncio.create_task(server.serve(near)))
+                client: rpc.Client = rpc.Client.over(far, Basic, id=f"c{len(clients) + number}")
+                client.start()
+                coming.append(client)
+            await am.wait_all(*(client.when_ready() for client in coming))
+            clients.extend(coming)
+
+        for _ in range(9):  # all at once would keep the loop from their deadlines
+            await come(100)
+        # A tenth is counted: to trace all of it would take most of the time.
+        gc.collect()
+        tracemalloc.start()
+        await come(100)
+        gc.collect()
+        each = tracemalloc.get_traced_memory()[0] / 100
+        tracemalloc.stop()
+        # Both sides but the server, which is one for all. Nothing of it grows with the number of the others.
+        assert each < 24 * 1024, f"{each:,.0f} bytes"
+        before = [client.statistics for client in clients]
+        assert {(found.frames_in, found.frames_out) for found in before} == {(1, 2)}
         source.add(["A", "B"])
         await am.wait_all(*(client.netmach.when("A", "B") for client in clients))
-        assert [client.statistics.frames_in for client in clients] == [count + 1 for count in frames]
+        after = [client.statistics for client in clients]
+        assert {(found.frames_in, found.frames_out, found.pushes, found.calls) for found in after} == {(2, 2, 1, 0)}
+        # A mutation of one of them is its answer for that one, and a push for each of the others.
+        assert (await clients[0].netmach.add("C")).executed
+        await am.wait_all(*(client.netmach.when("C") for client in clients))
+        frames = Counter((found.pushes, found.piggybacks) for found in (client.statistics for client in clients))
+        assert frames == {(1, 1): 1, (2, 0): MIRRORS - 1}
         await server.stop()
         await asyncio.wait(serving)
         await asyncio.gather(*(client.stop() for client in clients))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,7 @@ class Hooks:
 
 
 NO_HOOKS = Hooks()
+NAMES = tuple(field.name for field in fields(Hooks))
 
 
 def hooks_of(tracers: Iterable[Tracer]) -> Hooks:
@@ -123,10 +124,30 @@ def hooks_of(tracers: Iterable[Tracer]) -> Hooks:
     bound = tuple(tracers)
     if not bound:
         return NO_HOOKS
-    names = (field.name for field in fields(Hooks))
-    found = Hooks(*(tuple(hook for tracer in bound if (hook := _overridden(tracer, name))) for name in names))
+    found = Hooks(*(tuple(hook for tracer in bound if (hook := _overridden(tracer, name))) for name in NAMES))
     # One that needs a Transition to see makes one for all.
     return found if len(found.transition_plain) == len(bound) else replace(found, transition_plain=())
+
+
+def hooks_with(hooks: Hooks, tracer: Tracer, others: int) -> Hooks:
+    """The hooks of one tracer more, behind those of `others`. A thousand mirrors of one machine trace it."""
+    added = hooks_of((tracer,))
+    plain = hooks.transition_plain + added.transition_plain
+    joined = (getattr(hooks, name) + getattr(added, name) for name in NAMES)
+    return replace(Hooks(*joined), transition_plain=plain if len(plain) == others + 1 else ())
+
+
+def hooks_without(hooks: Hooks, tracer: Tracer, left: Sequence[Tracer]) -> Hooks:
+    """The hooks of the tracers that are `left` when this one goes."""
+    own = hooks_of((tracer,))
+    is_plain = len(hooks.transition_plain) == len(left) + 1  # else it may have been the one that is not
+    if not is_plain or any(_owner(hook) is not tracer for name in NAMES for hook in getattr(own, name)):
+        return hooks_of(left)
+    return Hooks(*(tuple([hook for hook in getattr(hooks, name) if _owner(hook) is not tracer]) for name in NAMES))
+
+
+def _owner(hook: Hook) -> object:
+    return getattr(hook, "__self__", None)
 
 
 def _overridden(tracer: Tracer, name: str) -> Hook | None:

@@ -32,7 +32,7 @@ from asyncmachine.machine.subscriptions import (
     TimeWait,
     bind_to,
 )
-from asyncmachine.machine.tracer import NO_HOOKS, Hooks, Tracer, hooks_of
+from asyncmachine.machine.tracer import NO_HOOKS, Hooks, Tracer, hooks_of, hooks_with, hooks_without
 from asyncmachine.machine.wait import Wait
 
 if TYPE_CHECKING:
@@ -249,7 +249,8 @@ class View(Reading[N]):
     def trace(self, tracer: Tracer) -> str:
         """Binds a tracer. Returns its id."""
         tracer.id = tracer.id or f"tracer-{token_hex(4)}"
-        self._set_tracers((*self._tracers, tracer))
+        self._hooks = hooks_with(self._hooks, tracer, len(self._tracers))
+        self._tracers = (*self._tracers, tracer)
         if self._observer is not None:
             self._observer.tracer_bound(tracer.id)
         return tracer.id
@@ -259,7 +260,11 @@ class View(Reading[N]):
         kept = tuple(tracer for tracer in self._tracers if tracer.id != id or tracer is self._observer)
         if self._observer is not None and len(kept) != len(self._tracers):
             self._observer.tracer_detached(id)
-        self._set_tracers(kept)
+        if len(kept) == len(self._tracers) - 1:
+            gone = next(tracer for tracer in self._tracers if tracer.id == id and tracer is not self._observer)
+            self._hooks, self._tracers = hooks_without(self._hooks, gone, kept), kept
+        else:
+            self._set_tracers(kept)
 
     @contextmanager
     def traced(self, tracer: T) -> Iterator[T]:

@@ -43,7 +43,7 @@ class Clients:
 
     def named(self, id: str) -> ServedClient | None:
         """The one with this id."""
-        return next((client for client in self if client.id == id), None)
+        return next((client for client in self._by_connection.values() if client.id == id), None)
 
     def admit(self, hello: m.Hello, peer: Peer, allow: Allow | None) -> Grants:
         """What a new client may do. Raises `Rejected`, with the cause if the application's `allow` has failed."""
