@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import dataclass
 
 import asyncmachine as am
 from asyncmachine import rpc
@@ -16,6 +17,17 @@ from asyncmachine_web.page.workers import Context, Worker
 class Leaf(rpc.StateSource):
     Job = am.state(multi=True)
     Done = am.state(multi=True)
+
+
+class Ledger(rpc.StateSource):
+    Told = am.state(multi=True)
+
+
+@dataclass(frozen=True)
+class Sample(am.Args, state="Told", prefix="workload"):
+    tags: frozenset[str]
+    ratio: float
+    data: bytes
 
 
 class LeafHandlers:
@@ -70,6 +82,23 @@ async def serve(context: Context) -> None:
     server = rpc.Server(leaf, context.id, push_interval=0.0)
     server.listen(context.dial)
     await leaf.when_disposed()
+
+
+async def ledger(context: Context) -> None:
+    """Serves a machine that begins with the tick TICK, and answers each call with what it was told."""
+    source = am.Machine(Ledger, id=context.id)
+    begun = source.export()
+    time = tuple([int(context.env["TICK"]) if name == Ledger.Told else 0 for name in begun.state_names])
+    source.restore(am.Export(begun.id, begun.state_names, time, 1, 0))
+    server = rpc.Server(source, context.id, push_interval=0.0)
+
+    def told(e: am.Event) -> None:
+        sample = e.args_or_none(Sample)
+        server.send_payload("echo", e.raw_args["value"] if sample is None else sample, e)
+
+    source.bind({"ToldState": told})
+    server.listen(context.dial)
+    await source.when_disposed()
 
 
 async def tunnel(context: Context) -> None:
