@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,6 +14,8 @@ from playwright.sync_api import Page, expect
 from asyncmachine_relay import bind
 from examples.wasm.app import App
 from examples.wasm.chat import Patience
+from examples.wasm.states import Foo, Said
+from tests.wasm_workflow.native import reserved_port
 from tests.web.browser import Mishaps
 from tests.web.looks import check_looks
 
@@ -23,8 +26,9 @@ RESTLESS = Patience(look=0.1, bored=1.0, hello=3600)
 class Native:
     """The chat's process, on a thread. `said` is what it printed."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, port: int) -> None:
         self.patience = patience
+        self.port = port
         self.said: list[tuple[str, str]] = []
         self.loop = asyncio.new_event_loop()
         self.stop = asyncio.Event()
@@ -34,9 +38,21 @@ class Native:
         self.app = self.started.result()
 
     async def serve(self) -> None:
-        async with App(bind(), lambda *said: self.said.append(said), self.patience) as app:
+        async with App(bind(port=self.port, move=False), lambda *said: self.said.append(said), self.patience) as app:
             self.started.set_result(app)
             await self.stop.wait()
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """In the block there is no relay."""
+        cut = self.app.cut()
+        asyncio.run_coroutine_threadsafe(cut.__aenter__(), self.loop).result()
+        yield
+        asyncio.run_coroutine_threadsafe(cut.__aexit__(None, None, None), self.loop).result()
+
+    def say(self, text: str) -> None:
+        """The server says something itself."""
+        self.loop.call_soon_threadsafe(lambda: self.app.machine.add(Foo.Msg, Said(text, "server-foo")))
 
     def end(self) -> None:
         self.loop.call_soon_threadsafe(self.stop.set)
@@ -46,9 +62,10 @@ class Native:
 
 @pytest.fixture
 def native(request: pytest.FixtureRequest) -> Iterator[Native]:
-    running = Native(getattr(request, "param", CALM))
-    yield running
-    running.end()
+    with reserved_port() as port:
+        running = Native(getattr(request, "param", CALM), port)
+        yield running
+        running.end()
 
 
 @pytest.fixture
@@ -101,6 +118,33 @@ def test_a_reloaded_tab_is_there_again(page: Page, native: Native) -> None:
     expect(page.locator(".said")).to_contain_text(["welcome back"])
     assert native.said[-1][1] == "welcome back"
     assert len(native.app.handlers.tabs) == 2
+
+
+def test_a_cut_loses_nothing_and_doubles_nothing(page: Page, native: Native, mishaps: Mishaps) -> None:
+    other = page.context.new_page()
+    first, second = join(page, native), join(other, native)
+    for number in range(3):
+        say(page, f"before {number}")
+    say(other, "on its way")  # what was said last may not have arrived, or its answer not
+    with mishaps.server_away():
+        with native.cut():
+            for tab in (page, other):
+                expect(tab.locator("#link")).to_have_text("reconnecting")
+            native.say("meanwhile")
+            page.locator("#text").fill("kept in the field")
+            page.keyboard.press("Enter")
+            expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
+        for tab in (page, other):
+            expect(tab.locator("#link")).to_have_text("live")
+    page.keyboard.press("Enter")
+    expect(page.locator("#text")).to_have_value("")
+    said = [(first, f"before {number}") for number in range(3)]
+    said += [(second, "on its way"), ("server-foo", "meanwhile"), (first, "kept in the field")]
+    for tab, name in ((page, first), (other, second)):
+        heard = [f"{author} {text}" for author, text in said if author != name]
+        expect(tab.locator(".said")).to_have_count(len(heard))
+        assert sorted(tab.locator(".said").all_text_contents()) == sorted(heard)
+    assert sorted(native.said) == sorted(said)
 
 
 @pytest.mark.parametrize("native", [RESTLESS], indirect=True)

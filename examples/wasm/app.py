@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc.sessions import Sessions
 from asyncmachine_relay import Bound, Match, Relay, RelayServer, Tunnel
 from asyncmachine_web.build import Project, build
 from examples.wasm.chat import PATIENT, FooHandlers, Patience, Show
-from examples.wasm.states import Bar, Foo
+from examples.wasm.seat import KEPT, Seat
+from examples.wasm.states import Foo
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Project(ROOT, ("examples/__init__.py", "examples/wasm"), "examples/wasm/page")
@@ -28,6 +30,8 @@ class App:
     def __init__(self, bound: Bound, show: Show, patience: Patience = PATIENT) -> None:
         self.handlers = FooHandlers(show, patience)
         self.machine = am.Machine(Foo, self.handlers, id="server-foo")
+        self._seats: dict[str, Seat] = {}
+        self._sessions = Sessions(KEPT)
         self._site = TemporaryDirectory(prefix="chat-")
         build(PROJECT, Path(self._site.name) / "site")
         self.relay = Relay(
@@ -50,31 +54,36 @@ class App:
 
     async def __aexit__(self, *_: object) -> None:
         await self.server.stop()
+        for tab in [*self._seats]:
+            self._leave(tab)
+        self._sessions.clear()
         self.machine.dispose()
         self.relay.dispose()
         self._site.cleanup()
 
-    async def follow(self, tunnel: Tunnel) -> None:
-        """A tab serves its machine to us: mirror it until the tunnel ends."""
-        client = rpc.Client.over(tunnel.transport, Bar, id=tunnel.id)
-        ready = client.when_ready()
-        with self.known(tunnel.id, client, ready):
-            await client.run()
-        client.machine.dispose()
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """The relay is gone: its listener and all tunnels are closed, and opened again at the end."""
+        await self.server.stop()
+        yield
+        await self.server.start()
 
-    @contextmanager
-    def known(self, tab: str, client: rpc.Client, ready: am.Wait) -> Iterator[None]:
-        """The tab hears what is said, from when its mirror is live until it goes."""
-        ready.then(lambda: self.handlers.tabs.__setitem__(tab, client.netmach))
-        try:
-            yield
-        finally:
-            ready.cancel()
-            self.handlers.tabs.pop(tab, None)
+    async def follow(self, tunnel: Tunnel) -> None:
+        """A tab serves its machine to us: mirror it in its seat, which is kept for it while it has no tunnel."""
+        if tunnel.id not in self._seats:
+            seat = self._seats[tunnel.id] = Seat(tunnel.id, lambda: self._leave(tunnel.id))
+            seat.client.when_ready().then(lambda: self.handlers.tabs.setdefault(tunnel.id, seat))
+        await self._seats[tunnel.id].sit(tunnel.transport)
+
+    def _leave(self, tab: str) -> None:
+        self.handlers.tabs.pop(tab, None)
+        self._seats.pop(tab).leave()
 
     async def serve(self, tunnel: Tunnel) -> None:
-        """A tab mirrors us."""
-        server = rpc.Server(self.machine, name=tunnel.id, push_interval=PUSH_INTERVAL, allow=lambda *_: ALLOWED)
+        """A tab mirrors us. Its session goes on after a cut, and with it what the tab was about to say."""
+        server = rpc.Server(
+            self.machine, name=tunnel.id, push_interval=PUSH_INTERVAL, allow=lambda *_: ALLOWED, sessions=self._sessions
+        )
         try:
             await server.serve(tunnel.transport)
         finally:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import asyncmachine as am
 from examples.wasm.states import Bar, Foo, Said, Shared, Typed
@@ -23,15 +23,26 @@ Show = Callable[[str, str], object]
 
 @dataclass(frozen=True)
 class Patience:
-    """In seconds: how often the server looks, when it is bored, how often it says hello, and up to which tick."""
+    """In seconds: how often the server looks, when it is bored, how often it says hello; and who heard less gets it."""
 
     look: float = 1.0
     bored: float = 15.0
     hello: float = 10.0
-    most: int = 20
+    most: int = 10
 
 
 PATIENT = Patience()
+
+
+class Tab(Protocol):
+    """A tab as the server sees it."""
+
+    @property
+    def heard(self) -> int:
+        """How many messages it has taken."""
+
+    def hear(self, said: Said) -> None:
+        """Tells it, once."""
 
 
 class MsgHandlers:
@@ -64,8 +75,8 @@ class FooHandlers(MsgHandlers):
 
     def __init__(self, show: Show, patience: Patience = PATIENT, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(show, "bar")
-        self.tabs: dict[str, Any] = {}
-        """Mirrors of the tabs that are there, by their machine's id."""
+        self.tabs: dict[str, Tab] = {}
+        """Those that are there or may come back, by their machine's id."""
         self.patience = patience
         self.now = now
         self.heard = self.greeted = now()
@@ -73,9 +84,9 @@ class FooHandlers(MsgHandlers):
     def take(self, e: am.Event, author: str, text: str) -> None:
         super().take(e, author, text)
         self.heard = self.now()
-        for tab, mirror in self.tabs.items():
-            if tab != author:
-                mirror.add(Bar.Msg, Said(text, author), e=e)
+        for name, tab in self.tabs.items():
+            if name != author:
+                tab.hear(Said(text, author))
 
     async def StartState(self, e: am.Event) -> None:
         """Looks around as long as Start lives."""
@@ -88,7 +99,7 @@ class FooHandlers(MsgHandlers):
         now, machine = self.now(), e.machine
         if now - self.heard >= self.patience.bored and Foo.Bored not in machine:
             e.add(Foo.Bored)
-        fresh = any(mirror.tick(Bar.Msg) < self.patience.most for mirror in self.tabs.values())
+        fresh = any(tab.heard < self.patience.most for tab in self.tabs.values())
         if fresh and now - self.greeted >= self.patience.hello:
             self.greeted = now
             e.add(Foo.Msg, Said(HELLO, machine.id))

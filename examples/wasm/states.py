@@ -26,9 +26,9 @@ class Foo(Shared):
 
 
 class Bar(Shared):
-    """A tab. `SubmitMsg` comes from its form."""
+    """A tab, `Ready` while its mirror of the server is live. `SubmitMsg` comes from its form."""
 
-    SubmitMsg = am.state(multi=True)
+    SubmitMsg = am.state(multi=True, require=Shared.Ready)
 
 
 @dataclass(frozen=True)

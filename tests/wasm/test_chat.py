@@ -9,8 +9,22 @@ from examples.wasm.chat import HELLO, BarHandlers, FooHandlers, Patience, Show
 from examples.wasm.states import Bar, Foo, Said, Typed
 
 
+class Near:
+    """A tab that no network is in front of."""
+
+    def __init__(self, machine: am.Machine[Bar]) -> None:
+        self.machine = machine
+
+    @property
+    def heard(self) -> int:
+        return self.machine.tick(Bar.Msg) // 2
+
+    def hear(self, said: Said) -> None:
+        self.machine.add(Bar.Msg, said)
+
+
 class Room:
-    """A server and tabs whose machines stand for their mirrors."""
+    """A server, and tabs that are near."""
 
     def __init__(self, tabs: int = 0) -> None:
         self.time = 0.0
@@ -25,7 +39,8 @@ class Room:
     def tab(self, name: str) -> am.Machine[Bar]:
         handlers = BarHandlers(self.show(name), lambda e, said: self.server.add(Foo.Msg, said, e=e))
         machine = am.Machine(Bar, handlers, id=name)
-        self.handlers.tabs[name] = machine
+        machine.add([Bar.Start, Bar.Ready])
+        self.handlers.tabs[name] = Near(machine)
         return machine
 
     def look(self) -> None:
@@ -47,6 +62,13 @@ def test_what_one_tab_says_the_server_and_all_others_hear_once() -> None:
         "browser-bar-2": [said],
     }
     assert not room.server.any_(Foo.Msg, Foo.Bored)
+
+
+def test_nothing_is_taken_from_the_form_while_the_server_cannot_hear_it() -> None:
+    room = Room(tabs=1)
+    room.tabs[0].remove(Bar.Ready)
+    assert room.tabs[0].add(Bar.SubmitMsg, Typed("hi")).canceled
+    assert room.shown == {"server": []}
 
 
 @pytest.mark.parametrize("text", ["", "  ", "x" * 501])
@@ -78,5 +100,5 @@ def test_the_server_says_hello_every_ten_seconds_to_tabs_that_heard_little() -> 
         room.look()
     hellos = room.shown["browser-bar-0"]
     assert set(hellos) == {("server-foo", HELLO)}
-    assert len(hellos) == 10  # each is two ticks
+    assert len(hellos) == 10
     assert room.shown["server"] == hellos
