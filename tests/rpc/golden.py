@@ -88,6 +88,16 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "A goodbye for good",
     ),
     (
+        m.GoAway(8000),
+        "9208cd1f40",
+        "This connection ends within 8 s: make another one",
+    ),
+    (
+        m.GoAway(0, "restart"),
+        "930800a772657374617274",
+        "… ends now, and why",
+    ),
+    (
         m.Compressed(bytes.fromhex(ZEROS)),
         "9209c427" + ZEROS,
         "Everything of 2,000 states that were never active, as the answer to question 4: 43 bytes for 2,010",

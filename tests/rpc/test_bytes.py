@@ -88,19 +88,19 @@ async def test_a_handshake_with_a_known_schema() -> None:
         assert len(mirror.names) == 20
         assert (len(count.sent), len(count.received)) == (2, 1)
         # HELLO and READY, and WELCOME, of which 21 bytes are the ticks. The aim is 250 in all.
-        assert count.take() == (47 + 19, 86)
+        assert count.take() == (54 + 19, 93)
 
     await counted(body)
 
 
 async def test_a_handshake_that_has_to_send_the_names_or_the_whole_schema() -> None:
     async def names(source: am.Machine[Any], mirror: rpc.NetworkMachine[Any], count: Count) -> None:
-        assert count.take() == (66, 182)
+        assert count.take() == (73, 189)
 
     await counted(names, schema=None, no_schema=True)
 
     async def schema(source: am.Machine[Any], mirror: rpc.NetworkMachine[Any], count: Count) -> None:
-        assert count.take() == (56, 387)
+        assert count.take() == (63, 394)
 
     await counted(schema, schema=None)
 

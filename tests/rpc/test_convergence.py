@@ -141,7 +141,7 @@ class Story:
     async def play(self) -> None:
         draw, mirror, source = self.draw, self.pair.mirror, self.pair.source
         for n in range(draw.randint(5, 40)):
-            match draw.choice(["call", "call", "notify", "source", "payload", "pause", "pause", *self.rare]):
+            match draw.choice(["call", "call", "notify", "source", "payload", "pause", "pause", "go away", *self.rare]):
                 case "call":
                     text = "much " * draw.choice([0, 0, 500])
                     self.calls[n] = mirror.add("Ask", n=n, veto=draw.random() < 0.2, text=text)
@@ -149,6 +149,10 @@ class Story:
                     self.told[n] = mirror.add_ns("Ask", n=n)
                 case "source":
                     getattr(source, draw.choice(["add", "remove", "toggle"]))(draw.choice("ABCD"))
+                case "go away":
+                    for client in self.pair.server._clients:
+                        client.go_away(draw.choice([0.0, 0.01, 1.0]))
+                        self.weather.counts["gone away"] += 1
                 case "grow":
                     source.set_schema(source.schema.merge({f"New{n}": am.State()}))
                     self.weather.counts["grown"] += 1
@@ -253,6 +257,7 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         "out of step",
         "grown",
         "compressed",
+        "gone away",
     ):
         assert total[what] > SCENARIOS // 20, f"{what} hardly happened: {total}"
 

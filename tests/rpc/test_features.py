@@ -12,7 +12,7 @@ from asyncmachine.rpc.chunks import Parcel
 from asyncmachine.rpc.clock import Clock, checksum, seal
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import Misuse, Outgrown, PeerFault
-from asyncmachine.rpc.features import CHUNKS, GROWN, KNOWN, STEPS, ZLIB, chosen
+from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, ZLIB, chosen
 from asyncmachine.rpc.legality import Phase
 from tests.rpc.duo import HELLO, Duo, welcome
 from tests.rpc.test_server import Raw, served
@@ -22,7 +22,7 @@ OLD = m.Hello("amrpc", (1, 1), "rc-raw", sync=m.Sync(schema=True))
 
 
 def test_a_server_chooses_what_it_knows_and_has_a_use_for() -> None:
-    assert chosen(KNOWN, steps=True, zlib=True) == (CHUNKS, GROWN, STEPS, ZLIB)
+    assert chosen(KNOWN, steps=True, zlib=True) == KNOWN
     assert chosen((ZLIB, STEPS, GROWN), steps=False, zlib=False) == (GROWN,)
     assert chosen(("teleport", STEPS), steps=True, zlib=True) == (STEPS,)
     assert chosen((), steps=True, zlib=True) == ()

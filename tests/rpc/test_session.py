@@ -41,6 +41,7 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.Pong: m.Pong(1),
     m.Bye: m.Bye(),
     m.Compressed: m.Compressed(b""),
+    m.GoAway: m.GoAway(1000),
     m.Add: m.Add(1, (0,)),
     m.Remove: m.Remove(1, (0,)),
     m.Set: m.Set(1, (0,)),

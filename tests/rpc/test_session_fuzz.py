@@ -33,6 +33,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Ping, _small, st.floats(), _small),
     st.builds(m.Pong, _small),
     st.builds(m.Bye, _names, st.booleans()),
+    st.builds(m.GoAway, _small, _names),
     st.builds(m.Add, _small, st.lists(_small, max_size=3).map(tuple)),
     st.builds(m.Remove, _small, st.lists(_small, max_size=3).map(tuple)),
     st.builds(m.Set, _small, st.lists(_small, max_size=3).map(tuple)),

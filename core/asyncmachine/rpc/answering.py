@@ -12,7 +12,7 @@ from asyncmachine.rpc.chunks import Parcel, Transfer
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge
-from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS
+from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, known
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.requests import Known, Requests
 from asyncmachine.rpc.session import Reactions, Session
@@ -38,7 +38,7 @@ class Taken(NamedTuple):
 class ServerSession(Session):
     """The server's side."""
 
-    __slots__ = ("_growing", "_grown", "_sender", "requests", "transfer")
+    __slots__ = ("_growing", "_grown", "_offered", "_sender", "requests", "transfer")
 
     role = Role.SERVER
 
@@ -50,6 +50,7 @@ class ServerSession(Session):
         self._growing = False
         self.requests = Requests()
         self.transfer: Transfer | None = None
+        self._offered: tuple[str, ...] = ()
 
     # What the shell says
 
@@ -206,6 +207,9 @@ class ServerSession(Session):
             raise Misuse(f"there is nobody to send a clock to ({self.phase.value})")
         return self._sender
 
+    def _knows(self, feature: str) -> bool:
+        return feature in (self._offered if self.phase is Phase.GREETED else self.features)
+
     def _due(self) -> float:
         return NEVER
 
@@ -218,6 +222,7 @@ class ServerSession(Session):
     # Reactions
 
     def _on_hello(self, hello: m.Hello, now: float) -> list[e.Event]:
+        self._offered = known(hello.features)
         return [e.HelloReceived(hello)]
 
     def _on_ready(self, ready: m.Ready, now: float) -> list[e.Event]:
@@ -285,6 +290,7 @@ class ServerSession(Session):
         m.Ping: _on_ping,
         m.Pong: _on_pong,
         m.Bye: Session._on_bye,
+        m.GoAway: Session._on_go_away,
         m.Add: _on_mutation,
         m.Remove: _on_mutation,
         m.Set: _on_mutation,

@@ -17,7 +17,7 @@ from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, PeerFault, UnknownOutcome
-from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS
+from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.session import Reactions, Session
@@ -36,7 +36,8 @@ class ClientSession(Session):
     """The client's side. `after` is the session that it would like to continue."""
 
     __slots__ = (
-        "_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "partial", "syncs",
+        "_following", "_lender", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left",
+        "partial", "syncs",
     )  # fmt: skip
 
     role = Role.CLIENT
@@ -47,14 +48,17 @@ class ClientSession(Session):
         self.calls = Calls(timing.retry)
         self.epoch = 0
         self.syncs = 0
+        self.is_left = False
+        """Whether another connection has taken this one's place, and the session goes on there."""
         self._wanted: dict[int, None] = {}  # an empty set takes three times as much
         self._received_there = 0
         self._looking: float | None = None
         self._offered: tuple[str, ...] = ()
         self.partial: Partial | None = None
+        # Whoever has what has come of a payload: until WELCOME the earlier connection may still work, and get more.
+        self._lender: ClientSession | None = after if after is None or after._following is not None else after._lender
         if after is not None:
             self.id, self.epoch, self.calls, self.counters = after.id, after.epoch, after.calls, after.counters
-            self.partial, after.partial = after.partial, None
 
     # What the shell says
 
@@ -62,6 +66,11 @@ class ClientSession(Session):
         """Introduces this client."""
         self._send(hello)
         self._offered = hello.features
+
+    @property
+    def arriving(self) -> Partial | None:
+        """The large payload that is under way, in this connection or, until it is welcomed, in the one before."""
+        return self.partial if self._lender is None else self._lender.partial
 
     @property
     def resume(self) -> m.Resume | None:
@@ -111,6 +120,10 @@ class ClientSession(Session):
         self._wanted[number] = None
         return number
 
+    def ask_arrived(self, now: float) -> None:
+        """Asks which calls have arrived. Notifications among them are not open any more then."""
+        self._ping(now)
+
     def watch(self, token: int, state: int, args: m.WireArgs | None) -> None:
         """Asks to be told when a state is called with these arguments. The answer is `Fired`."""
         self._send(m.WhenArgs(token, state, args))
@@ -139,9 +152,15 @@ class ClientSession(Session):
         super().end()
         return self._following.left() if self._following is not None else []
 
+    def leave(self) -> list[e.Event]:
+        """Another connection continues this session: nothing more is taken here. Returns what was held back."""
+        self.is_left = True
+        self._enter(Phase.ENDED)
+        return self._following.left() if self._following is not None else []
+
     def abandon(self) -> list[e.Event]:
         """Nothing continues this session: the outcome of its open calls is unknown."""
-        self.partial = None
+        self.partial = self._lender = None
         return self._lose_calls()
 
     def expired(self, now: float) -> list[e.Event]:
@@ -243,7 +262,9 @@ class ClientSession(Session):
         else:
             events += self._lose_calls()
             self.calls.reset()
-        self.id, self.epoch, self.features = welcome.session, welcome.epoch, welcome.features
+        self.id, self.epoch, self.features = welcome.session, welcome.epoch, known(welcome.features)
+        if self._lender is not None:
+            self.partial, self._lender.partial, self._lender = self._lender.partial, None, None
         self._following = Following(clock, welcome.seq, self.counters)
         return [*events, e.WelcomeReceived(welcome, clock)]
 
@@ -348,6 +369,7 @@ class ClientSession(Session):
         m.Ping: _on_ping,
         m.Pong: _on_pong,
         m.Bye: Session._on_bye,
+        m.GoAway: Session._on_go_away,
         m.Result: _on_result,
         m.Error: _on_error,
         m.ClockPush: _on_clock,

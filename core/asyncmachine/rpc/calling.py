@@ -27,15 +27,20 @@ Send = Callable[[Link, Result], None]
 class Calling:
     """Sends mutations and settles their results. `ready()` is the connection that they may go out on.
 
+    While the client is `between()` two connections they wait; then comes `moved` or `lost`.
+
     `places` has the number of each state in the session.
     """
 
-    __slots__ = ("_in_loop", "_loop", "_machine", "_ready", "_results", "_syncs", "_tracing", "places")
+    __slots__ = (
+        "_between", "_held", "_in_loop", "_loop", "_machine", "_ready", "_results", "_syncs", "_tracing", "places",
+    )  # fmt: skip
 
     def __init__(
         self,
         machine: Machine[C],
         ready: Callable[[], Link | None],
+        between: Callable[[], bool],
         loop: Callable[[], asyncio.AbstractEventLoop | None],
         in_loop: Callable[..., None],
         tracing: Tracing | None,
@@ -43,6 +48,8 @@ class Calling:
         self.places: Mapping[str, int] = {}
         self._machine = machine
         self._ready = ready
+        self._between = between
+        self._held: list[tuple[Result, Send, tuple[str, ...]]] = []
         self._loop = loop
         self._in_loop = in_loop
         self._tracing = tracing
@@ -113,6 +120,20 @@ class Calling:
             result._fail(NotConnected("the connection ended before the clock came: ask again"))
         if coming_back and len(session.calls):
             self._machine.add(C.RetryingCall)
+        self.release()
+
+    def moved(self) -> None:
+        """Another connection has taken the place of the first. Its welcome has told the whole clock."""
+        syncs, self._syncs = self._syncs, {}
+        for result in syncs.values():
+            _settled(result, executed=True)
+        self.release()
+
+    def release(self) -> None:
+        """Sends what has waited, on the connection that there is now."""
+        held, self._held = self._held, []
+        for each in held:
+            self._send(*each)
 
     def place(self, state: str) -> int:
         """The number of a state in the session, -1 if it has none."""
@@ -126,6 +147,9 @@ class Calling:
         return result
 
     def _send(self, result: Result, send: Send, what: tuple[str, ...]) -> None:
+        if self._between():
+            self._held.append((result, send, what))
+            return
         link = self._ready()
         if link is None:
             result._fail(NotConnected(f"not connected to the source: {' '.join(what)} was not sent"))

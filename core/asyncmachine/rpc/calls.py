@@ -8,6 +8,7 @@ number once, and in their order (see `requests`).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -38,10 +39,12 @@ class Open(Struct):
 class Calls:
     """Numbers calls from 1, and knows which are open. Notifications are calls that are open until they arrive."""
 
-    __slots__ = ("_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "last")
+    __slots__ = ("_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "emptied", "last")
 
     def __init__(self, retry: float) -> None:
         self._retry = retry
+        self.emptied: Callable[[], None] | None = None
+        """Called when the last open call is answered."""
         self._begin()
 
     def _begin(self) -> None:
@@ -106,6 +109,8 @@ class Calls:
             self._look_at = now + self._pause if self._open else NEVER
             if not self._open:
                 self._due = NEVER
+                if self.emptied is not None:
+                    self.emptied()
         return found
 
     @property

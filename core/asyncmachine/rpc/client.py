@@ -105,6 +105,7 @@ class Client(Generic[S]):
             self._hello,
             self._react,
             self._lost,
+            self._nothing_came,
             timing=timing or default_timing(),
             backoff=backoff or default_backoff(),
             dial_timeout=dial_timeout,
@@ -112,7 +113,7 @@ class Client(Generic[S]):
         )
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
         ready, in_loop = self._connecting.ready_link, self._in_loop
-        self._calling = Calling(self.machine, ready, self._running_loop, in_loop, tracing)
+        self._calling = Calling(self.machine, ready, self._connecting.is_between, self._running_loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         self._given = None if schema is None else schema_given(schema)
@@ -200,7 +201,7 @@ class Client(Generic[S]):
     @property
     def delivering(self) -> tuple[int, int] | None:
         """How many bytes have come of the large payload that is under way, and of how many. None if there is none."""
-        partial = None if self._connecting.session is None else self._connecting.session.partial
+        partial = None if self._connecting.session is None else self._connecting.session.arriving
         return None if partial is None else (partial.received, partial.payload.size)
 
     @property
@@ -256,7 +257,11 @@ class Client(Generic[S]):
         )
 
     def _react(self, connection: Link, event: e.Event) -> None:
-        if self._calling.settle(connection, event) or connection is not self._connecting.connection:
+        if self._calling.settle(connection, event):
+            return
+        if connection is not self._connecting.connection:
+            if connection is self._connecting.next:
+                self._react_to_next(connection, event)
             return  # the others of one that was left already, and is only ending, do not count
         match event:
             case e.ClockChanged():
@@ -275,10 +280,27 @@ class Client(Generic[S]):
                 self._welcomed(connection, event)
             case e.RejectReceived():
                 self._rejected(event)
+            case e.GoAwayReceived():
+                self._connecting.move(self.machine, event.within)
             case e.ByeReceived() if not event.reconnect:
                 self.machine.remove(C.Start)
             case e.SessionFailed():
                 self.machine.add_err(event.error)
+
+    def _react_to_next(self, connection: Link, event: e.Event) -> None:
+        """To the connection that is to take the place of the one there is. What else goes wrong with it ends it."""
+        match event:
+            case e.WelcomeReceived():
+                held = self._connecting.take_over()
+                self._welcomed(connection, event)
+                for outcome in held:
+                    self._calling.settle(connection, outcome)
+                self._calling.moved()
+            case e.RejectReceived():
+                self._connecting.refused(event.retry_after)
+
+    def _nothing_came(self) -> None:
+        self._calling.release()
 
     def _show(self, event: e.ClockChanged) -> None:
         step, mirror = event.step, self.netmach
@@ -337,10 +359,7 @@ class Client(Generic[S]):
             self._loop.call_soon_threadsafe(function, *args)
 
     def _disposed(self, _: str) -> None:
-        connection = self._connecting.connection
-        if connection is not None:
-            connection.session.bye()
-            connection.close()
+        self._connecting.hang_up()
         self.netmach.dispose()
 
 

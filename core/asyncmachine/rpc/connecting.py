@@ -27,6 +27,7 @@ from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.events import Event as SessionEvent
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.messages import Hello, Resume
+from asyncmachine.rpc.moving import Moving
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.timing import Timing, call_at
 from asyncmachine.rpc.transport import (
@@ -56,8 +57,28 @@ class Connecting:
     """Handlers of `ClientStates`. `connection` is the current one; its session may not be ready yet."""
 
     __slots__ = (
-        "_attempt", "_backoff", "_dial", "_dial_timeout", "_expiry", "_hello", "_last", "_lost", "_lost_at", "_pause",
-        "_react", "_reconnect", "_timing", "_transport", "connection", "end", "pause", "session", "task",
+        "_attempt",
+        "_backoff",
+        "_dial",
+        "_dial_timeout",
+        "_expiry",
+        "_hello",
+        "_last",
+        "_lost",
+        "_lost_at",
+        "_moving",
+        "_next_task",
+        "_nothing_came",
+        "_pause",
+        "_react",
+        "_reconnect",
+        "_timing",
+        "_transport",
+        "connection",
+        "end",
+        "pause",
+        "session",
+        "task",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +87,7 @@ class Connecting:
         hello: Callable[[Resume | None, Peer], Hello],
         react: Callable[[Link, SessionEvent], None],
         lost: Lost,
+        nothing_came: Callable[[], None],
         *,
         timing: Timing,
         backoff: Backoff,
@@ -81,6 +103,7 @@ class Connecting:
         self._hello = hello
         self._react = react
         self._lost = lost
+        self._nothing_came = nothing_came
         self._expiry: asyncio.TimerHandle | None = None
         self._timing = timing
         self._backoff = backoff
@@ -91,11 +114,65 @@ class Connecting:
         self._lost_at = 0.0
         self._last: Link | None = None
         self._pause = Pause()
+        self._moving: Moving | None = None
+        self._next_task: asyncio.Task[None] | None = None
 
     def ready_link(self) -> Link | None:
         """The connection if calls may be made on it."""
         found = self.connection
         return found if found is not None and found.session.phase is Phase.READY else None
+
+    def hang_up(self) -> None:
+        """Says goodbye on the connection that there is, and makes no other one."""
+        if self._moving is not None:
+            self._moving.stop()
+        if self.connection is not None:
+            self.connection.session.bye()
+            self.connection.close(GOING_AWAY, "the client leaves")
+
+    # Going over to another connection
+
+    def is_between(self) -> bool:
+        """Whether the next connection has said HELLO: what is sent now may reach nobody on the first one."""
+        return self._moving is not None and self._moving.next is not None
+
+    @property
+    def next(self) -> Link | None:
+        """The connection that will take the place of this one once it is welcomed."""
+        return None if self._moving is None else self._moving.next
+
+    def move(self, machine: Machine[Any], within: float) -> None:
+        """The connection ends `within` so many seconds: makes the next one meanwhile, if there may be one."""
+        first = self.connection
+        if first is None or not self._reconnect:
+            return
+
+        def greet(transport: Transport) -> Link:
+            link = self._greet(transport)
+            self._next_task = self._carrying(link, machine)
+            return link
+
+        self._moving = self._moving or Moving(self._dialled, greet, self._backoff)
+        self._moving.begin(first, within)
+
+    def refused(self, retry_after: float | None) -> None:
+        """The next connection is refused. The first one goes on."""
+        if self._moving is not None:
+            self._moving.refused(retry_after)
+
+    def take_over(self) -> list[SessionEvent]:
+        """The next connection is welcomed, and counts from now on. Returns what was held back on the first."""
+        first, moving = self.connection, self._moving
+        assert first is not None
+        assert moving is not None
+        assert moving.next is not None
+        self.connection = moving.next
+        self.session, self.task = moving.next.session, self._next_task
+        moving.decide(welcomed=True)
+        first.flush()
+        held = first.session.leave()
+        first.close(GOING_AWAY, "the session goes on in another connection")
+        return held
 
     def nudge(self) -> None:
         """Ends the pause between two attempts."""
@@ -124,22 +201,17 @@ class Connecting:
         if transport is None:
             e.add("Disconnected")
             return
-        session = ClientSession(asyncio.get_running_loop().time(), self._timing, self.session)
-        session.hello(self._hello(session.resume, transport.peer))
-        self.session = session
-        self.connection = connection = Connection(session, transport, self._react)
-        name = f"{e.machine.id}.connection"
-        self.task = asyncio.get_running_loop().create_task(self._carry(connection, e.machine), name=name)
+        self.connection = connection = self._greet(transport)
+        self.session = connection.session
+        self.task = self._carrying(connection, e.machine)
 
     def StartEnd(self, e: Event) -> None:
         if self._last is not None and (self.task is None or self.task.done()):
             self._abandon(self._last)
 
     def ConnectedEnd(self, e: Event) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.session.bye()
-            connection.close(GOING_AWAY, "the client leaves")
+        self.hang_up()
+        self.connection = None
 
     def HandshakeDoneState(self, e: Event) -> None:
         self._attempt, self.pause = 0, 0.0
@@ -193,7 +265,17 @@ class Connecting:
 
     async def _carry(self, connection: Link, machine: Machine[Any]) -> None:
         self._stop_expiry()
-        self.end = await connection.run()
+        end = await connection.run()
+        if self._moving is not None:
+            if connection is self._moving.next:
+                self._moving.decide(welcomed=False)
+                self._nothing_came()
+                return
+            # The server may have closed this one because of the next, of which the welcome is still on its way.
+            await self._moving.decision()
+        if connection.session.is_left:
+            return
+        self.end = end
         self._last, session = connection, connection.session
         # Who has said goodbye, or does not call again, cannot continue the session.
         coming_back = self._reconnect and self.connection is connection and "Start" in machine
@@ -209,6 +291,24 @@ class Connecting:
         if self.connection is connection:
             self.connection = None
             machine.add("Disconnected")
+
+    def _carrying(self, connection: Link, machine: Machine[Any]) -> asyncio.Task[None]:
+        work = self._carry(connection, machine)
+        return asyncio.get_running_loop().create_task(work, name=f"{machine.id}.connection")
+
+    def _greet(self, transport: Transport) -> Link:
+        """Begins a session, in continuation of the last one."""
+        session = ClientSession(asyncio.get_running_loop().time(), self._timing, self.session)
+        session.hello(self._hello(session.resume, transport.peer))
+        return Connection(session, transport, self._react)
+
+    async def _dialled(self) -> Transport:
+        """A transport. Raises `TransportClosed`, whatever the application's function raises."""
+        try:
+            async with asyncio.timeout(self._dial_timeout):
+                return await self._dial()
+        except Exception as error:
+            raise failed_dial(error, self._dial_timeout) from error
 
     def _abandon(self, connection: Link) -> None:
         self._stop_expiry()

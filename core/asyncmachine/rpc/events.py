@@ -193,6 +193,13 @@ class ByeReceived(Event, frozen=True):
     reconnect: bool
 
 
+class GoAwayReceived(Event, frozen=True):
+    """The connection ends `within` so many seconds. A client makes another one, and continues the session there."""
+
+    within: float
+    reason: str
+
+
 class SessionFailed(Event, frozen=True):
     """It cannot go on: the peer is silent, does not finish the handshake, or says so. Close the transport."""
 

@@ -6,7 +6,7 @@ chosen, and so not used.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 CHUNKS: Final = "chunks"
@@ -21,16 +21,28 @@ STEPS: Final = "steps"
 ZLIB: Final = "zlib"
 """Both sides may send frames of more than 1 KiB as COMPRESSED; the server from WELCOME on."""
 
-KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB)
+GOAWAY: Final = "goaway"
+"""Either side may tell by GOAWAY that the connection is about to end."""
+
+KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB, GOAWAY)
 """What is spoken here, in the order in which it is offered and chosen."""
+
+_WITHOUT_ZLIB: Final = tuple([name for name in KNOWN if name != ZLIB])
+
+
+@lru_cache(maxsize=64)  # so that sessions share their lists
+def known(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the names that are known here."""
+    return tuple([name for name in KNOWN if name in names])
 
 
 def offered(*, zlib: bool) -> tuple[str, ...]:
     """What a client offers: all that it knows, but for what it does not want."""
-    return KNOWN if zlib else KNOWN[:-1]
+    return KNOWN if zlib else _WITHOUT_ZLIB
 
 
-def chosen(offered: Collection[str], *, steps: bool, zlib: bool) -> tuple[str, ...]:
+@lru_cache(maxsize=64)
+def chosen(offered: tuple[str, ...], *, steps: bool, zlib: bool) -> tuple[str, ...]:
     """What a server answers to an offer: what it knows as well, and has a use for in this session."""
     unused = {STEPS: not steps, ZLIB: not zlib}
     return tuple([name for name in KNOWN if name in offered and not unused.get(name)])

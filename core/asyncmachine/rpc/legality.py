@@ -6,8 +6,8 @@ phase to the next::
     NEW ──HELLO──▶ GREETED ──WELCOME──▶ WELCOMED ──READY──▶ READY
                       └─────REJECT───▶ ENDED ◀───BYE──── (any)
 
-Before READY nothing but the handshake is legal, PING, PONG and BYE excepted: a server can neither be made to act nor to
-tell anything by somebody it has not let in. What still arrives after the end is not looked at.
+Before READY nothing but the handshake is legal, PING, PONG, GOAWAY and BYE excepted: a server can neither be made to
+act nor to tell anything by somebody it has not let in. What still arrives after the end is not looked at.
 """
 
 from __future__ import annotations
@@ -51,20 +51,24 @@ def _staying(phase: Phase, *kinds: type[m.Message]) -> dict[type[m.Message], Pha
 
 
 TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
-    (Phase.NEW, _C): {m.Hello: Phase.GREETED, m.Bye: Phase.ENDED},
-    (Phase.NEW, _S): {m.Bye: Phase.ENDED},
-    (Phase.GREETED, _C): {**_staying(Phase.GREETED, m.Ping, m.Pong), m.Bye: Phase.ENDED},
+    (Phase.NEW, _C): {m.Hello: Phase.GREETED, m.GoAway: Phase.NEW, m.Bye: Phase.ENDED},
+    (Phase.NEW, _S): {m.GoAway: Phase.NEW, m.Bye: Phase.ENDED},
+    (Phase.GREETED, _C): {**_staying(Phase.GREETED, m.Ping, m.Pong, m.GoAway), m.Bye: Phase.ENDED},
     (Phase.GREETED, _S): {
-        **_staying(Phase.GREETED, m.Ping, m.Pong),
+        **_staying(Phase.GREETED, m.Ping, m.Pong, m.GoAway),
         m.Welcome: Phase.WELCOMED,
         m.Reject: Phase.ENDED,
         m.Bye: Phase.ENDED,
     },
-    (Phase.WELCOMED, _C): {**_staying(Phase.WELCOMED, m.Ping, m.Pong), m.Ready: Phase.READY, m.Bye: Phase.ENDED},
-    (Phase.WELCOMED, _S): {**_staying(Phase.WELCOMED, m.Ping, m.Pong), m.Bye: Phase.ENDED},
+    (Phase.WELCOMED, _C): {
+        **_staying(Phase.WELCOMED, m.Ping, m.Pong, m.GoAway),
+        m.Ready: Phase.READY,
+        m.Bye: Phase.ENDED,
+    },
+    (Phase.WELCOMED, _S): {**_staying(Phase.WELCOMED, m.Ping, m.Pong, m.GoAway), m.Bye: Phase.ENDED},
     (Phase.READY, _C): {
         **_staying(Phase.READY, m.Add, m.Remove, m.Set, m.AddUnanswered, m.SyncRequest, m.WhenArgs, m.WhenCancel),
-        **_staying(Phase.READY, m.PayloadAck, m.PayloadNack, m.Ping, m.Pong),
+        **_staying(Phase.READY, m.PayloadAck, m.PayloadNack, m.Ping, m.Pong, m.GoAway),
         m.Bye: Phase.ENDED,
     },
     (Phase.READY, _S): {
@@ -82,6 +86,7 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
             m.WhenFired,
             m.Ping,
             m.Pong,
+            m.GoAway,
         ),
         m.Bye: Phase.ENDED,
     },

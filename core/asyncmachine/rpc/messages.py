@@ -185,6 +185,17 @@ class Bye(Message, frozen=True, tag=7):
     reconnect: bool = True
 
 
+class GoAway(Message, frozen=True, tag=8):
+    """Either side, with the feature "goaway": this connection ends `within` so many milliseconds. The session goes on.
+
+    A client then makes its next connection while this one still works, and continues the session there. A server may
+    say it before WELCOME, to a client that has offered the feature.
+    """
+
+    within: Count = 0
+    reason: Text = ""
+
+
 class Compressed(Message, frozen=True, tag=9):
     """Either side, with the feature "zlib": another message, whose whole frame was compressed (RFC 1950).
 
@@ -394,5 +405,5 @@ class PayloadWithdrawn(Message, frozen=True, tag=84):
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
     | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | Chunk | PayloadAck
-    | PayloadNack | PayloadWithdrawn | WhenFired | Compressed
+    | PayloadNack | PayloadWithdrawn | WhenFired | GoAway | Compressed
 )  # fmt: skip

@@ -18,7 +18,7 @@ from asyncmachine.rpc.accepting import keep_accepting
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
-from asyncmachine.rpc.server import Server
+from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientInfo, Listening, MuxStates
 from asyncmachine.rpc.states import MuxStates as M
@@ -71,6 +71,8 @@ class Mux:
         self._servers: dict[str, Server] = {}
         self._admitted: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._accepting: asyncio.Task[None] | None = None
         self.machine = Machine(MuxStates, _Handlers(self), id=f"rm-{self._name}", tags=("rpc-mux",), parent=parent)
 
     @property
@@ -94,6 +96,19 @@ class Mux:
             await asyncio.wait(self._tasks)
         if self._sessions is not None:
             self._sessions.clear()
+
+    async def drain(self, within: float = DRAIN, reason: str = "") -> None:
+        """Asks all clients to make their connections elsewhere (see `Server.drain`), and stops once they have left."""
+        self._draining = True
+        try:
+            if self._accepting is not None:
+                self._accepting.cancel()
+            async with asyncio.TaskGroup() as group:
+                for server in self._servers.values():
+                    group.create_task(server.drain(within, reason))
+            await self.stop()
+        finally:
+            self._draining = False
 
     # Inside
 
@@ -142,7 +157,7 @@ class Mux:
 
     def _server_for(self, name: str, peer: Peer) -> Server:
         """A new server. Raises `Rejected` if the connection has to be turned away."""
-        if M.Start not in self.machine:
+        if self._draining or M.Start not in self.machine:
             raise Rejected(Code.SHUTDOWN, "the server is stopping")
         if len(self._servers) >= self.limit:
             raise Rejected(Code.RATE, f"no more than {self.limit} connections at once")
@@ -172,7 +187,8 @@ class _Handlers:
 
     def StartState(self, e: Event) -> None:
         mux = self._mux
-        e.scope.adopt(mux._run(mux._keep_accepting(), f"{e.machine.id}.listen"))
+        mux._accepting = mux._run(mux._keep_accepting(), f"{e.machine.id}.listen")
+        e.scope.adopt(mux._accepting)
 
     def StartEnd(self, e: Event) -> None:
         self._mux._hang_up()

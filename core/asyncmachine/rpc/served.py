@@ -168,6 +168,11 @@ class ServedClient:
         self._debounce.told()
         self._connection.flush()
 
+    def go_away(self, within: float, reason: str = "") -> None:
+        """Asks the client to make another connection, if it knows how to. This one ends `within` so many seconds."""
+        self._connection.session.go_away(within, reason)
+        self._connection.flush()
+
     def _drained(self) -> None:
         """The connection has room again: pushes that were held back are sent as one, and go first."""
         if self.ready and self._debounce.deadline is not None:

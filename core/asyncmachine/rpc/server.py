@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -43,6 +45,9 @@ from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Listen, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import listen as listen_at
+
+DRAIN: Final = 10.0
+"""Seconds that clients have to go over to another server, unless told otherwise."""
 
 
 class Server:
@@ -87,6 +92,8 @@ class Server:
         self._tracing = tracing
         self._compression = compression
         self._connections: set[Link] = set()
+        self._draining = False
+        self._accepting: asyncio.Task[Any] | None = None
         self._dial: Dial | None = None
         self._listen: Listen | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -149,6 +156,26 @@ class Server:
             self._sessions.clear()
         self._note_end()
         return stopped
+
+    async def drain(self, within: float = DRAIN, reason: str = "") -> None:
+        """Asks all clients to make their connections elsewhere, and stops once they have left, or after that time.
+
+        No more are let in, and at an address it listens no more, so that whoever dials it reaches the server that takes
+        over. Clients continue their sessions there if both servers share them (`sessions`); else they begin new ones,
+        when no call is open. Those who do not know how to go over are served until the end.
+        """
+        self._draining = True
+        try:
+            if self._accepting is not None:
+                self._accepting.cancel()
+            for client in self._clients:
+                client.go_away(within, reason)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self.machine.when_not(S.ClientConnected)
+            await self.stop(reason)
+        finally:
+            self._draining = False
 
     def statistics(self) -> dict[str, Statistics]:
         """Counts of the sessions there are, by the ids of their clients."""
@@ -246,7 +273,7 @@ class Server:
 
     def _greet(self, connection: Link, hello: m.Hello) -> None:
         try:
-            if "RpcReady" not in self.machine:
+            if self._draining or "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
             grants = self._clients.admit(hello, connection.transport.peer, self._allow)
             self._welcome(connection, hello, grants)
@@ -257,15 +284,13 @@ class Server:
             connection.close(close_code(no.code), str(no))
 
     def _welcome(self, connection: Link, hello: m.Hello, grants: Grants) -> None:
+        same = self._clients.named(hello.id)
+        if same is not None:
+            self._replaced(same.connection)
         zlib = compression.wanted(self._compression, connection.transport.peer, dialled=False)
         features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
         sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
         exposure = Exposure(self.source.schema, grants, sync)
-        same = self._clients.named(hello.id)
-        if same is not None:
-            # The same client over a new connection: the old one is dead, this side only has not noticed yet.
-            self._left(same.connection)
-            same.connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
         client = ServedClient(
             self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err, self._tracing
         )
@@ -274,6 +299,8 @@ class Server:
         except Unsendable as error:
             raise Rejected(Code.INTERNAL, str(error)) from error
         self._clients.add(client)
+        if not self._owns_sessions:
+            self._sessions.connected(client, partial(self._replaced, connection))
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         self.machine.remove(S.Exception)
         self.machine.add((S.ClientConnected, S.Handshaking), self._info(client))
@@ -297,12 +324,18 @@ class Server:
         client = self._clients.remove(connection)
         if client is not None:
             client.close()
+            self._sessions.ended(client)
             if client.has_left or "Start" not in self.machine:
                 client.watched.close()
             else:
                 self._sessions.park(client)
             if not self._clients:
                 self.machine.remove(S.ClientConnected, self._info(client))
+
+    def _replaced(self, connection: Link) -> None:
+        """The same client over a new connection: this one is dead, or was left, and only has not ended yet."""
+        self._left(connection)
+        connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
 
     def _hang_up(self) -> None:
         reason, reconnect = self._farewell

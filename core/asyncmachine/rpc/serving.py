@@ -26,7 +26,10 @@ class ServerHandlers:
     def StartState(self, e: Event) -> None:
         work = self._work()
         if work is not None:
-            e.scope.adopt(self._server._run(work, "listen"))
+            task = self._server._run(work, "listen")
+            e.scope.adopt(task)
+            if self._server._dial is None:
+                self._server._accepting = task
 
     def StartEnd(self, e: Event) -> None:
         self._server._hang_up()

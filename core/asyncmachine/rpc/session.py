@@ -23,7 +23,7 @@ from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.compression import SMALL, packed, unpacked
 from asyncmachine.rpc.counters import Counters, Statistics
 from asyncmachine.rpc.errors import HandshakeFailed, Misuse, PeerFault, PeerSilent
-from asyncmachine.rpc.features import ZLIB
+from asyncmachine.rpc.features import GOAWAY, ZLIB
 from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
 from asyncmachine.rpc.timing import Timing
@@ -111,6 +111,13 @@ class Session:
         if self.phase is not Phase.ENDED:
             self._send(m.Bye(reason, reconnect))
 
+    def go_away(self, within: float, reason: str = "") -> bool:
+        """Tells that this connection ends `within` so many seconds. False: the peer does not know the message."""
+        if not self._knows(GOAWAY):
+            return False
+        self._send(m.GoAway(max(0, round(within * 1000)), reason))
+        return True
+
     def end(self) -> list[e.Event]:
         """The transport has closed. Returns what was held back. Again, it returns nothing."""
         if self.phase is not Phase.ENDED:
@@ -140,6 +147,10 @@ class Session:
 
     def _reads(self, feature: str) -> bool:
         """Whether the peer may use this now."""
+        return feature in self.features
+
+    def _knows(self, feature: str) -> bool:
+        """Whether the peer may be sent this now."""
         return feature in self.features
 
     def _unpacked(self, compressed: m.Compressed) -> m.AnyMessage:
@@ -186,3 +197,6 @@ class Session:
 
     def _on_bye(self, bye: m.Bye, now: float) -> list[e.Event]:
         return [e.ByeReceived(bye.reason, bye.reconnect)]
+
+    def _on_go_away(self, told: m.GoAway, now: float) -> list[e.Event]:
+        return [e.GoAwayReceived(told.within / 1000, told.reason)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from asyncmachine.rpc import messages as m
@@ -14,16 +15,29 @@ LIMIT: Final = 1024
 
 
 class Sessions:
-    """By session number, which only the client and its server know."""
+    """By session number, which only the client and its server know.
 
-    __slots__ = ("_keep", "_kept")
+    Where several servers share them, those that have a connection are noted too: a client may make its next one before
+    the end of the first was seen, at another server than that of the first.
+    """
+
+    __slots__ = ("_connected", "_keep", "_kept")
 
     def __init__(self, keep: float) -> None:
         self._keep = keep
+        self._connected: dict[bytes, tuple[str, Callable[[], None]]] = {}
         self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def connected(self, client: ServedClient, leave: Callable[[], None]) -> None:
+        """Notes a session that goes on; `leave()` ends its connection, and parks it."""
+        self._connected[client.connection.session.id] = client.id, leave
+
+    def ended(self, client: ServedClient) -> None:
+        """The session's connection has ended."""
+        self._connected.pop(client.connection.session.id, None)
 
     def park(self, client: ServedClient) -> None:
         """Keeps the session of a client whose connection was lost."""
@@ -35,7 +49,12 @@ class Sessions:
 
     def claim(self, hello: m.Hello, exposure: Exposure) -> ServedClient | None:
         """The session that a client would like to continue, if it is here and the client may see the same or more."""
-        found = self._kept.get(hello.resume.session) if hello.resume is not None else None
+        if hello.resume is None:
+            return None
+        owner, leave = self._connected.get(hello.resume.session, ("", None))
+        if leave is not None and owner == hello.id:
+            leave()
+        found = self._kept.get(hello.resume.session)
         if found is None or found[0].id != hello.id:
             return None
         number = found[0].connection.session.id
