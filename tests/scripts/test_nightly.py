@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scripts import nightly
+from scripts.console import SetupError
 from tests.rounds import BY_HAND, Rounds
 
 
@@ -27,11 +28,40 @@ def test_the_minutes_reach_the_tests(monkeypatch: pytest.MonkeyPatch, arguments:
         return 7
 
     monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(nightly, "fuzzed", lambda seconds: seconds != float(minutes) * 6)
     assert nightly.main(arguments) == 7
     assert [command[-1] for command, _ in calls] == ["tests", "playwright"]
     for command, env in calls:
         assert command[-4:-2] == ["-m", "nightly"]
         assert env["AM_NIGHTLY_MINUTES"] == minutes
+
+
+def test_a_fuzzer_that_cannot_be_had_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(command: list[object], label: str, *, cwd: object) -> None:
+        assert command[-2:] == ["--group", "fuzz"]
+        raise SetupError("no matching distribution")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(nightly, "run", refuse)
+    assert nightly.fuzzed(60.0) == 0
+    told = capsys.readouterr().err
+    assert "no fuzzing" in told
+    assert "no matching distribution" in told
+
+
+def test_the_fuzzer_runs_for_its_share_and_its_find_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def call(command: list[str], *, cwd: object) -> int:
+        commands.append(command)
+        return 77
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(subprocess, "call", call)
+    assert nightly.fuzzed(60.4) == 77
+    assert "-max_total_time=60" in commands[0]
 
 
 def test_by_hand_a_test_takes_a_few_rounds() -> None:
