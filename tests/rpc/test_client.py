@@ -369,3 +369,66 @@ async def test_disposing_a_client_ends_everything_of_it() -> None:
             await wait
         await gone
         assert pair.mirror.add("A").canceled
+
+
+class Rules(rpc.StateSource):
+    A = am.state(auto=True, require="C")
+    B = am.state(multi=True, add="C")
+    C = am.state(after="B")
+
+
+class OtherRules(Rules):
+    B = am.state(multi=True, add="A", remove="C")
+
+
+class OtherFlag(Rules):
+    A = am.state(require="C")
+
+
+class NamesAlone(rpc.StateSource):
+    A = am.state()
+    B = am.state()
+    C = am.state()
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        (Rules, ""),
+        (NamesAlone, ""),
+        (None, ""),
+        (OtherRules, "add of B is A for the client and C for the source"),
+        (OtherFlag, "auto of A is false for the client and true for the source"),
+    ],
+    ids=["the same", "names alone", "none", "a relation", "a flag"],
+)
+async def test_a_client_whose_states_are_defined_otherwise_is_told_so_and_goes_by_the_source(
+    schema: Any, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = MemoryNet()
+    async with paired(net, Rules, schema=schema, client={"filtering": True}) as on:
+        assert on.mirror.schema["B"] == on.source.schema["B"]
+        warnings = [record.getMessage() for record in caplog.records if record.name == "asyncmachine.rpc"]
+        if told:
+            (warning,) = warnings
+            assert warning.startswith("rc-test: the client's states are defined otherwise than those of 'source'")
+            assert told in warning
+        else:
+            assert warnings == []
+        # What can be known here is known by the rules of the source.
+        assert (await on.mirror.add("B")).executed
+        assert on.mirror.is_("B", "C") == on.source.is_("B", "C")
+        # It is told once, and not for every connection.
+        sessions = on.client.machine.tick(C.HandshakeDone)
+        net.cut()
+        await on.client.machine.when_time([C.HandshakeDone], [sessions + 2])
+        assert len(caplog.records) == len(warnings)
+
+
+async def test_what_a_client_may_not_see_is_no_difference(caplog: pytest.LogCaptureFixture) -> None:
+    def allow(*_: object) -> rpc.Grants:
+        return rpc.Grants(read=("A", "B", "Exception", "ErrOnClient"))
+
+    async with paired(MemoryNet(), Rules, client={"skipped": ("C",)}, allow=allow) as on:
+        assert on.mirror.schema["B"].multi
+        assert caplog.records == []

@@ -7,6 +7,7 @@ them together: events of the session become states, clocks and results.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -33,7 +34,7 @@ from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.netmach import NetworkMachine
-from asyncmachine.rpc.schemas import groups_given, missing, schema_given, schema_told
+from asyncmachine.rpc.schemas import difference, groups_given, missing, schema_given, schema_told
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     S = WithDefault("S", bound=str, default=Any)
 else:
     S = TypeVar("S", bound=str)
+
+logger = logging.getLogger("asyncmachine.rpc")
 
 
 class Client(Generic[S]):
@@ -317,6 +320,11 @@ class Client(Generic[S]):
         if self._given is not None and (lacking := missing(self._given, names, self._wanted, welcome.grants)):
             raise ForeignSource(welcome.source, lacking)
         schema = schema_told(welcome.source, welcome.schema)
+        if self._given is not None and (found := difference(self._given, schema)):
+            logger.warning(
+                "%s: the client's states are defined otherwise than those of %r, whose count: %s",
+                self.machine.id, welcome.source, found,
+            )  # fmt: skip
         restarted = self._epoch not in (None, welcome.epoch)
         self._epoch = welcome.epoch
         self.grants = welcome.grants

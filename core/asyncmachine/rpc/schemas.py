@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.rules import rules_of
-from asyncmachine.machine.schema import Schema, State, StatesMeta
+from asyncmachine.machine.schema import RELATIONS, Schema, State, StatesMeta
 from asyncmachine.rpc.errors import HandshakeFailed
 from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.messages import GrantList, Sync
@@ -45,3 +46,28 @@ def missing(given: Schema, names: Collection[str], wanted: Sync, grants: GrantLi
     lacking = Grants(read=read).readable(name for name in given.names if name not in there)
     allowed = lacking if wanted.allowed is None else wanted.allowed
     return [name for name in lacking if name in allowed and name not in wanted.skipped]
+
+
+def difference(given: Schema, told: Schema) -> str:
+    """The first thing that a client's own schema says otherwise than its source; empty if there is none.
+
+    A state of which it says nothing is none, and neither are relations to states that the client may not see.
+    """
+    for name, ours in given.items():
+        theirs = told.get(name)
+        if theirs is None or replace(ours, tags=None) == State():
+            continue
+        for key in ("auto", "multi", *RELATIONS):
+            here, there = (_said(state, key, told) for state in (ours, theirs))
+            if here != there:
+                return f"{key} of {name} is {_shown(here)} for the client and {_shown(there)} for the source"
+    return ""
+
+
+def _said(state: State, key: str, told: Schema) -> bool | list[str]:
+    found = getattr(state, key)
+    return found if isinstance(found, bool) else sorted(name for name in found or () if name in told)
+
+
+def _shown(said: bool | list[str]) -> str:
+    return str(said).lower() if isinstance(said, bool) else " ".join(said) or "nothing"
