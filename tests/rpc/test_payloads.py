@@ -151,8 +151,12 @@ def test_after_its_time_nothing_more_of_a_payload_is_sent() -> None:
             await client.say(m.PayloadAck(announced.token, consumed=False, received=CHUNK), m.SyncRequest(1))
             assert await client.hear() == m.PayloadWithdrawn(announced.token)
             assert isinstance(await client.hear(), m.Full)
-            await client.say(m.PayloadAck(announced.token))
-            assert (await on.server.machine.add(S.MetricSync)).executed, "a late answer does no harm"
+            await client.say(m.PayloadAck(announced.token))  # a late answer does no harm
+            on.server.send_payload("film", "the next one")
+            following = await client.hear()
+            assert isinstance(following, m.Payload)
+            assert following.data == "the next one"
+            await client.say(m.PayloadAck(following.token))
             assert on.server.machine.tick(S.ErrDelivery) == 0, "it was awaited"
 
     run(body())
@@ -195,13 +199,18 @@ def test_the_time_of_a_payload_begins_with_the_server() -> None:
     run(body())
 
 
-async def test_a_payload_that_was_consumed_in_time_leaves_no_timer() -> None:
-    taking, consumer = taking_machine()
-    async with paired(MemoryNet(), consumer=consumer) as on:
-        for data in ("small", figures(2 * MIB)):
-            assert (await on.server.send_payload("film", data, within=60.0)).executed
-        assert not on.server._sending._timers
-        assert len(taking.got) == 2
+def test_a_payload_that_was_consumed_in_time_is_over() -> None:
+    async def body() -> None:
+        taking, consumer = taking_machine()
+        async with paired(MemoryNet(), consumer=consumer) as on:
+            for data in ("small", figures(2 * MIB)):
+                assert (await on.server.send_payload("film", data, within=5.0)).executed
+            frames = on.server.statistics()["rc-test"].frames_out
+            await asyncio.sleep(10.0)
+            assert on.server.statistics()["rc-test"].frames_out == frames
+            assert len(taking.got) == 2
+
+    run(body())
 
 
 # Room
@@ -262,6 +271,22 @@ async def test_a_client_that_does_not_read_stalls_the_sender() -> None:
     await client.netmach.when_time(["Ask"], [source.tick("Ask")])
     await asyncio.gather(client.stop(), server.stop())
     await serving
+
+
+async def test_a_chunk_waits_until_nothing_else_has_to_be_sent() -> None:
+    async with served(push_interval=0.0001) as on:
+        client = on.client()
+        await client.handshake(KNOWS)
+        on.server.send_payload("film", figures(2 * MIB))
+        film = await client.hear()
+        assert isinstance(film, m.Payload)
+        for _ in range(3):
+            on.server.send_payload("filler", bytes(900_000))  # more than the pipe holds
+        await client.say(m.PayloadAck(film.token, consumed=False), m.Add(1, (on.source.index("A"),)))
+        await on.source.when("A")
+        on.source.add("B")
+        heard = [type(await client.hear()) for _ in range(6)]
+        assert heard == [m.Payload, m.Payload, m.Payload, m.Result, m.ClockPush, m.Chunk]
 
 
 @pytest.mark.skipif(tracemalloc.is_tracing(), reason="somebody else counts already")

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.asking import ClientSession
+from asyncmachine.rpc.chunks import Parcel
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import PeerFault
@@ -88,16 +91,22 @@ FRAMES = MESSAGES.map(encode) | _damaged() | st.binary(max_size=40)
 FRAMES |= FRAMES.map(_compressed) | st.builds(m.Compressed, st.binary(max_size=20)).map(encode)
 
 
-def check(session: Session, frame: bytes, now: float) -> None:
-    """Gives a frame to a session. Refused, it must have changed nothing."""
-    before, refused = state_of(session), None
+def check(session: Session, frame: bytes, now: float) -> list[e.Event]:
+    """Gives a frame to a session. Refused, it must have changed nothing. Wants every large payload."""
+    before, refused, events = state_of(session), None, list[e.Event]()
     try:
-        session.receive(frame, now)
+        events = session.receive(frame, now)
     except PeerFault as fault:
         refused = fault
     if refused is not None:
         assert refused.close in (4400, 1009, 4406, 4410)
         assert state_of(session) == before
+    for event in events:
+        if isinstance(session, ClientSession) and isinstance(event, e.PayloadReceived) and event.payload.size:
+            session.want(event.payload)
+        if isinstance(event, e.PayloadComplete):
+            assert len(event.data) == event.payload.size
+    return events
 
 
 def test_every_kind_of_message_is_tried() -> None:
@@ -132,6 +141,61 @@ def test_a_client_session_survives_anything(phase: Phase, frames: list[bytes], c
     told += session.end()
     assert session.deadline is None
     assert session.end() == []
+
+
+CHUNKED = st.one_of(
+    st.builds(m.Payload, _tokens, st.just("A"), size=st.integers(1, 6)),
+    st.builds(m.Chunk, _tokens, _small, st.binary(min_size=1, max_size=4), st.sampled_from([b"", bytes(32), bytes(7)])),
+    st.builds(m.PayloadWithdrawn, _tokens),
+)
+
+
+@given(st.lists(CHUNKED, max_size=40))
+def test_a_client_takes_a_chunk_where_the_last_one_has_ended_or_not_at_all(messages: list[m.Message]) -> None:
+    session = Duo().advance_to(Phase.READY).client
+    under_way: dict[bytes, tuple[int, bytes]] = {}  # what the rules say, in short
+    for message in messages:
+        events = check(session, encode(message), 0.0)
+        match message:
+            case m.Payload(token, size=size):
+                data = under_way[token][1] if token in under_way and under_way[token][0] == size else b""
+                under_way = {token: (size, data)}
+            case m.PayloadWithdrawn(token):
+                under_way.pop(token, None)
+            case m.Chunk(token, offset, data, digest) if token in under_way:
+                size, before = under_way[token]
+                last = offset + len(data) == size
+                if offset == len(before) and offset + len(data) <= size and len(digest) == (32 if last else 0):
+                    under_way[token] = size, before + data
+                    if last:
+                        (complete,) = events
+                        assert isinstance(complete, e.PayloadComplete)
+                        assert (bytes(complete.data), complete.intact) == (before + data, False)
+                        under_way.clear()
+        partial = session.partial
+        assert under_way == (
+            {} if partial is None else {partial.payload.token: (partial.payload.size, bytes(partial.data))}
+        )
+
+
+@given(st.lists(st.integers(0, 120).map(lambda n: m.PayloadAck(b"t", consumed=False, received=n)), max_size=30))
+def test_whatever_a_client_acknowledges_a_server_sends_each_byte_behind_the_one_before(acks: list[m.Message]) -> None:
+    session, data = Duo().advance_to(Phase.READY).server, bytes(range(100))
+    session.announce(encode(m.Payload(b"t", "film", size=100)), Parcel(b"t", data, 7))
+    session.outgoing()
+    sent: bytes | None = None
+    for ack in acks:
+        check(session, encode(ack), 0.0)
+        while session.chunk():
+            pass
+        for frame in session.outgoing():
+            chunk = decode(frame)
+            assert isinstance(chunk, m.Chunk)
+            sent = data[: chunk.offset] if sent is None else sent
+            assert chunk.offset == len(sent)
+            sent += chunk.data
+            assert sent == data[: len(sent)]
+            assert len(chunk.sha256) == (32 if sent == data else 0)
 
 
 @pytest.mark.nightly
