@@ -39,7 +39,8 @@ def client_of(forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     address: Address | None = None
     for hop in reversed(hops):
         try:
-            address = plain(ip_address(hop))
+            # Behind a % any text may stand, which would be told in logs.
+            address = plain(ip_address(hop.partition("%")[0]))
         except ValueError:
             raise Refused(Reason.FORBIDDEN, "X-Forwarded-For must be a list of IP addresses, without ports") from None
         if not _within(address, proxies):

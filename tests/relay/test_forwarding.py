@@ -26,6 +26,8 @@ PROXIES = networks(("127.0.0.1", "10.0.0.0/8"))
         (["::ffff:203.0.113.9"], "203.0.113.9"),
         (["2001:db8::1"], "2001:db8::1"),
         (["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+        (["fe80::1%eth0"], "fe80::1"),
+        (["fe80::1%\x9b31m and any text"], "fe80::1"),
     ],
 )
 def test_the_last_address_that_is_no_proxy_is_the_client(forwarded: list[str], client: str) -> None:

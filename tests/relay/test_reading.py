@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,11 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     with pytest.raises(RelayConfigError, match="can be read by others: chmod 600"):
         secret_of(file, "secret_file")
     file.chmod(0o600)
+    if os.geteuid() == 0:  # only root can read what is somebody else's alone
+        os.chown(file, 65534, -1)
+        with pytest.raises(RelayConfigError, match="belongs to another user"):
+            secret_of(file, "secret_file")
+        os.chown(file, 0, -1)
     assert Server(secret_file=file).load_secret() == b"0123456789abcdef"
     assert Operation(token_file=file).load_token() == b"0123456789abcdef"
     file.write_text("short")
