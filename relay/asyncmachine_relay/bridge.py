@@ -19,6 +19,7 @@ from asyncmachine.rpc.transport import LOST, NORMAL, Transport, TransportClosed
 from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.states import TunnelStates
 from asyncmachine_relay.tcp import TcpEnd
+from asyncmachine_relay.waiting import either
 
 _NO_CODE = 1005
 _OURS = frozenset(reason.close_code for reason in Reason)
@@ -37,7 +38,7 @@ async def bridge(near: Transport, far: TcpEnd, machine: am.Machine[TunnelStates]
     up = asyncio.create_task(carry(near, far), name="to the target")
     down = asyncio.create_task(carry(far, near), name="from the target")
     try:
-        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        await either(up, down)
         if up.done():
             await _page_ended(up.result(), near, far, down, machine)
         else:

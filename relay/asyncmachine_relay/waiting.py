@@ -1,11 +1,31 @@
-"""A page that waits for somebody: it may be silent meanwhile, and it may leave."""
+"""Waiting: for the first of some tasks, and for whoever calls a page, which may be silent meanwhile, and may leave."""
 
 from __future__ import annotations
 
 import asyncio
 
+from typing import Any
+
 from asyncmachine_relay.matchers import Tunnel
 from asyncmachine_relay.websocket import WebSocketTransport
+
+
+async def either(*tasks: asyncio.Task[Any]) -> None:
+    """Returns once one of them has ended, however: `asyncio.wait` without its ado, once for each tunnel."""
+    loop = asyncio.get_running_loop()
+    first = loop.create_future()
+
+    def ended(_: object) -> None:
+        if not first.done():
+            first.set_result(None)
+
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        await first
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
 
 
 def may_idle(tunnel: Tunnel, *, allowed: bool) -> None:
