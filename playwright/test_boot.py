@@ -43,6 +43,37 @@ def test_phases_are_told_in_order_and_a_snapshot_makes_library_and_wheel_needles
     assert not [url for url in mishaps.requests if re.search(r"python_stdlib|asyncmachine-.*whl", url)]
 
 
+@pytest.mark.parametrize("address", COUNTERS)
+def test_the_pages_own_html_is_drawn_before_the_runtime_is_asked_for(page: Page, address: str) -> None:
+    """On a computer that takes its time for it."""
+    page.add_init_script(
+        """
+        const draw = requestAnimationFrame;
+        window.requestAnimationFrame = (callback) => setTimeout(() => draw(callback), 500);
+        requestAnimationFrame(() => (window.drawn = performance.now()));
+        """
+    )
+    page.goto(address)
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    drawn, begun, asked = page.evaluate(
+        """() => [drawn, performance.getEntriesByName("asyncmachine:downloading runtime")[0].startTime, Math.min(
+            ...performance.getEntriesByType("resource").filter(({ name }) => name.includes("pyodide.asm.wasm"))
+                .map(({ startTime }) => startTime))]"""
+    )
+    assert asked >= min(drawn, begun + LONGEST_FRAME)
+
+
+def test_a_page_that_cannot_be_drawn_starts_python_all_the_same(page: Page, mishaps: Mishaps) -> None:
+    page.add_init_script("window.requestAnimationFrame = () => 0")
+    page.add_init_script(RECORD)
+    page.goto("/pages/bare-counter.html")
+    page.evaluate("started")
+    assert page.evaluate("phases")[:2] == PHASES[:2]
+
+
+LONGEST_FRAME = 1000
+"""Milliseconds that boot.mjs waits for the frame at most."""
+
 Mishap = Callable[[Route], None]
 
 

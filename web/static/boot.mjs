@@ -36,6 +36,8 @@ export { version };
 
 const PACKAGES = ["asyncmachine", "msgspec"];
 const ATTEMPTS = 2;
+/** Milliseconds that the page's first frame may take at most. */
+const FRAME = 1000;
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 
 /** Why Python is not there: `code` is TIMEOUT, MIME or FAILED, `phase` is where it stopped. */
@@ -145,6 +147,7 @@ async function tryBoot(options, attempt) {
  */
 async function boot(options, enter) {
   enter("downloading runtime");
+  await drawn();
   tab ??= claim();
   parts ??= getParts();
   parts.catch(() => (parts = undefined)); // to be tried again
@@ -176,6 +179,18 @@ async function boot(options, enter) {
   python.pyimport("asyncmachine_web.page.start").start(JSON.stringify(env));
   enter("ready");
   return python;
+}
+
+/**
+ * Waits for the frame in which the page's own HTML is drawn, since the runtime would take both cores from it. A hidden
+ * page has no frames, and one whose style sheet does not come has to wait no longer than this.
+ */
+async function drawn() {
+  if (globalThis.document?.visibilityState !== "visible") return;
+  await new Promise((done) => {
+    setTimeout(done, FRAME);
+    requestAnimationFrame(() => setTimeout(done));
+  });
 }
 
 /** @returns {Promise<Parts>} */
