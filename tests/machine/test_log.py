@@ -897,7 +897,7 @@ def test_a_mirror_tells_what_it_shows() -> None:
         def call(self, *_: object) -> am.Result:
             return am.Result.make_pending()
 
-        notify = call
+        notify = can = call
 
         def watch(self, *args: object) -> None:
             raise AssertionError

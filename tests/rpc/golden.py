@@ -138,6 +138,36 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "Send everything; the question has number 4",
     ),
     (
+        m.ArgsRequest(5),
+        "921505",
+        "Which arguments do the states take? The question has number 5",
+    ),
+    (
+        m.Can(6, (2,)),
+        "9318069102",
+        "Could state 2 be added now?",
+    ),
+    (
+        m.Can(7, (2,), True, {"n": 1}),
+        "9518079102c381a16e01",
+        "Could it be removed, with n = 1?",
+    ),
+    (
+        m.Reply(5, False, ("Upload.path",)),
+        "943205c291ab55706c6f61642e70617468",
+        "The answer to question 5",
+    ),
+    (
+        m.Reply(6, True),
+        "933206c3",
+        "It could",
+    ),
+    (
+        m.Reply(7, False, (), "FORBIDDEN"),
+        "953207c290a9464f5242494444454e",
+        "This client may not ask that",
+    ),
+    (
         m.WhenArgs(1, 2),
         "93160102",
         "Tell when state 2 is called",

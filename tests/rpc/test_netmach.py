@@ -38,6 +38,10 @@ class Calls:
         self.made.append(("add_ns", states, args, source))
         return am.EXECUTED
 
+    def can(self, kind: str, states: tuple[str, ...], args: Mapping[str, Any]) -> am.Result:
+        self.made.append((f"can_{kind}", states, args, None))
+        return am.Result.make_pending()
+
     def watch(self, watch: Watch) -> None:
         self.watches.append(watch)
 

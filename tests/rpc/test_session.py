@@ -48,6 +48,9 @@ SAMPLES: dict[type[m.Message], m.Message] = {
     m.AddUnanswered: m.AddUnanswered(1, (0,)),
     m.SyncRequest: m.SyncRequest(1),
     m.WhenArgs: m.WhenArgs(1, 0),
+    m.ArgsRequest: m.ArgsRequest(1),
+    m.Can: m.Can(1, (0,)),
+    m.Reply: m.Reply(1),
     m.WhenCancel: m.WhenCancel(1),
     m.WhenFired: m.WhenFired(1),
     m.Result: m.Result(1),
@@ -65,9 +68,10 @@ SAMPLES: dict[type[m.Message], m.Message] = {
 
 
 def one_call(duo: Duo) -> None:
-    """So that answers to call 1 have a call."""
+    """So that answers to call 1 have a call, and those to question 1 a question."""
     if duo.client.phase is Phase.READY:
         duo.client.call("add", (0,), None, None, duo.now)
+        duo.client.ask_args()
         duo.client.outgoing()
 
 
@@ -110,6 +114,8 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.SyncRequest: client.sync,
             m.WhenArgs: lambda: client.watch(1, 0, None),
             m.WhenCancel: lambda: client.unwatch(1),
+            m.ArgsRequest: client.ask_args,
+            m.Can: lambda: client.can("add", (0,), None),
             m.PayloadAck: lambda: client.ack(b"t"),
             m.PayloadNack: lambda: client.nack(b"t", "REFUSED"),
         },
@@ -118,6 +124,7 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.Reject: lambda: server.reject("BUSY", ""),
             m.Result: lambda: server.reply(1, True, Clock((1, 1, 1), 2)),
             m.Error: lambda: server.refuse(1, CallRefused("NO_STATE", "")),
+            m.Reply: lambda: server.answer(1),
             m.ClockPush: lambda: server.push(Clock((1, 1, 1), 2)),
             m.ClockSteps: lambda: server.steps([Taken(0, (0,), True, Clock((1, 1, 1), 2))]),
             m.Full: lambda: server.full(Clock((1, 1, 1), 2)),

@@ -193,7 +193,7 @@ class Nobody:
     def call(self, *args: Any) -> am.Result:
         raise AssertionError
 
-    notify = call
+    notify = can = call
 
     def watch(self, *args: object) -> None:
         raise AssertionError

@@ -86,6 +86,12 @@ class ServerSession(Session):
             sender.sent(clock, change.seq, change.hash)
             self.counters.piggybacks += 1
 
+    def answer(
+        self, id: int, *, executed: bool = False, names: tuple[str, ...] = (), error: CallRefused | None = None
+    ) -> None:
+        """Answers a question, or says why not."""
+        self._send(m.Reply(id, executed, names, error.code if error else "", error.message if error else ""))
+
     def refuse(self, id: int, error: CallRefused) -> None:
         """Answers a call with an error."""
         self._send(m.Error(id, error.code, error.message, error.state, error.retryable, error.details or None))
@@ -267,6 +273,12 @@ class ServerSession(Session):
     def _on_sync(self, sync: m.SyncRequest, now: float) -> list[e.Event]:
         return [e.SyncRequested(sync.id)]
 
+    def _on_args(self, asked: m.ArgsRequest, now: float) -> list[e.Event]:
+        return [e.ArgsRequested(asked.id)]
+
+    def _on_can(self, asked: m.Can, now: float) -> list[e.Event]:
+        return [e.CanRequested(asked.id, "remove" if asked.removes else "add", asked.states, asked.args)]
+
     def _on_watch(self, watch: m.WhenArgs, now: float) -> list[e.Event]:
         return [e.WatchRequested(watch.token, watch.state, watch.args)]
 
@@ -296,6 +308,8 @@ class ServerSession(Session):
         m.Set: _on_mutation,
         m.AddUnanswered: _on_mutation,
         m.SyncRequest: _on_sync,
+        m.ArgsRequest: _on_args,
+        m.Can: _on_can,
         m.WhenArgs: _on_watch,
         m.WhenCancel: _on_unwatch,
         m.PayloadAck: _on_ack,

@@ -16,8 +16,8 @@ from asyncmachine.rpc.chunks import Partial
 from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, PeerFault, UnknownOutcome
-from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, known
+from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, Misuse, PeerFault, UnknownOutcome
+from asyncmachine.rpc.features import ASK, CHUNKS, GROWN, STEPS, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.session import Reactions, Session
@@ -37,7 +37,7 @@ class ClientSession(Session):
 
     __slots__ = (
         "_following", "_lender", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left",
-        "partial", "syncs",
+        "partial", "questions", "syncs",
     )  # fmt: skip
 
     role = Role.CLIENT
@@ -48,6 +48,7 @@ class ClientSession(Session):
         self.calls = Calls(timing.retry)
         self.epoch = 0
         self.syncs = 0
+        self.questions = 0
         self.is_left = False
         """Whether another connection has taken this one's place, and the session goes on there."""
         self._wanted: dict[int, None] = {}  # an empty set takes three times as much
@@ -124,6 +125,14 @@ class ClientSession(Session):
         """Asks which calls have arrived. Notifications among them are not open any more then."""
         self._ping(now)
 
+    def ask_args(self) -> int:
+        """Asks for the names of arguments. Its number comes back in `QuestionAnswered`. Raises `Misuse`, as `can`."""
+        return self._question(m.ArgsRequest(self.questions + 1))
+
+    def can(self, kind: e.CanKind, states: tuple[int, ...], args: m.WireArgs | None) -> int:
+        """Asks whether states could be added or removed. Raises `Misuse` if the server does not know questions."""
+        return self._question(m.Can(self.questions + 1, states, kind == "remove", args))
+
     def watch(self, token: int, state: int, args: m.WireArgs | None) -> None:
         """Asks to be told when a state is called with these arguments. The answer is `Fired`."""
         self._send(m.WhenArgs(token, state, args))
@@ -178,6 +187,13 @@ class ClientSession(Session):
         self._queue(frame)
         self.calls.made(frame, now, now + (self.timing.call if within is None else within))
         return message.id
+
+    def _question(self, message: m.ArgsRequest | m.Can) -> int:
+        if self.phase is Phase.READY and ASK not in self.features:
+            raise Misuse("the server does not know this question")
+        self._send(message)
+        self.questions += 1
+        return self.questions
 
     def _lose_calls(self) -> list[e.Event]:
         lost = "the connection ended before the answer: the source may have run it or not"
@@ -300,6 +316,11 @@ class ClientSession(Session):
             events += following.outcome(e.Replied(result.id, result.result == 0))
         return events
 
+    def _on_reply(self, reply: m.Reply, now: float) -> list[e.Event]:
+        if not 0 < reply.id <= self.questions:
+            raise PeerFault(f"an answer to question {reply.id}, which was not asked")
+        return [e.QuestionAnswered(reply)]
+
     def _on_error(self, error: m.Error, now: float) -> list[e.Event]:
         refused = CallRefused(error.code, error.message, retryable=error.retryable, details=error.details)
         if error.id == 0:
@@ -372,6 +393,7 @@ class ClientSession(Session):
         m.GoAway: Session._on_go_away,
         m.Result: _on_result,
         m.Error: _on_error,
+        m.Reply: _on_reply,
         m.ClockPush: _on_clock,
         m.ClockSteps: _on_steps,
         m.Full: _on_full,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.result import Result
+from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.watching import Watch
 
 
@@ -25,6 +26,9 @@ class Caller(Protocol):
 
     def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
         """Sends the adding of states; nothing comes back."""
+
+    def can(self, kind: CanKind, states: tuple[str, ...], args: Mapping[str, Any]) -> Result:
+        """Asks the source whether it would accept a mutation; the result is pending."""
 
     def watch(self, watch: Watch) -> None:
         """Ends a wait when the source says that a state was called with certain arguments."""

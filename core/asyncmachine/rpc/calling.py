@@ -70,7 +70,7 @@ class Calling:
         packed_args, origin, trace = pack_args(args), _origin(source), packed(self._tracing)
 
         def send(link: Link, result: Result) -> None:
-            places = self._places(states)
+            places = self.places_of(states)
             number = link.session.call(kind, places, packed_args, origin, link.now, within, trace)
             self._results[number] = result
 
@@ -81,7 +81,7 @@ class Calling:
         packed_args, origin, trace = pack_args(args), _origin(source), packed(self._tracing)
 
         def send(link: Link, result: Result) -> None:
-            link.session.notify(self._places(states), packed_args, origin, link.now, trace)
+            link.session.notify(self.places_of(states), packed_args, origin, link.now, trace)
             result._settle(Outcome.EXECUTED)
 
         return self._ask(send, "add", *states)
@@ -161,7 +161,8 @@ class Calling:
         else:
             link.flush()
 
-    def _places(self, states: tuple[str, ...]) -> tuple[int, ...]:
+    def places_of(self, states: tuple[str, ...]) -> tuple[int, ...]:
+        """The numbers of states in the session. Raises `CallRefused` for one that has none."""
         try:
             return tuple([self.places[name] for name in states])
         except KeyError as missing:

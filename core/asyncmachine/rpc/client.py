@@ -34,6 +34,7 @@ from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.schemas import difference, groups_given, missing, schema_given, schema_told
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
@@ -41,6 +42,7 @@ from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import dial as dial_to
+from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import Watch, Watching
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ class Client(Generic[S]):
         ready, in_loop = self._connecting.ready_link, self._in_loop
         self._calling = Calling(self.machine, ready, self._connecting.is_between, self._running_loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
+        self._questions: Questions | None = None
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         self._given = None if schema is None else schema_given(schema)
         self._wanted = m.Sync(
@@ -236,6 +239,28 @@ class Client(Generic[S]):
         """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
         return self._calling.sync()
 
+    def can(self, kind: e.CanKind, states: tuple[str, ...], args: Mapping[str, Any]) -> Result:
+        """Asks the source whether it would accept a mutation. Raises `Unsendable`."""
+        return self._asking().can(kind, states, pack_args(args))
+
+    async def arg_names(self) -> tuple[str, ...]:
+        """`State.argument` for each typed argument of the states that are followed, as the source's process knows them.
+
+        Raises `NotConnected`, and `Misuse` if the server is too old to be asked.
+        """
+        return await self._asking().arg_names()
+
+    def _asking(self) -> Questions:
+        if self._questions is None:  # most clients never ask
+            self._questions = Questions(
+                self._connecting.ready_link,
+                self._running_loop,
+                self._in_loop,
+                self._calling.places_of,
+                self.machine.add_err,
+            )
+        return self._questions
+
     def watch(self, watch: Watch) -> None:
         """Ends a wait when a state of the source is called with certain arguments."""
         self._watching.watch(watch)
@@ -271,6 +296,8 @@ class Client(Generic[S]):
                 self._show(event)
             case e.SourceGrew():
                 self._grew(event)
+            case e.QuestionAnswered():
+                self._asking().answered(event.reply)
             case e.Fired():
                 self._watching.fired(connection, event)
             case e.PayloadReceived():
@@ -281,6 +308,12 @@ class Client(Generic[S]):
                 self._consuming.lost(event)
             case e.WelcomeReceived():
                 self._welcomed(connection, event)
+            case _:
+                self._react_to_end(event)
+
+    def _react_to_end(self, event: e.Event) -> None:
+        """To what ends the connection, or will."""
+        match event:
             case e.RejectReceived():
                 self._rejected(event)
             case e.GoAwayReceived():
@@ -334,6 +367,8 @@ class Client(Generic[S]):
         mirror._show(event.clock, restarted=restarted)
         connection.session.ready(connection.now)
         self._watching.resume(connection)
+        if self._questions is not None:
+            self._questions.resume()
         self.machine.add(C.HandshakeDone)
 
     def _grew(self, event: e.SourceGrew) -> None:
@@ -354,6 +389,8 @@ class Client(Generic[S]):
 
     def _lost(self, session: ClientSession, *, coming_back: bool) -> None:
         self._calling.lost(session, coming_back=coming_back)
+        if not coming_back and self._questions is not None:
+            self._questions.lost()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:
         return self._loop

@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import RpcError
-from asyncmachine.rpc.messages import Hello, Payload, Source, Step, Welcome
+from asyncmachine.rpc.messages import Hello, Payload, Reply, Source, Step, Welcome
 from asyncmachine.rpc.requests import Answer
 
 MutationKind = Literal["add", "remove", "set"]
+CanKind = Literal["add", "remove"]
 
 
 class Event(Struct, frozen=True):
@@ -70,6 +71,27 @@ class SyncRequested(Event, frozen=True):
     """Server: answer with `full`."""
 
     id: int
+
+
+class ArgsRequested(Event, frozen=True):
+    """Server: answer with the names of typed arguments."""
+
+    id: int
+
+
+class CanRequested(Event, frozen=True):
+    """Server: answer whether the states at these positions could be added or removed."""
+
+    id: int
+    kind: CanKind
+    states: tuple[int, ...]
+    args: dict[str | int, Any] | None
+
+
+class QuestionAnswered(Event, frozen=True):
+    """Client: the answer to a question has come."""
+
+    reply: Reply
 
 
 class WatchRequested(Event, frozen=True):

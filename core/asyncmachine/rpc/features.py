@@ -24,7 +24,10 @@ ZLIB: Final = "zlib"
 GOAWAY: Final = "goaway"
 """Either side may tell by GOAWAY that the connection is about to end."""
 
-KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB, GOAWAY)
+ASK: Final = "ask"
+"""The client may ask by ARGS and CAN."""
+
+KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB, GOAWAY, ASK)
 """What is spoken here, in the order in which it is offered and chosen."""
 
 _WITHOUT_ZLIB: Final = tuple([name for name in KNOWN if name != ZLIB])

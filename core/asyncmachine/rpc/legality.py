@@ -68,6 +68,7 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
     (Phase.WELCOMED, _S): {**_staying(Phase.WELCOMED, m.Ping, m.Pong, m.GoAway), m.Bye: Phase.ENDED},
     (Phase.READY, _C): {
         **_staying(Phase.READY, m.Add, m.Remove, m.Set, m.AddUnanswered, m.SyncRequest, m.WhenArgs, m.WhenCancel),
+        **_staying(Phase.READY, m.ArgsRequest, m.Can),
         **_staying(Phase.READY, m.PayloadAck, m.PayloadNack, m.Ping, m.Pong, m.GoAway),
         m.Bye: Phase.ENDED,
     },
@@ -76,6 +77,7 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
             Phase.READY,
             m.Result,
             m.Error,
+            m.Reply,
             m.ClockPush,
             m.ClockSteps,
             m.Full,

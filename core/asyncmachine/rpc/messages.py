@@ -243,6 +243,15 @@ class SyncRequest(Message, frozen=True, tag=20):
     id: Count
 
 
+class ArgsRequest(Message, frozen=True, tag=21):
+    """C→S, with the feature "ask": which typed arguments do the states take that this client follows?
+
+    Answered by REPLY. Questions are numbered by themselves, from 1 in each connection, and change nothing.
+    """
+
+    id: Count
+
+
 class WhenArgs(Message, frozen=True, tag=22):
     """C→S: tell when this state is called with arguments that hold all of these. Again, it changes nothing.
 
@@ -258,6 +267,18 @@ class WhenCancel(Message, frozen=True, tag=23):
     """C→S: the token is free again."""
 
     token: Count
+
+
+class Can(Message, frozen=True, tag=24):
+    """C→S, with the feature "ask": would the source add these states (or remove them), if it were called so now?
+
+    The source asks its relations and its negotiation handlers, and changes nothing. Answered by REPLY.
+    """
+
+    id: Count
+    states: tuple[Count, ...]
+    removes: bool = False
+    args: WireArgs | None = None
 
 
 class Result(Message, frozen=True, tag=48):
@@ -281,6 +302,19 @@ class Error(Message, frozen=True, tag=49):
     state: Name = ""
     retryable: bool = False
     details: dict[str, Any] | None = None
+
+
+class Reply(Message, frozen=True, tag=50):
+    """S→C: the answer to a question. With a `code` there is none.
+
+    `executed` answers CAN; `names` answers ARGS, each as `State.argument`.
+    """
+
+    id: Count
+    executed: bool = False
+    names: tuple[Text, ...] = ()
+    code: Name = ""
+    message: Text = ""
 
 
 class ClockPush(Message, frozen=True, tag=64):
@@ -403,7 +437,7 @@ class PayloadWithdrawn(Message, frozen=True, tag=84):
 
 
 AnyMessage = (
-    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest | WhenArgs
-    | WhenCancel | Result | Error | ClockPush | ClockSteps | Full | Grown | Payload | Chunk | PayloadAck
-    | PayloadNack | PayloadWithdrawn | WhenFired | GoAway | Compressed
+    Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest
+    | ArgsRequest | WhenArgs | WhenCancel | Can | Result | Error | Reply | ClockPush | ClockSteps | Full | Grown
+    | Payload | Chunk | PayloadAck | PayloadNack | PayloadWithdrawn | WhenFired | GoAway | Compressed
 )  # fmt: skip

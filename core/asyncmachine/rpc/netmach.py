@@ -28,6 +28,7 @@ from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.caller import Caller
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import RpcError
+from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.mirrored import MirrorTransition
 from asyncmachine.rpc.reasoning import implied, permits
 from asyncmachine.rpc.values import pack_args
@@ -151,6 +152,29 @@ class NetworkMachine(View[N]):
     def can_remove(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Whether the relations let these states be removed, as far as the mirror knows: no handler is asked."""
         return self._can("remove", states)
+
+    def can_add_remote(
+        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
+    ) -> Result:
+        """Asks the source, with its negotiation handlers; nothing changes there. Await the result.
+
+        Raises `Unsendable`. It fails with `CallRefused` if this client may not mutate the states, with `NotConnected`
+        without a connection, and with `Misuse` if the server is too old to be asked.
+        """
+        return self._can_remotely("add", states, raw_args(args, kw))
+
+    def can_remove_remote(
+        self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any
+    ) -> Result:
+        """As `can_add_remote`, for removing."""
+        return self._can_remotely("remove", states, raw_args(args, kw))
+
+    def _can_remotely(self, kind: CanKind, states: str | Iterable[str], args: dict[str, Any]) -> Result:
+        if self._disposed:
+            return CANCELED
+        names = called_names(states)
+        self._indexes(names)
+        return self._caller.can(kind, names, args)
 
     def _can(self, kind: Kind, states: str | Iterable[str]) -> Result:
         names = called_names(states)

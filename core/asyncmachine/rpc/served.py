@@ -19,9 +19,10 @@ from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
 from asyncmachine.rpc.debounce import Debounce
 from asyncmachine.rpc.errors import CallRefused, Code, Outgrown, Unsendable, close_code
-from asyncmachine.rpc.events import AnswerRequested, MutationRequested, WatchRequested
+from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationKind, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.questions import arg_names
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.telling import Telling
 from asyncmachine.rpc.timing import call_at
@@ -157,6 +158,50 @@ class ServedClient:
             code = error.code if isinstance(error, CallRefused) else Code.BAD_ARGS
             self._fired(request.token, 0, code, str(error))
 
+    def can(self, request: CanRequested) -> None:
+        """Asks the source whether it would accept something, and tells the client."""
+        try:
+            called = self._called(request.kind, request.states)
+            asked = self._dry_run(request.kind)(called, _unpacked(request.args) or None)
+        except CallRefused as refused:
+            self._reply(request.id, refused)
+        except AmError as error:
+            self._reply(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+        else:
+            asked.then(partial(self._in_loop, self._could, request.id, asked))
+
+    def _dry_run(self, kind: str) -> Callable[..., Result]:
+        # A mirror knows the relations only; the handlers are asked where they are.
+        found: Callable[..., Result] = getattr(self._source, f"can_{kind}_remote", None) or getattr(
+            self._source, f"can_{kind}"
+        )
+        return found
+
+    def _could(self, id: int, asked: Result) -> None:
+        try:
+            executed = asked.wait().executed
+        except AmError as error:
+            self._reply(id, CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error)))
+        else:
+            self._reply(id, executed=executed)
+
+    def tell_args(self, id: int) -> None:
+        """Tells the names of the arguments of the states that the client follows."""
+        self._reply(id, names=arg_names(self.exposure.names))
+
+    def _reply(
+        self, id: int, error: CallRefused | None = None, *, executed: bool = False, names: tuple[str, ...] = ()
+    ) -> None:
+        if self.ready:
+            self._connection.session.answer(id, executed=executed, names=names, error=error)
+            self._connection.flush()
+
+    def _in_loop(self, function: Callable[..., None], *args: object) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)
+
     def _fired(self, token: int, tick: int, code: str = "", message: str = "") -> None:
         if self.ready:
             self._connection.session.fired(token, tick, code, message)
@@ -193,14 +238,8 @@ class ServedClient:
             return CANCELED  # its caller has given up
         if request.expires is not None and self._loop.time() > request.expires:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
-        called = self._states(request.states)
-        # A Set touches the states it does not name as well.
-        if not self.exposure.grants.mutates(called if request.kind != "set" else self._source.names):
-            raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {', '.join(called)}")
-        try:
-            args = unpack_args(request.args)
-        except InvalidArgs as error:
-            raise CallRefused(Code.BAD_ARGS, str(error)) from error
+        called = self._called(request.kind, request.states)
+        args = _unpacked(request.args)
         event = request.source
         source = None if event is None else MutationSource(event.machine, event.tx, event.time)
         told = args.get(ErrorArgs.key)
@@ -213,6 +252,14 @@ class ServedClient:
         finally:
             self._answering = False
         return found
+
+    def _called(self, kind: MutationKind, numbers: tuple[int, ...]) -> tuple[str, ...]:
+        """The states, if the client may call them so."""
+        called = self._states(numbers)
+        # A Set touches the states it does not name as well.
+        if not self.exposure.grants.mutates(called if kind != "set" else self._source.names):
+            raise CallRefused(Code.FORBIDDEN, f"this client may not {kind} {', '.join(called)}")
+        return called
 
     def _states(self, numbers: tuple[int, ...]) -> tuple[str, ...]:
         names = self.exposure.names
@@ -308,3 +355,10 @@ class ServedClient:
     def _outgrown(self, error: Outgrown) -> None:
         # Not with BYE: the session goes on, and its welcome tells everything.
         self._connection.close(close_code(Code.OUTGROWN), f"{Code.OUTGROWN}: {error}")
+
+
+def _unpacked(args: m.WireArgs | None) -> dict[str, Any]:
+    try:
+        return unpack_args(args)
+    except InvalidArgs as error:
+        raise CallRefused(Code.BAD_ARGS, str(error)) from error

@@ -251,6 +251,11 @@ class Server:
                     client.run(event)
             case e.AnswerRequested():
                 client.answer_again(event)
+            case e.CanRequested():
+                with self._clients.asking(client):
+                    client.can(event)
+            case e.ArgsRequested():
+                client.tell_args(event.id)
             case e.WatchRequested():
                 client.watch(event)
             case e.WatchEnded():

@@ -1,0 +1,151 @@
+"""What a client asks without changing anything: would the source accept this, and which arguments does it take?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.errors import Misuse, PeerFault
+from asyncmachine.rpc.features import ASK
+from asyncmachine.rpc.questions import arg_names
+from tests.rpc.behaviour import NEVER, Basic, below, paired
+from tests.rpc.duo import HELLO, Duo, ready, welcome
+from tests.rpc.nets import MemoryNet
+from tests.rpc.test_server import served
+
+
+@dataclass(frozen=True)
+class Paint(am.Args, state="B", prefix="questions"):
+    colour: str
+    coats: int = 1
+
+
+@dataclass(frozen=True)
+class Wash(am.Args, state="C", prefix="questions"):
+    soap: bool = False
+
+
+def asked(e: am.Event) -> bool:
+    return bool(e.raw_args.get("please"))
+
+
+async def test_a_dry_run_asks_the_handlers_of_the_source_and_changes_nothing() -> None:
+    async with paired(MemoryNet(), Basic, {"AskEnter": asked, "AExit": lambda e: False}) as pair:
+        assert (await pair.mirror.can_add_remote("Ask", please=True)).executed
+        assert not (await pair.mirror.can_add_remote("Ask")).executed
+        assert pair.mirror.can_add("Ask").executed, "the relations alone would let it pass"
+        await pair.mirror.add("A")
+        assert not (await pair.mirror.can_remove_remote("A")).executed
+        assert (await pair.mirror.can_remove_remote("B")).executed
+        assert pair.source.tick("Ask") == 0
+        assert "A" in pair.source
+        pair.assert_equal()
+        assert pair.client.statistics.calls == 1, "a question is no call"
+
+
+async def test_a_mirror_of_a_mirror_asks_the_source_itself() -> None:
+    async with (
+        paired(MemoryNet(), Basic, {"AskEnter": asked}) as pair,
+        below(MemoryNet(), pair.mirror, Basic) as leaf,
+    ):
+        assert not (await leaf.can_add_remote("Ask")).executed
+        assert (await leaf.can_add_remote("Ask", please=True)).executed
+
+
+async def test_who_may_not_mutate_may_not_ask() -> None:
+    def allow(id: str, token: str, peer: rpc.Peer) -> rpc.Grants:
+        return rpc.Grants(mutate=("A",))
+
+    async with paired(MemoryNet(), Basic, allow=allow) as pair:
+        assert (await pair.mirror.can_add_remote("A")).executed
+        with pytest.raises(rpc.CallRefused, match="may not add B"):
+            await pair.mirror.can_add_remote("B")
+
+
+async def test_arguments_are_listed_for_the_states_that_are_followed() -> None:
+    async with paired(MemoryNet(), Basic) as pair:
+        names = await pair.client.arg_names()
+        assert {"B.colour", "B.coats", "C.soap"} <= set(names)
+        assert not [name for name in names if name.startswith("Exception.")]
+    async with paired(MemoryNet(), Basic, client={"allowed": ("B",)}) as pair:
+        assert [name for name in await pair.client.arg_names() if name.partition(".")[0] != "B"] == []
+
+
+def test_each_name_is_listed_once() -> None:
+    assert arg_names(["B", "B"]) == ("B.colour", "B.coats")
+    assert arg_names([]) == ()
+
+
+async def test_a_question_without_an_answer_is_asked_again_in_the_next_connection() -> None:
+    net = MemoryNet()
+    async with paired(net, Basic, {"AskEnter": asked}) as pair:
+        net.cut()
+        answer = pair.mirror.can_add_remote("Ask", please=True)
+        assert (await answer).executed
+
+
+async def test_nobody_is_asked_without_a_connection() -> None:
+    net = MemoryNet()
+    async with paired(net, Basic, backoff=NEVER) as pair:
+        answer = pair.mirror.can_add_remote("A")
+        await pair.client.stop()
+        with pytest.raises(rpc.NotConnected):
+            await answer
+        with pytest.raises(rpc.NotConnected):
+            await pair.client.arg_names()
+        with pytest.raises(am.StateMissing):
+            pair.mirror.can_add_remote("Nonsense")
+
+
+async def test_wrong_questions_are_answered_with_a_reason() -> None:
+    async with served() as on:
+        client = on.client()
+        await client.handshake(replace(HELLO, id="rc-raw"))
+        await client.say(m.Can(1, (99,)), m.Can(2, (1,), args={0: "no record"}))
+        codes = []
+        for _ in range(2):
+            reply = await client.hear()
+            assert isinstance(reply, m.Reply)
+            codes.append((reply.id, reply.code))
+        assert codes == [(1, "NO_STATE"), (2, "BAD_ARGS")]
+
+
+def test_a_server_that_does_not_know_questions_is_not_asked() -> None:
+    duo = Duo()
+    features = tuple(name for name in HELLO.features if name != ASK)
+    duo.client.hello(HELLO)
+    duo.to_server()
+    duo.server.welcome(replace(welcome(duo.first), features=features), duo.now)
+    duo.to_client()
+    duo.client.ready(duo.now)
+    duo.client.outgoing()
+    for ask in (duo.client.ask_args, lambda: duo.client.can("add", (0,), None)):
+        with pytest.raises(Misuse, match="does not know"):
+            ask()
+    assert duo.client.outgoing() == []
+
+
+def test_an_answer_to_what_was_not_asked_is_a_fault() -> None:
+    duo = ready()
+    with pytest.raises(PeerFault, match="question 1, which was not asked"):
+        duo.client.receive(encode(m.Reply(1)), duo.now)
+
+
+async def test_from_another_thread() -> None:
+    async with paired(MemoryNet(), Basic, {"AskEnter": asked}) as pair:
+
+        def elsewhere() -> tuple[Any, tuple[str, ...]]:
+            can = pair.mirror.can_add_remote("Ask", please=True).wait(5)
+            return can, asyncio.run(pair.client.arg_names())
+
+        can, names = await asyncio.get_running_loop().run_in_executor(None, elsewhere)
+        assert can.executed
+        assert "B.colour" in names
