@@ -143,24 +143,29 @@ def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
     page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
 
 
-def test_pages_that_still_load_or_came_by_the_network_change_over_too(
-    page: Page, running: Running, project: Path
+def test_pages_that_load_or_failed_or_came_by_the_network_change_over_too(
+    page: Page, running: Running, project: Path, mishaps: Mishaps
 ) -> None:
-    """Neither has a service worker's word to go by: one is not told in time, the other never had one."""
+    """None of them has a service worker's word to go by, and the failed one offers the release that may mend it."""
+    mishaps.expect("did not start|bad luck")
     opened(page, running.address)
     expect(page.locator("[data-offline]")).to_be_visible()
-    loading, bypassing = page.context.new_page(), opened(page.context.new_page(), running.address)
+    loading, failed, bypassing = (page.context.new_page() for _ in range(3))
     loading.add_init_script("WebAssembly.compileStreaming = () => new Promise(() => {})")
     loading.goto(running.address)
     expect(loading.locator("[data-boot=phase]")).to_have_text("downloading runtime")
+    failed.add_init_script("WebAssembly.compileStreaming = () => Promise.reject(new Error('bad luck'))")
+    failed.goto(running.address)
+    expect(failed.locator("[data-boot=error]")).to_contain_text("bad luck")
+    opened(bypassing, running.address)
     page.context.new_cdp_session(bypassing).send("Page.reload", {"ignoreCache": True})
     bypassing.wait_for_function("!navigator.serviceWorker.controller")
     html = project / "page" / "index.html"
     html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
     build(Project.read(project), project / "dist")
     page.evaluate("async () => { await (await navigator.serviceWorker.ready).update(); }")
-    page.locator("[data-update] button").click()
-    for each in (page, loading, bypassing):
+    failed.locator("[data-update] button").click()
+    for each in (page, loading, failed, bypassing):
         expect(each.locator("h1")).to_have_text("Guest app 2")
 
 

@@ -59,5 +59,7 @@ if (container) {
 
 addEventListener("asyncmachine:boot", (event) => {
   const { phase } = /** @type {CustomEvent} */ (event).detail;
-  if (phase === "ready" && container) register().catch((error) => console.info(`not available offline: ${error}`));
+  // A kept release whose Python does not start must not keep a better one away.
+  const wanted = phase === "ready" || (phase === "failed" && container?.controller);
+  if (wanted && container) register().catch((error) => console.info(`not available offline: ${error}`));
 });
