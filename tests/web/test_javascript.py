@@ -1,0 +1,32 @@
+"""Our JavaScript is small, and each file of it is accounted for in docs/performance.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from asyncmachine_web.build import static_folder
+
+DOCS = Path(__file__).parents[2] / "docs" / "performance.md"
+HEADLINE = re.compile(r"(\d+) in (\d+) files\.")
+ROW = re.compile(r"^\| (`\w+\.mjs`(?:, `\w+\.mjs`)*) \| ([\d +]+) \| \S", re.MULTILINE)
+COMMENT = re.compile(r"\s*(//|/?\*)")
+
+
+def lines_of_code(path: Path) -> int:
+    return sum(bool(line.strip()) and not COMMENT.match(line) for line in path.read_text().splitlines())
+
+
+def test_the_table_accounts_for_every_file_and_nearly_every_line() -> None:
+    """A few lines more or less need no new table."""
+    text = DOCS.read_text()
+    told: dict[str, int] = {}
+    for names, numbers in ROW.findall(text):
+        told |= zip(re.findall(r"[\w.]+\.mjs", names), map(int, numbers.split("+")), strict=True)
+    found = {path.name: lines_of_code(path) for path in static_folder().glob("*.mjs")}
+    assert told.keys() == found.keys()
+    grown = {name: (told[name], lines) for name, lines in found.items() if abs(lines - told[name]) > 5 + lines // 10}
+    assert not grown, f"told and found: {grown}"
+    headline = HEADLINE.search(text)
+    assert headline
+    assert (int(headline[1]), int(headline[2])) == (sum(told.values()), len(told))
