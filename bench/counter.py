@@ -18,12 +18,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from asyncmachine_relay import Relay, StaticRoot
 from asyncmachine_web.build import pack, static_folder
-from bench.report import Row, main, row
+from bench.report import Row, main, row, turns
 from tests.web.browser import CHROMIUM, FLAGS, serving
 
 PAGES = Path(__file__).parent / "pages"
 NAMES = {"ours": "ours", "PyScript alone": "plain", "PuePy": "puepy"}
-ROUNDS = 3
+ROUNDS, ROUNDS_SECONDS = 3, 50.0
 CLICKS, WARM_UP = 40, 10
 FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 READY = "performance.getEntriesByName('python ready')[0]?.startTime"
@@ -37,7 +37,7 @@ def rows() -> Iterator[Row]:
         static: list[StaticRoot] = [("/bench/", PAGES), ("/built/", built), static_folder()]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with serving(Relay(static, csp={"/bench/pyscript": "pyscript"})) as origin:
-            for turn in range(ROUNDS):
+            for turn in turns(ROUNDS, ROUNDS_SECONDS):
                 order = [*NAMES.items()]
                 for name, page in order[turn:] + order[:turn]:
                     for what, times in visits(browser, f"{origin}/bench/pyscript-counter-{page}.html"):

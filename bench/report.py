@@ -17,6 +17,7 @@ import operator
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -143,6 +144,15 @@ def collect(rows: Callable[[], Iterable[Row]], seconds: float) -> tuple[list[Row
     except Overtime:
         return taken, False
     return taken, True
+
+
+def turns(most: int, seconds: float) -> Iterator[int]:
+    """0, 1, … for up to `most` turns; none is begun after so many seconds, so that a busy computer does fewer."""
+    begun = time.monotonic()
+    for turn in range(most):
+        if turn and time.monotonic() - begun > seconds:
+            return
+        yield turn
 
 
 def main(
