@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.errors import Code, DeliveryFailed, Rejected
 from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.transport import Peer
+
+T = TypeVar("T")
 
 RETRY_AFTER: Final = 1.0
 """Seconds after which a client that is refused for now may try again."""
@@ -72,12 +73,11 @@ class Clients:
         """Notes that a connection has ended; returns the client that was on it, if any."""
         return self._by_connection.pop(connection, None)
 
-    @contextmanager
-    def asking(self, client: ServedClient) -> Iterator[None]:
-        """While a mutation of this client runs, payloads without a destination are for it."""
+    def asking(self, client: ServedClient, act: Callable[[T], None], request: T) -> None:
+        """Acts on a request of this client. While that lasts, payloads without a destination are for it."""
         before, self._asking = self._asking, client.id
         try:
-            yield
+            act(request)
         finally:
             self._asking = before
 

@@ -247,13 +247,11 @@ class Server:
             return
         match event:
             case e.MutationRequested():
-                with self._clients.asking(client):
-                    client.run(event)
+                self._clients.asking(client, client.run, event)
             case e.AnswerRequested():
                 client.answer_again(event)
             case e.CanRequested():
-                with self._clients.asking(client):
-                    client.can(event)
+                self._clients.asking(client, client.can, event)
             case e.ArgsRequested():
                 client.tell_args(event.id)
             case e.WatchRequested():
