@@ -27,6 +27,14 @@ def test_ways_to_say_off(off: str) -> None:
             assert Settings.from_env({name: off}) == Settings(), name
 
 
+def test_a_repl_comes_to_a_free_port_of_this_computer_unless_told_otherwise() -> None:
+    assert Settings.from_env({"AM_REPL_ADDR": "1"}).repl == "127.0.0.1:0"
+    assert Settings.from_env({"AM_REPL_ADDR": " 127.0.0.1:7000 "}).repl == "127.0.0.1:7000"
+    assert Settings.from_env({"AM_REPL_ADDR": "1"}).is_repl
+    assert not Settings.from_env({"AM_REPL_ADDR": "1", "AM_TEST_RUNNER": "1"}).is_repl
+    assert not Settings.from_env({"AM_REPL_DIR": "run"}).is_repl
+
+
 def test_debug_means_patience_and_errors_where_they_happen() -> None:
     settings = Settings.from_env({"AM_DEBUG": "2"})
     assert settings.is_debug and settings.log_print and not settings.catch_errors

@@ -22,6 +22,8 @@ AM_LOG_STATE_CTX      scopes are recorded
 AM_DBG_ADDR           address of the debugger, `1` for ``localhost:6831``
 AM_DBG_NO_TRACE       recorded mutations come without a stack
 AM_HEALTHCHECK        debugged machines get a periodic `Healthcheck`
+AM_REPL_ADDR          address where REPLs find machines, `1` for a free port of this computer
+AM_REPL_DIR           directory for the files that tell the addresses of machines
 AM_DETECT_EVAL        known, without effect: an evaluation inside of a handler is always found out
 AM_TRACE_FILTER       text that is taken out of stack traces
 ====================  ================================================================================================
@@ -38,6 +40,7 @@ from typing import Final
 from asyncmachine.machine.errors import AmError, nearest
 
 DEBUGGER_ADDRESS: Final = "localhost:6831"
+REPL_ADDRESS: Final = "127.0.0.1:0"
 DEBUG_PATIENCE: Final = 100
 """How many times longer waits last while somebody steps through the code."""
 
@@ -66,11 +69,13 @@ KNOWN: Final = (
     "AM_DBG_ADDR",
     "AM_DBG_NO_TRACE",
     "AM_HEALTHCHECK",
+    "AM_REPL_ADDR",
+    "AM_REPL_DIR",
     "AM_DETECT_EVAL",
     "AM_TRACE_FILTER",
 )
 OTHERS: Final = (
-    *("AM_TEST_", "AM_NIGHTLY_", "AM_RPC_", "AM_REPL_", "AM_RELAY_", "AM_NODE_", "AM_PUBSUB_", "AM_DBG_WORKER_"),
+    *("AM_TEST_", "AM_NIGHTLY_", "AM_RPC_", "AM_RELAY_", "AM_NODE_", "AM_PUBSUB_", "AM_DBG_WORKER_"),
     *("AM_HOSTNAME", "AM_SERVICE", "AM_OTEL_", "AM_PROM_", "AM_LOKI_", "AM_GRAFANA_"),
 )
 """How variables begin that other packages read."""
@@ -141,6 +146,8 @@ class Settings:
     debugger: str = ""
     debugger_traces: bool = True
     healthcheck: bool = False
+    repl: str = ""
+    repl_dir: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -154,7 +161,7 @@ class Settings:
         if debug:
             for text in unknown(env):
                 logger.warning(text)
-        address = env["AM_DBG_ADDR"].strip() if flag(env, "AM_DBG_ADDR") else ""
+        address, repl = value(env, "AM_DBG_ADDR"), value(env, "AM_REPL_ADDR")
         found = cls(
             catch_errors=not debug,
             trace_filter=env.get("AM_TRACE_FILTER", ""),
@@ -167,6 +174,8 @@ class Settings:
             debugger=DEBUGGER_ADDRESS if address == "1" else address,
             debugger_traces=not flag(env, "AM_DBG_NO_TRACE"),
             healthcheck=flag(env, "AM_HEALTHCHECK"),
+            repl=REPL_ADDRESS if repl == "1" else repl,
+            repl_dir=value(env, "AM_REPL_DIR"),
         )
         return found.patient() if debug else found
 
@@ -183,6 +192,16 @@ class Settings:
     def is_telemetry(self) -> bool:
         """True if machines report to a debugger; never in a test."""
         return bool(self.debugger) and not self.test_runner
+
+    @property
+    def is_repl(self) -> bool:
+        """True if machines can be reached by a REPL; never in a test."""
+        return bool(self.repl) and not self.test_runner
+
+
+def value(env: Mapping[str, str], name: str) -> str:
+    """The value of a variable, empty if it is off."""
+    return env[name].strip() if flag(env, name) else ""
 
 
 def flag(env: Mapping[str, str], name: str) -> bool:

@@ -50,6 +50,7 @@ from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.mux import Mux
 from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
 from asyncmachine.rpc.remote_result import Delivery
+from asyncmachine.rpc.repl import ReplHook, repl_hook
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerDelivering, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
@@ -96,6 +97,7 @@ __all__ = [
     "PeerSilent",
     "Rejected",
     "RemoteError",
+    "ReplHook",
     "RpcError",
     "Server",
     "ServerDelivering",
@@ -113,5 +115,6 @@ __all__ = [
     "Unsendable",
     "dial",
     "listen",
+    "repl_hook",
     "states",
 ]
