@@ -26,13 +26,14 @@ from tests.web.browser import CHROMIUM, FLAGS, run, serving
 
 PAGES = Path(__file__).parent / "pages"
 PATIENCE = 120_000
-BOOTS, BOOTS_SECONDS = 5, 60.0
+BOOTS, BOOTS_SECONDS = 5, 45.0
 TRIPS, WARM_UP = 600, 200
 READY = "performance.getEntriesByName('python ready')[0]?.startTime"
 
 
 def rows() -> Iterator[Row]:
-    """All figures."""
+    """All figures; those that take longest come last, should a busy computer not get that far."""
+    yield from binding.rows()
     dial = [Match("desk", target="desk", serve=serve_desk), Match("bare", target="echo", serve=echo)]
     with TemporaryDirectory() as built, sync_playwright() as playwright:
         pack(PAGES, ["worker_jobs.py"], Path(built) / "jobs.zip")
@@ -40,12 +41,11 @@ def rows() -> Iterator[Row]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with serving(Relay(static, dial=dial, csp={"/bench/pyscript": "pyscript"})) as origin:
             yield from boots(browser, origin)
-            yield from loops(browser, origin)
-            yield from workers(browser, origin)
             yield from trips(browser, origin)
             yield from commits(browser, origin)
+            yield from loops(browser, origin)
+            yield from workers(browser, origin)
         browser.close()
-    yield from binding.rows()
     yield from counter.rows()
 
 
@@ -184,7 +184,13 @@ async def ready(count):
         worker.terminate()
     return took
 
-found = {{str(count): median([await ready(count) for _ in range(5)]) for count in (1, 4)}}
+async def often(count):
+    begun, times = perf_counter(), []
+    while len(times) < 5 and perf_counter() - begun < 10:
+        times.append(await ready(count))
+    return median(times)
+
+found = {{str(count): await often(count) for count in (1, 4)}}
 spare(1)
 await asyncio.sleep(3)
 found["spare"] = await ready(1)
