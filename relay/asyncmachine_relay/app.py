@@ -298,11 +298,15 @@ class Relay:
     # Routes
 
     def _routes(self, static: StaticRoot | Sequence[StaticRoot] | None, *, metrics: bool) -> list[BaseRoute]:
+        # What is asked most comes first: they are tried in this order.
         routes: list[BaseRoute] = [
+            Route("/token", self._token, methods=["POST"]),
+            *(
+                WebSocketRoute(f"/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op))
+                for op in (Op.DIAL, Op.LISTEN)
+            ),
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
-            Route("/token", self._token, methods=["POST"]),
-            *(WebSocketRoute(f"/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op)) for op in Op),
         ]
         if self._ingest is not None:
             routes.append(WebSocketRoute(PATH, self._dbg))

@@ -19,6 +19,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -116,7 +117,7 @@ class Tokens:
             op, id, target, self._clock() + self._limits.token, secrets.token_bytes(12), _digest(resume), grants
         )
         body = self._encoder.encode(claims)
-        token = _text(body + hmac.digest(self._keys.token, body, "sha256"))
+        token = _text(body + _mac(self._keys.token, body))
         if len(token) > MAX_TOKEN:
             raise RelayConfigError(f"the grants for {id!r} make a token of {len(token)} characters, {MAX_TOKEN} fit")
         return token, resume
@@ -132,13 +133,13 @@ class Tokens:
 
     def seal(self, body: bytes, purpose: bytes) -> bytes:
         """What one relay says to others, such that only a relay with the same secret can have said it."""
-        return body + hmac.digest(self._keys.relays, purpose + b"\0" + body, "sha256")
+        return body + _mac(self._keys.relays, purpose + b"\0" + body)
 
     def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
         """The body again. Raises `Refused` when no relay with our secret has sealed it for this purpose."""
         body, mac = sealed[:-_MAC], sealed[-_MAC:]
         given = purpose + b"\0" + body
-        if not any(hmac.compare_digest(mac, hmac.digest(keys.relays, given, "sha256")) for keys in self._valid()):
+        if not any(hmac.compare_digest(mac, _mac(keys.relays, given)) for keys in self._valid()):
             raise Refused(Reason.AUTH, "not of a relay with this secret")
         return body
 
@@ -161,7 +162,7 @@ class Tokens:
         try:
             raw = _bytes(token)
             body, mac = raw[:-_MAC], raw[-_MAC:]
-            if not any(hmac.compare_digest(mac, hmac.digest(keys.token, body, "sha256")) for keys in self._valid()):
+            if not any(hmac.compare_digest(mac, _mac(keys.token, body)) for keys in self._valid()):
                 raise _refused("the token is not of this relay")
             return self._decoder.decode(body)
         except (ValueError, msgspec.MsgspecError):
@@ -204,8 +205,21 @@ class Tokens:
         return [self._keys]
 
 
+def _mac(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA256."""
+    mac = _keyed(key).copy()
+    mac.update(data)
+    return mac.digest()
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> hmac.HMAC:
+    # Looking the algorithm up and taking the key in is most of the work for a token.
+    return hmac.new(key, digestmod="sha256")
+
+
 def _resume_mac(keys: _Keys, id: str, nonce: bytes) -> bytes:
-    return hmac.digest(keys.resume, nonce + id.encode(), "sha256")[:_RESUME_MAC]
+    return _mac(keys.resume, nonce + id.encode())[:_RESUME_MAC]
 
 
 def _refused(what: str) -> Refused:

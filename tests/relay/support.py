@@ -188,6 +188,7 @@ async def opened(
         "subprotocols": offered,
         "compression": None,
         "max_size": None,
+        "open_timeout": 60,  # detects a hang, on a computer that may be busy
         "proxy": None,
         **options,
     }
