@@ -1032,3 +1032,33 @@ async def nothing_is_left_behind(net: Net) -> None:
         await pair.server.machine.when_not(S.ClientConnected)
         assert pair.source.tracers == ()
     gc.collect()
+
+
+@in_browser
+async def large_frames_travel_compressed(net: Net) -> None:
+    taking = Taking()
+    consumer: am.Machine[Any] = am.Machine(Basic, taking)
+    async with paired(net, consumer=consumer, client={"compression": True}, compression=True) as pair:
+        assert (await pair.mirror.add("Ask", text="again and " * 1000)).executed
+        assert (await pair.server.send_payload("figures", "again and " * 1000)).executed
+        assert taking.got[0].data == "again and " * 1000
+        statistics = pair.client.statistics
+        assert statistics.bytes_out < 1000
+        assert statistics.bytes_in < 1000
+        pair.assert_equal()
+
+
+@behaviour
+async def a_client_goes_over_to_its_next_connection(net: Net) -> None:
+    async with paired(net) as pair:
+        await pair.mirror.add("A")
+        first, before = pair.client.last_end, pair.client.machine.clock()
+        (served,) = pair.server._clients
+        served.go_away(0)
+        while served in pair.server._clients:
+            assert (await pair.mirror.add("Ask")).executed
+        assert pair.client.machine.clock() == before, "nobody notices"
+        assert pair.client.last_end is first
+        assert (await pair.mirror.add("B")).executed
+        pair.assert_equal()
+        assert pair.client.statistics.drops == 0

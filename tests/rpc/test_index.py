@@ -28,6 +28,7 @@ from tests.rpc import test_memory as memory
 from tests.rpc import test_mux as mux
 from tests.rpc import test_named as named
 from tests.rpc import test_payloads as payloads
+from tests.rpc import test_repl as repl
 from tests.rpc import test_server as server
 from tests.rpc import test_session as session
 from tests.rpc import test_session_fuzz as fuzz
@@ -205,6 +206,10 @@ MISTAKES: Index = {
         mux.test_its_states_tell_of_the_address_and_of_clients,
         mux.test_a_listener_that_ends_at_once_does_not_make_it_spin,
     ),
+    "17 a page that listens": (
+        repl.test_a_page_cannot_listen,
+        repl.test_through_a_relay_it_is_called_by_one_repl,
+    ),
     "18 pipes lose the order": (
         situations.a_quick_add_and_remove_pass_a_pipe_in_their_order,
         pipes.test_the_order_is_kept_while_the_target_is_busy,
@@ -221,7 +226,7 @@ MISTAKES: Index = {
         fuzz.test_every_kind_of_message_is_tried,
     ),
 }
-"""Of the original, by number. The seventeenth is about the REPL of a browser, which is not here yet."""
+"""Of the original, by number."""
 
 SITUATIONS: Index = {
     "a hundred mutations during a cut of 5 s": (
@@ -291,7 +296,7 @@ def test_nothing_of_the_lists_is_missing() -> None:
     assert (len(NAMED), len(MACHINE)) == (24, 38)
     numbers = {int(name.partition(" ")[0]) for name in (*ADDITIONAL, *MORE)}
     assert numbers == set(range(1, 19))
-    assert {int(name.partition(" ")[0]) for name in MISTAKES} == set(range(1, 22)) - {17}
+    assert {int(name.partition(" ")[0]) for name in MISTAKES} == set(range(1, 22))
 
 
 def test_each_proof_is_run() -> None:
