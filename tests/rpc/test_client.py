@@ -391,6 +391,11 @@ class NamesAlone(rpc.StateSource):
     C = am.state()
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Ours alone: asyncio tells of callbacks that are slow on a busy computer."""
+    return [record.getMessage() for record in caplog.records if record.name == "asyncmachine.rpc"]
+
+
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
@@ -408,7 +413,7 @@ async def test_a_client_whose_states_are_defined_otherwise_is_told_so_and_goes_b
     net = MemoryNet()
     async with paired(net, Rules, schema=schema, client={"filtering": True}) as on:
         assert on.mirror.schema["B"] == on.source.schema["B"]
-        warnings = [record.getMessage() for record in caplog.records if record.name == "asyncmachine.rpc"]
+        warnings = warned(caplog)
         if told:
             (warning,) = warnings
             assert warning.startswith("rc-test: the client's states are defined otherwise than those of 'source'")
@@ -422,7 +427,7 @@ async def test_a_client_whose_states_are_defined_otherwise_is_told_so_and_goes_b
         sessions = on.client.machine.tick(C.HandshakeDone)
         net.cut()
         await on.client.machine.when_time([C.HandshakeDone], [sessions + 2])
-        assert len(caplog.records) == len(warnings)
+        assert warned(caplog) == warnings
 
 
 async def test_what_a_client_may_not_see_is_no_difference(caplog: pytest.LogCaptureFixture) -> None:
@@ -431,4 +436,4 @@ async def test_what_a_client_may_not_see_is_no_difference(caplog: pytest.LogCapt
 
     async with paired(MemoryNet(), Rules, client={"skipped": ("C",)}, allow=allow) as on:
         assert on.mirror.schema["B"].multi
-        assert caplog.records == []
+        assert warned(caplog) == []
