@@ -14,6 +14,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.chunks import WINDOW
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.sessions import Sessions
@@ -24,9 +25,11 @@ from asyncmachine.rpc.transport.memory import Frame, MemoryListener, pair
 from asyncmachine.rpc.transport.memory import pair as ends
 from tests.rpc.behaviour import NEVER, QUICK, Basic, Net, Pair, paired
 from tests.rpc.duo import HELLO, Duo, ready, sent
+from tests.rpc.large import MIB, come, figures, taking_machine
 from tests.rpc.nets import MemoryNet
 from tests.rpc.test_faults import FaultyNet
 from tests.rpc.test_server import Raw, served
+from tests.rpc.time_loop import run
 
 
 def served_client(pair: Pair) -> Any:
@@ -110,6 +113,67 @@ async def test_it_waits_for_the_answers_of_open_calls() -> None:
         await told
         await moved(pair, first)
         assert pair.source.tick("Ask") == 3
+
+
+def test_it_waits_for_the_rest_of_a_large_payload() -> None:
+    held: list[bytes] = []
+    holds = True
+
+    def holding_back(frame: Frame) -> Iterable[bytes]:
+        found = decode(frame.data)
+        if holds and isinstance(found, m.PayloadAck) and found.received:
+            held.append(frame.data)
+            return ()
+        if frame.sender == "b" and not holds:
+            frames, held[:] = [*held, frame.data], []
+            return frames
+        return (frame.data,)
+
+    async def body() -> None:
+        nonlocal holds
+        taking, consumer = taking_machine()
+        async with going(FaultyNet(holding_back), consumer=consumer) as pair:
+            film = figures(2 * MIB)
+            first = pair.client._connecting.connection
+            sent = pair.server.send_payload("film", film)
+            await come(pair, WINDOW)
+            served_client(pair).go_away(20)
+            for _ in range(50):
+                await asyncio.sleep(0.1)
+                assert pair.client._connecting.connection is first
+                assert not pair.client._connecting.is_between()
+            holds = False
+            await pair.mirror.add("A")
+            assert (await sent).executed
+            assert pair.client._connecting.connection is first
+            await asyncio.sleep(5)
+            assert pair.client._connecting.connection is not first
+            assert [got.data for got in taking.got] == [film]
+            assert pair.client.statistics.chunks == 33, "each came once"
+
+    run(body())
+
+
+def test_a_large_payload_goes_over_when_the_time_is_over() -> None:
+    def without(frame: Frame) -> Iterable[bytes]:
+        found = decode(frame.data)
+        return () if isinstance(found, m.PayloadAck) and found.received else (frame.data,)
+
+    async def body() -> None:
+        taking, consumer = taking_machine()
+        async with going(FaultyNet(without), consumer=consumer) as pair:
+            film = figures(2 * MIB)
+            first = pair.client._connecting.connection
+            sent = pair.server.send_payload("film", film)
+            await come(pair, WINDOW)
+            served_client(pair).go_away(2)
+            assert (await sent).executed
+            assert pair.client._connecting.connection is not first
+            assert [got.data for got in taking.got] == [film]
+            assert pair.client.statistics.chunks == 33, "each came once"
+            assert pair.client.machine.err is None
+
+    run(body())
 
 
 async def test_it_waits_no_longer_than_there_is_time() -> None:

@@ -74,6 +74,11 @@ class ClientSession(Session):
         return self.partial if self._lender is None else self._lender.partial
 
     @property
+    def is_busy(self) -> bool:
+        """Whether an end of the connection would hold something up: calls without an answer, a large payload."""
+        return len(self.calls) > 0 or self.partial is not None
+
+    @property
     def resume(self) -> m.Resume | None:
         """What a HELLO asks to continue."""
         return m.Resume(self.id, self.epoch) if self.id else None
@@ -357,7 +362,7 @@ class ClientSession(Session):
             if payload.data is not None:
                 raise PeerFault("a payload has its data, and announces them")
         if payload.size and self.partial is not None and not self.partial.is_of(payload):
-            self.partial = None  # the server has begun another one, so this one was given up
+            self._no_more()  # the server has begun another one, so this one was given up
         self.counters.payloads += 1
         return [e.PayloadReceived(payload)]
 
@@ -369,7 +374,7 @@ class ClientSession(Session):
         partial.check(chunk)
         self.counters.chunks += 1
         if partial.take(chunk):
-            self.partial = None
+            self._no_more()
             return [e.PayloadComplete(partial.payload, partial.data, partial.is_intact(chunk.sha256))]
         if partial.is_due:
             self._tell_received(partial)
@@ -378,8 +383,13 @@ class ClientSession(Session):
     def _on_withdrawn(self, withdrawn: m.PayloadWithdrawn, now: float) -> list[e.Event]:
         self._uses(CHUNKS)
         if self.partial is not None and self.partial.payload.token == withdrawn.token:
-            self.partial = None
+            self._no_more()
         return [e.PayloadLost(withdrawn.token)]
+
+    def _no_more(self) -> None:
+        self.partial = None
+        if self.calls.emptied is not None:
+            self.calls.emptied()
 
     def _on_fired(self, fired: m.WhenFired, now: float) -> list[e.Event]:
         return [e.Fired(fired.token, fired.code, fired.message)]

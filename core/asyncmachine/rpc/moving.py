@@ -2,9 +2,11 @@
 
 ::
 
-    GOAWAY ─▶ dial ─▶ until no call is open, or the time is nearly over ─▶ HELLO ─▶ WELCOME: the next one counts
-               ▲                                                             │ refused, lost
-               └─────────────────────────── pause ◀──────────────────────────┘
+    GOAWAY ─▶ dial ─▶ until nothing is under way, or the time is nearly over ─▶ HELLO ─▶ WELCOME: the next one counts
+               ▲                                                                  │ refused, lost
+               └───────────────────────────── pause ◀─────────────────────────────┘
+
+Under way are calls without an answer, and a payload of which a part is here.
 
 The first connection is the client's until WELCOME; the states of its machine stay as they are, and its mirror shows one
 clock after the other. If nothing comes of it, the first one ends some time, and the client comes back as after a drop.
@@ -112,13 +114,13 @@ class Moving:
 
 
 async def until_idle(link: Link, latest: float) -> None:
-    """Waits until no call is open on a connection, or until this time of the loop."""
+    """Waits until nothing is under way on a connection, or until this time of the loop."""
     loop = asyncio.get_running_loop()
     calls = link.session.calls
     if calls.notifications:
         link.session.ask_arrived(loop.time())
         link.flush()
-    while len(calls) and loop.time() < latest:
+    while link.session.is_busy and loop.time() < latest:
         idle = asyncio.Event()
         calls.emptied = idle.set
         try:

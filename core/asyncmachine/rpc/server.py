@@ -161,8 +161,9 @@ class Server:
         """Asks all clients to make their connections elsewhere, and stops once they have left, or after that time.
 
         No more are let in, and at an address it listens no more, so that whoever dials it reaches the server that takes
-        over. Clients continue their sessions there if both servers share them (`sessions`); else they begin new ones,
-        when no call is open. Those who do not know how to go over are served until the end.
+        over. Clients continue their sessions there if both servers share them (`sessions`); else they begin new ones.
+        They do so when neither a call nor a large payload is under way. Those who do not know how to go over are served
+        until the end.
         """
         self._draining = True
         try:
