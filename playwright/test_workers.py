@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route
+from playwright.sync_api import Worker as Thread
 
 from tests.web.browser import Mishaps, open_python, run
 
@@ -201,6 +202,65 @@ def test_a_spare_takes_the_next_order(page: Page) -> None:
     assert page.evaluate("made") == ["spare 0", "spare 0"]
     run(page, "spare(0); worker.terminate(); worker.restart(); await worker.dial(); None")
     assert page.evaluate("made") == ["spare 0", "spare 0", "w1"]
+
+
+def warm_spare(page: Page) -> Thread:
+    """The only worker, once it waits for an order."""
+    while len(page.workers) != 1 or not page.workers[0].evaluate("performance.getEntriesByName('asyncmachine:ready')"):
+        page.wait_for_timeout(20)
+    return page.workers[0]
+
+
+def test_a_spare_that_dies_is_replaced(page: Page) -> None:
+    page.clock.install()
+    open_python(page)
+    run(page, "from asyncmachine_web.page.workers import spare; spare(1)")
+    first = warm_spare(page)
+    page.clock.fast_forward(60_000)
+    assert warm_spare(page) is first, "who answers is left alone"
+    with page.expect_event("worker") as second:
+        first.evaluate("void setTimeout(() => { throw new Error('injected') })")
+    assert warm_spare(page) is second.value
+    second.value.evaluate("void setTimeout(close)")
+    with page.expect_event("worker") as third:  # a silent death shows at the third look
+        for _ in range(3):
+            page.clock.fast_forward(5_000)
+    assert warm_spare(page) is third.value
+
+
+def test_an_order_does_not_go_to_a_spare_that_has_just_died(python: Page) -> None:
+    run(python, "from asyncmachine_web.page.workers import spare; spare(1)")
+    spare = warm_spare(python)
+    with spare.expect_event("close"):
+        spare.evaluate("void setTimeout(close)")
+    told = run(
+        python,
+        """
+        worker = Worker.fork("w1", "workload:echo")
+        answer = await ask(await worker.dial(), b"hello")
+        json.dumps([answer, worker.machine.tick("Starting"), worker.machine.tick("ErrWorker")])
+        """,
+    )
+    assert told == ["w1 hello", 2, 0]
+
+
+def test_workers_and_spares_that_were_replaced_are_gone(python: Page) -> None:
+    run(
+        python,
+        """
+        from asyncmachine_web.page.workers import spare
+        worker = Worker.fork("w1", "workload:echo")
+        for _ in range(50):
+            worker.restart()
+            spare(1)
+            spare(0)
+        await ask(await worker.dial(), b"hello")
+        None
+        """,
+    )
+    while len(python.workers) != 1:
+        python.wait_for_timeout(20)
+    assert python.workers[0].evaluate("name") == "w1"
 
 
 def test_a_worker_that_cannot_boot_says_why(python: Page, mishaps: Mishaps) -> None:

@@ -11,11 +11,15 @@
  *   parent → worker   PORT                        another port, after the first was closed
  *   parent → worker   PAGE {state}                what happens to the page (lifecycle.mjs)
  *
- * PING and PONG go over the same pair, since neither a crash nor an endless loop closes a port. A worker that keeps
- * silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does, and if that
- * does not help, or cannot be, it is dead.
+ * PING and PONG go over the same pair from READY on, since neither a crash nor an endless loop closes a port. A worker
+ * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does,
+ * and if that does not help, or cannot be, it is dead. A spare has to answer a PING before it gets the order; one that
+ * has died meanwhile does not, and a new worker gets it.
  */
 import { follow, visibility } from "./lifecycle.mjs";
+import { end as discard, hatch, keep, refill, take } from "./spares.mjs";
+
+export { keep as spare };
 
 /**
  * @typedef {{id: string, main: string, env: Record<string, string>, patience: number}} Order patience in seconds
@@ -23,62 +27,19 @@ import { follow, visibility } from "./lifecycle.mjs";
  * @typedef {import("./boot.mjs").Parts} Parts
  * @typedef {{settings: Settings, parts: Parts, tab: import("./tab.mjs").Tab}} Inherited
  * @typedef {(type: string, json: string) => void} Tell
- * @typedef {(type: string, detail: object) => void} Hear
- * @typedef {{worker: Worker, interrupt?: Uint8Array, said: Parameters<Hear>[], hear: Hear}} Hatchling
  * @typedef {{port: MessagePort, connect: () => MessagePort, terminate: () => void}} Forked
  */
 
 const BEAT = 500;
-/** Beats until the first answer: importing an application may take its time. */
+/** Beats that it may keep silent until main runs: to start Python and to import an application take their time. */
 const SETTLING = 20;
+/** Beats for a spare's first answer. */
+const PROOF = 2;
 const SIGINT = 2;
 
 /** @type {Set<Worker>} */
 const living = new Set();
 follow((state) => living.forEach((worker) => worker.postMessage({ type: "PAGE", state })));
-
-/** Workers without an order, whose Python has started or is about to. @type {Set<Hatchling>} */
-const spares = new Set();
-let wanted = 0;
-
-/**
- * Keeps so many workers ready for the next forks.
- * @param {number} count
- * @param {Inherited} inherited
- */
-export function spare(count, inherited) {
-  wanted = count;
-  for (const { worker } of [...spares].slice(count)) worker.terminate();
-  [...spares].slice(count).forEach((one) => spares.delete(one));
-  while (spares.size < wanted) {
-    const one = hatch(`spare ${spares.size}`, inherited);
-    spares.add(one);
-    one.hear = (type, detail) => (type === "ERROR" ? spares.delete(one) : one.said.push([type, detail]));
-  }
-}
-
-/**
- * @param {string} name
- * @param {Inherited} inherited
- * @returns {Hatchling}
- */
-function hatch(name, { settings, parts }) {
-  const worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name });
-  const interrupt = globalThis.crossOriginIsolated ? new Uint8Array(new SharedArrayBuffer(1)) : undefined;
-  /** @type {Hatchling} */
-  const hatchling = { worker, ...(interrupt && { interrupt }), said: [], hear: () => undefined };
-  const crash = (/** @type {string} */ message) => hatchling.hear("ERROR", { code: "CRASH", message });
-  worker.onmessage = ({ data: { type, ...detail } }) => {
-    if (type === "READY") worker.postMessage({ type: "BOOT", settings, parts, interrupt });
-    hatchling.hear(type, detail);
-  };
-  worker.onerror = (event) => {
-    event.preventDefault(); // it is reported as an error state; the console needs no second report
-    crash(event.message ?? "the worker's script could not be loaded");
-  };
-  worker.onmessageerror = () => crash("a message could not be decoded");
-  return hatchling;
-}
 
 /**
  * @param {Order} order
@@ -87,37 +48,57 @@ function hatch(name, { settings, parts }) {
  * @returns {Forked}
  */
 export function fork(order, inherited, tell) {
-  const [one = hatch(order.id, inherited)] = spares;
-  spares.delete(one);
-  const { worker, interrupt, said } = one;
+  let one = take() ?? hatch(order.id, inherited);
   const { port1, port2 } = new MessageChannel();
-  living.add(worker);
+  let proven = !one.warm;
+  let started = false;
   let silent = 0;
   let limit = SETTLING;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let heart;
 
+  const ping = () => one.worker.postMessage({ type: "PING" });
   const beat = () => {
     // Beats are counted, not seconds: after a freeze of this thread many seconds are one beat.
     silent += 1;
-    if (silent < limit || (silent === limit && !interrupt)) return worker.postMessage({ type: "PING" });
+    const { interrupt } = one;
+    if (!proven && silent === PROOF) return anew();
+    if (silent < limit || (silent === limit && !interrupt)) return ping();
     if (silent === limit && interrupt) return void (interrupt[0] = SIGINT);
     // Once Python has taken it, what was raised needs its time to get here. Who swallows it has one more patience.
     if (interrupt && silent <= (interrupt[0] ? limit + 1 : 2 * limit)) return;
     end("ERROR", stuck((limit * BEAT) / 1000));
   };
+  const live = () => {
+    clearInterval(heart);
+    heart = setInterval(beat, BEAT);
+  };
+  const anew = () => {
+    clearInterval(heart);
+    discard(one);
+    one = hatch(order.id, inherited);
+    one.hear = hear;
+    proven = true;
+  };
   const end = (/** @type {string} */ type, /** @type {object} */ detail) => {
     clearInterval(heart);
-    worker.onmessage = worker.onerror = worker.onmessageerror = null;
-    worker.terminate();
-    living.delete(worker);
+    discard(one);
+    living.delete(one.worker);
     tell(type, JSON.stringify(detail));
   };
+  const replay = () => one.said.forEach(([type, detail]) => hear(type, detail));
 
-  one.hear = (type, detail) => {
+  /** @type {import("./spares.mjs").Hear} */
+  const hear = (type, detail) => {
     silent = 0;
+    const { worker, interrupt } = one;
+    if (!proven) {
+      if (type === "ERROR") return anew();
+      proven = true;
+      return replay();
+    }
     if (type === "PONG") {
-      limit = Math.ceil((order.patience * 1000) / BEAT);
+      if (started) limit = Math.ceil((order.patience * 1000) / BEAT);
       if (interrupt) interrupt[0] = 0; // it came to itself
     } else if (type === "KEEP") {
       const { id, secret } = /** @type {{id: string, secret: string}} */ (detail);
@@ -128,23 +109,30 @@ export function fork(order, inherited, tell) {
       if (type === "READY") {
         const given = { ...order, secrets: inherited.tab.secrets, page: visibility(), port: port2 };
         worker.postMessage({ type: "RUN", ...given }, [port2]);
+        living.add(worker);
+        live();
       }
       if (type === "STARTED") {
+        started = true;
         beat();
-        heart = setInterval(beat, BEAT);
-        spare(wanted, inherited);
+        refill(inherited);
       }
       tell(type, JSON.stringify(detail));
     }
   };
-  // Not before the caller has what is returned.
-  queueMicrotask(() => said.forEach(([type, detail]) => one.hear(type, detail)));
+  one.hear = hear;
+  if (proven) {
+    queueMicrotask(replay); // not before the caller has what is returned
+  } else {
+    ping();
+    live();
+  }
 
   return {
     port: port1,
     connect() {
       const { port1: here, port2: there } = new MessageChannel();
-      worker.postMessage({ type: "PORT", port: there }, [there]);
+      one.worker.postMessage({ type: "PORT", port: there }, [there]);
       return here;
     },
     terminate: () => end("EXIT", { reason: "terminated" }),

@@ -3,7 +3,7 @@ import { inherit, loadPyodide } from "./boot.mjs";
 import { tell } from "./lifecycle.mjs";
 import { Tab } from "./tab.mjs";
 
-/** @typedef {{postMessage: (message: unknown) => void, close: () => void}} Scope */
+/** @typedef {{name: string, postMessage: (message: unknown) => void, close: () => void}} Scope */
 const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
 const say = (/** @type {string} */ type, detail = {}) => scope.postMessage({ type, ...detail });
 
@@ -49,12 +49,14 @@ async function boot({ settings, parts, interrupt }) {
  * @param {import("./fork.mjs").Order & Given} order
  */
 async function run({ id, main, env, secrets, page, port }) {
+  scope.name = id; // a spare had none
   tab.secrets = secrets;
   tell(page);
   Object.assign(context, { id, main, env: JSON.stringify(env), port });
   const workers = (await python).pyimport("asyncmachine_web.page.workers");
+  const prepared = workers.prepare();
   say("STARTED");
-  await workers.run();
+  await prepared();
   say("EXIT", { reason: "returned" });
   scope.close();
 }

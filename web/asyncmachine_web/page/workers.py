@@ -16,7 +16,8 @@ A worker must let go of its thread now and then, as each `await` does. One that 
 is stuck. In an isolated page `HandlerDeadline` is raised in what it does then, which fails as for any other error, and
 the worker goes on. Where that does not help, or the page is not isolated, the worker is ended with SILENT.
 
-`spare(2)` keeps two workers with a Python that has started, so that the next ones run at once.
+`spare(2)` keeps two workers with a Python that has started, so that the next ones run at once. A spare that dies is
+replaced; to find out costs a message each way every 5 s.
 """
 
 from __future__ import annotations
@@ -209,8 +210,8 @@ def spare(count: int) -> None:
     spare(count)
 
 
-async def run() -> None:
-    """Called by `worker.mjs`: run main to its end."""
+def prepare() -> Callable[[], Awaitable[None]]:
+    """Called by `worker.mjs`: import what the order names, then return what runs it to its end."""
     from asyncmachine_js import context as given
     from pyodide.ffi import create_proxy
 
@@ -219,7 +220,8 @@ async def run() -> None:
     signal.signal(signal.SIGINT, _come_to_yourself)
     context = Context(given.id, env, given.port)
     given.receive(create_proxy(context._ports.put_nowait))
-    await main_function(given.main)(context)
+    main = main_function(given.main)
+    return lambda: main(context)
 
 
 def _come_to_yourself(_signal: int, _frame: FrameType | None) -> None:
