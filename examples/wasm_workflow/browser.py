@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncmachine as am
 from asyncmachine.telemetry.dbg.address import PATH
@@ -10,7 +11,7 @@ from asyncmachine.telemetry.dbg.attach import attach
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.relay import Refused, Tunnel
-from asyncmachine_web.page.workers import Context, Worker
+from asyncmachine_web.page.workers import Context, Worker, spare
 from examples.wasm_workflow.dispatcher import dispatcher
 from examples.wasm_workflow.node import Node
 from examples.wasm_workflow.page_node import page_node
@@ -21,8 +22,14 @@ from examples.wasm_workflow.worker import WorkerHandlers
 TARGET = "orchestrator"
 MODULE = "examples.wasm_workflow.browser"
 
-PATIENCE = 10.0
-"""Seconds without a sign of life after which a worker is stuck. Five machines may share a slow computer."""
+PATIENCE = 1.5
+"""Seconds without a sign of life after which a worker is stuck: its successor is at work within 3 s."""
+
+SPARES = 1
+"""Pythons that have started and wait, in the page and in the dispatcher, for a worker of theirs to end."""
+
+WEATHER = (Page.Hidden, Page.Frozen, Page.Offline)
+"""What happens to the page and is shown on it, by the names of `PageStates`."""
 
 RECORDED = "_recorded"
 """At the end of a main's name: its machine sends all that it does to the page's server."""
@@ -37,6 +44,9 @@ def page() -> None:
     listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
     workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}", patience=PATIENCE)}
     node, client = page_node(workers, dialling, view.take)
+    am.pipes.bind_many(lifecycle().machine, node.machine, WEATHER)
+    am.pipes.sync(lifecycle().machine, node.machine, WEATHER)
+    keep_spares(node.machine)
     if suffix:
         attach(node.machine, PATH)
     view.bind(node.machine, client.netmach)
@@ -47,6 +57,11 @@ def page() -> None:
         lifecycle().on_wake(redials)
     node.server.listen(listening)
     client.start()
+
+
+def keep_spares(machine: am.Machine[Any]) -> None:
+    """Once a first result is there: until then the processors have better things to do than to start more Pythons."""
+    machine.bind({"CompletedState": lambda _: spare(SPARES)})
 
 
 def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> None:
@@ -71,6 +86,7 @@ async def run_dispatcher(context: Context, suffix: str = "") -> None:
     """browser2. It ends with its page."""
     leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}", patience=PATIENCE) for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
+    keep_spares(node.machine)
     if suffix:
         attach(node.machine, PATH)
     lifecycle().on_wake(node.server.retry_now)

@@ -54,6 +54,9 @@ class Page(Consumer, Parent, Worker):
 
     Linked = am.state()  # piped from the client of the orchestrator: the mirror is live
     IdsTaken = am.state(remove="ForkWorker")  # the relay refused our ids, another tab has them: no workers meanwhile
+    Hidden = am.state()  # these three are piped from the page's lifecycle
+    Frozen = am.state()
+    Offline = am.state()
 
 
 class Dispatcher(Consumer, Parent, Worker):

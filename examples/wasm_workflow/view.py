@@ -160,6 +160,8 @@ def connection(own: Source) -> str:
         return "live"
     if own.is_(Page.IdsTaken):
         return "open in another tab"
+    if own.is_(Page.Offline):
+        return "offline"
     return "reconnecting" if own.tick(Page.Linked) else "connecting"
 
 

@@ -51,4 +51,22 @@ def test_a_dispatcher_that_is_killed_on_the_page_comes_back_with_new_leaves(
     assert flow.app.handlers.runs == 1
     assert [flow.machine.tick(of(node, "Ready")) for node in NODES] == [1, 3, 3, 3]
     after = tab.workers()
-    assert not set(before) & set(after), "the leaves are new, and none of the old ones is left"
+    assert not set(before.values()) & set(after.values()), "the leaves are new, and none of the old ones is left"
+
+
+def test_leaves_that_are_stuck_or_die_unheard_are_replaced(serve: Serve, tab: Tab, address: str) -> None:
+    """Nobody is told of either: only the answers to their parent's questions stop."""
+    flow = serve(ENDLESS)
+    with flow.unfinished():
+        tab.open(address)
+        flow.reach(Orchestrator.RoundOpen, Orchestrator.Browser3Working)
+        for leaf, fault in {"browser3": "for (;;);", "browser4": "close()"}.items():
+            gone = flow.machine.when_not(of(leaf, "Ready"))
+            tab.workers()[leaf].evaluate(f"void setTimeout(() => {{ {fault} }})")
+            flow.until(gone)
+            flow.reach(Orchestrator.WorkersReady)
+            assert any(f"{leaf} is gone" in sentence for sentence in flow.sentences())
+    flow.deliver()
+    tab.expect_delivery()
+    assert flow.app.handlers.runs == 1
+    assert [flow.machine.tick(of(node, "Ready")) for node in NODES] == [1, 1, 3, 3], "nobody else was disturbed"

@@ -37,6 +37,12 @@ def test_the_controls_are_mutations(serve: Serve, tab: Tab, mishaps: Mishaps, ad
         tab.expect_link("live")
     flow.reach(Orchestrator.WorkersReady)
 
+    chips = tab.page.locator("#browser1 .chips")
+    tab.page.evaluate("document.dispatchEvent(new Event('freeze'))")
+    expect(chips).to_contain_text("Frozen")
+    tab.page.evaluate("document.dispatchEvent(new Event('resume'))")
+    expect(chips).not_to_contain_text("Frozen")
+
     again = flow.machine.when_next_active(Orchestrator.WorkDelivered)
     tab.press("Run again")
     flow.until(again)

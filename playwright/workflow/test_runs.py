@@ -71,7 +71,7 @@ def test_nothing_that_a_thread_does_wrong_escapes_these_tests(
     serve(CALM)
     tab.open(address)
     tab.expect_delivery()
-    threads: list[Page | Worker] = [tab.page, *tab.workers()]
+    threads: list[Page | Worker] = [tab.page, *tab.workers().values()]
     for thread in threads:
         thread.evaluate("console.error(`provoked error in ${self.name}`)")
         thread.evaluate("Promise.reject(new Error(`provoked rejection in ${self.name}`)); 0")

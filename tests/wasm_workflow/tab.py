@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, Worker, expect
+from playwright.sync_api import Error, Page, Worker, expect
 
 from examples.wasm_workflow.dag import FINAL
 from tests.wasm_workflow.native import DIGESTS
 
-WORKERS = 3
+WORKERS = ("browser2", "browser3", "browser4")
 LOOK = 20
 """Milliseconds between two looks at something that tells nobody of its change."""
 
@@ -44,11 +44,21 @@ class Tab:
             expect(row).to_have_class("right")
             expect(row.locator("dd")).to_have_text(DIGESTS[node])
 
-    def workers(self) -> list[Worker]:
-        """The three web workers. Playwright hears of a start or an end a little later than the page does."""
-        while len(self.page.workers) != WORKERS:
+    def workers(self) -> dict[str, Worker]:
+        """The three web workers by name. Playwright hears of a start or an end a little later than the page does."""
+        while set(found := self.named()) != set(WORKERS):
             self.page.wait_for_timeout(LOOK)
-        return self.page.workers
+        return {name: found[name] for name in WORKERS}
+
+    def named(self) -> dict[str, Worker]:
+        """Those that are there. Spares have no name of a node."""
+        found = {}
+        for worker in self.page.workers:
+            try:
+                found[str(worker.evaluate("self.name"))] = worker
+            except Error:
+                pass  # it has just ended
+        return {name: worker for name, worker in found.items() if name in WORKERS}
 
     def assert_not_reloaded(self) -> None:
         assert self.page.evaluate("window.untouched") is True
