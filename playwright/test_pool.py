@@ -85,6 +85,27 @@ def test_a_large_buffer_goes_there_and_back(pool: Page) -> None:
     assert told is True
 
 
+POSTED = """() => {
+    const post = MessagePort.prototype.postMessage;
+    window.posted = [];
+    MessagePort.prototype.postMessage = function (message, ...rest) {
+        const size = message?.byteLength;
+        post.call(this, message, ...rest);
+        if (size) posted.push([size, message.buffer.detached]);
+    };
+    window.unwatch = () => { MessagePort.prototype.postMessage = post; };
+}"""
+
+
+def test_a_large_buffer_is_handed_over_and_a_small_one_is_copied(pool: Page) -> None:
+    pool.evaluate(POSTED)
+    run(pool, "await pool.run(jobs.backwards, bytes(1 << 20)); await pool.run(jobs.backwards, bytes(100)); None")
+    (large, handed_over), (small, copied_away) = pool.evaluate("posted")
+    pool.evaluate("unwatch()")
+    assert (large > 1 << 20, handed_over) == (True, True), "the sender has it no more"
+    assert (small < 1000, copied_away) == (True, False)
+
+
 def test_what_cannot_go_over_is_the_callers_error(pool: Page) -> None:
     wanted = {
         "jobs.digest, 'text'": "Expected `bytes`, got `str`",

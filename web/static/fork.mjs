@@ -31,7 +31,9 @@ export { keep as spare };
  */
 
 const BEAT = 500;
-/** Beats that it may keep silent until main runs: to start Python and to import an application take their time. */
+/** Beats that it may keep silent until main runs: on a busy computer Python and its modules take their time. */
+const STARTING = 120;
+/** From there on to the first answer. */
 const SETTLING = 20;
 /** Beats for a spare's first answer. */
 const PROOF = 2;
@@ -53,7 +55,7 @@ export function fork(order, inherited, tell) {
   let proven = !one.warm;
   let started = false;
   let silent = 0;
-  let limit = SETTLING;
+  let limit = STARTING;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let heart;
 
@@ -114,6 +116,7 @@ export function fork(order, inherited, tell) {
       }
       if (type === "STARTED") {
         started = true;
+        limit = SETTLING;
         beat();
         refill(inherited);
       }
