@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from asyncmachine_relay import bind
 from examples.dashboard.app import App
@@ -110,6 +110,30 @@ def test_a_refusal_is_told_in_the_form(dashboard: Page) -> None:
     dashboard.keyboard.press("Enter")
     expect(dashboard.locator("[data-message]")).to_have_text("The queue does not take this job now.")
     expect(dashboard.locator("#add")).to_have_attribute("data-state", "refused")
+
+
+def test_a_draft_outlives_a_reload_and_a_crash(dashboard: Page, native: Native) -> None:
+    draft = dashboard.locator("#draft")
+    dashboard.locator("#title").fill("half a thought")
+    expect(draft).to_be_visible()
+    dashboard.reload()
+    expect(dashboard.locator("#title")).to_have_value("half a thought")
+    expect(draft).to_be_visible()
+    dashboard.locator("#steps").fill("3")
+    expect(draft).to_have_attribute("data-kept", "3")
+    with dashboard.expect_event("crash"), pytest.raises(Error, match="crash"):
+        dashboard.goto("chrome://crash")
+
+    again = dashboard.context.new_page()
+    again.goto(native.app.address)
+    expect(again.locator("#title")).to_have_value("half a thought")
+    expect(again.locator("#steps")).to_have_value("3")
+    expect(again.locator("#link")).to_have_text("live")
+    again.locator("#title").press("Enter")
+    expect(again.locator("#jobs .title")).to_have_text(["half a thought"])
+    expect(again.locator("#title")).to_have_value("")
+    expect(again.locator("#steps")).to_have_value("10")
+    expect(again.locator("#draft")).to_be_hidden()
 
 
 def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(

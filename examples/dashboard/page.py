@@ -12,6 +12,7 @@ from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
 from asyncmachine_web.page.ui import Page, Source, Value, ago, progress
+from examples.dashboard.draft import keep_draft
 from examples.dashboard.states import Queue, Shown, Wanted
 
 JOB = """
@@ -23,7 +24,7 @@ JOB = """
 BADGES = ("Open", "Busy", "Waiting", "Paused")
 
 
-def dashboard() -> None:
+async def dashboard() -> None:
     """Called once, by the page's script."""
     shown = am.Machine(Shown, id="shown")
     client = rpc.Client(relay.dial(f"page-{token_hex(4)}", "queue"), Queue, consumer=shown)
@@ -56,6 +57,7 @@ def dashboard() -> None:
     page.on("click", "#clear", "Clear")
     page.bind("#chart", attr={"points": lambda _: points(load.get())})
     page.bind("#summary", text=lambda _: summary(load.get()))
+    await keep_draft(page)
 
 
 def bind_head(page: Page, client: rpc.Client, seen: Value[str]) -> None:

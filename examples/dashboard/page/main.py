@@ -2,4 +2,4 @@
 
 from examples.dashboard.page import dashboard
 
-dashboard()
+await dashboard()  # noqa: F704, PLE1142 (PyScript allows it)

@@ -1,0 +1,57 @@
+"""A draft of the form that outlives its page: reloaded or crashed, what was typed and not sent is there again."""
+
+from __future__ import annotations
+
+import asyncmachine as am
+from asyncmachine_web.page import durable
+from asyncmachine_web.page.journal import KeepingStates
+from asyncmachine_web.page.ui import Page, UiEvent
+
+EMPTY = {"title": "", "steps": "10"}
+
+
+class Draft(am.StatesDef):
+    """`Typed` ticks with each change, and goes when the form is empty again, as it is when it was sent."""
+
+    Typed = am.state(multi=True)
+
+
+async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
+    """Fills the form as it was left, and keeps what is typed from now on. Of several tabs, the last keeps its own."""
+    fields = {name: page.value(text) for name, text in EMPTY.items()}
+
+    def save() -> dict[str, str]:
+        return {name: field.get() for name, field in fields.items()}
+
+    def load(kept: dict[str, str]) -> None:
+        for name, field in fields.items():
+            field.set(kept[name])
+
+    machine = await durable.open(Draft, id="dashboard-draft", save=save, load=load)
+    kept = page.value(machine.tick(Draft.Typed))
+
+    def typed(event: UiEvent) -> None:
+        load(event.form)
+        if save() == EMPTY:
+            machine.remove(Draft.Typed)
+            return
+        written = machine.add(Draft.Typed)
+        tick = machine.tick(Draft.Typed)
+        written.then(lambda: kept.set(tick if is_kept(machine) else 0))
+
+    for name, field in fields.items():
+        page.bind(f"#{name}", machine, value=field)
+    page.on("input", "#add", typed)
+    # Told when it is on disk, not before.
+    page.bind(
+        "#draft",
+        machine,
+        visible=lambda m: Draft.Typed in m and kept.get() == m.tick(Draft.Typed),
+        attr={"data-kept": kept},
+    )
+    return machine
+
+
+def is_kept(machine: durable.DurableMachine[Draft]) -> bool:
+    """Not where the browser stores nothing, and not when another tab has the draft."""
+    return KeepingStates.InMemory not in machine.keeping
