@@ -64,6 +64,54 @@ def test_when_the_leader_crashes_another_takes_over_from_the_store(context: Brow
     assert run(second, PAY) is True
 
 
+WAKE_TO_WRITE = "void setTimeout(() => { debugger; python.runPython('stale = tab.own.add(\\'Paid\\')'); })"
+"""Stands still as a debugger does it, and then, in the same breath, changes the machine."""
+
+
+def test_a_leader_that_stands_still_is_ousted_and_what_it_writes_then_is_refused(
+    context: BrowserContext, page: Page
+) -> None:
+    joined(page)
+    second = context.new_page()
+    second.clock.install()
+    joined(second)
+    for _ in range(5):
+        second.clock.fast_forward(2_000)
+        assert run(second, PAY) is True
+    assert run(page, LOOK) == [["Leading"], 9], "who answers is left alone"
+
+    stopped: list[object] = []
+    devtools = context.new_cdp_session(page)
+    devtools.on("Debugger.paused", stopped.append)
+    devtools.send("Debugger.enable")
+    page.evaluate(WAKE_TO_WRITE)
+    while not stopped:
+        second.wait_for_timeout(20)
+    for _ in range(5):
+        second.clock.fast_forward(2_000)
+    assert run(second, TAKEN_OVER) == [["Leading"], 9]
+    assert run(second, PAY) is True
+
+    devtools.send("Debugger.resume")
+    told = run(
+        page,
+        """
+        from asyncmachine_web.page.journal import NotKept
+        try:
+            why = (await stale).outcome
+        except NotKept as error:
+            why = type(error.__cause__).__name__
+        await tab.machine.when("Following")
+        await tab.client.when_ready()
+        await tab.mirror.when_time(["Paid"], [11])
+        json.dumps([why, sorted(tab.machine.active_states()), tab.mirror.tick("Paid"), tab.own is None])
+        """,
+    )
+    assert told == ["TakenOver", ["Following"], 11, True]
+    assert run(page, PAY) is True
+    assert run(second, LOOK) == [["Leading"], 13]
+
+
 def test_a_leader_in_the_back_forward_cache_lets_another_lead(caching: Page) -> None:
     joined(caching)
     second = caching.context.new_page()

@@ -117,6 +117,26 @@ def test_who_knows_that_the_leader_is_gone_tells_all() -> None:
     asyncio.run(story())
 
 
+def test_a_leader_that_was_ousted_while_it_stood_still_answers_nobody_and_ends_nothing() -> None:
+    async def story() -> None:
+        air, before, after = Air(), list[Transport](), list[Transport]()
+        old, page, new = air.page(), air.page(), air.page()
+        old.lead(before.append)
+        await page.dial()
+        new.lead(after.append)
+        pipe = await page.dial()
+        assert (len(before), len(after)) == (1, 1)
+        with pytest.raises(TransportClosed, match="another page leads"):
+            await before[0].recv()
+        old.close()
+        await pipe.send(b"to the new one")
+        assert await after[0].recv() == b"to the new one"
+        for channel in (page, new):
+            channel.close()
+
+    asyncio.run(story())
+
+
 def test_a_page_that_goes_ends_its_pipes_and_its_calls() -> None:
     async def story() -> None:
         air, taken = Air(), list[Transport]()

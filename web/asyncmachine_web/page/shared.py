@@ -11,7 +11,8 @@
 Each tab, the leading one too, has a mirror: its calls go to the leader and are answered when they are written. When the
 leader is closed, crashes or goes into the back/forward cache, the tab that has waited longest opens the
 machine from what is stored, and mirrors follow it: what was answered is there. A call without an answer yet fails with
-`UnknownOutcome`: it may have been written, and is never run again by itself.
+`UnknownOutcome`: it may have been written, and is never run again by itself. A leader that stands still, in a loop or a
+debugger, is ousted by a visible tab after 8 s: when it goes on it follows, and what it would write then is refused.
 
 `tab.machine` tells whether this tab is `Leading` or `Following`, and `Away` while it is frozen or was left.
 """
@@ -59,6 +60,8 @@ class Tab(Generic[S]):
         self._calls: Channel | None = None
         self._takes: Channel | None = None
         self._server: rpc.Server | None = None
+        self._term = 0
+        """Goes up when this tab leads no more."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._release: Callable[[], None] = lambda: None
         page = lifecycle()
@@ -73,12 +76,8 @@ class Tab(Generic[S]):
 
     def enter(self) -> None:
         """Takes part: follows whoever leads, and waits to lead."""
-        from asyncmachine_js import lead
-        from pyodide.ffi import create_once_callable
-
-        self.machine.add(TabStates.Following)
         self._calls = self._channel()
-        self._release = lead(f"asyncmachine.shared.{self._name}", create_once_callable(self._granted))
+        self._queue()
         self.client.retry_now()
 
     def leave(self) -> None:
@@ -86,17 +85,38 @@ class Tab(Generic[S]):
         if TabStates.Away in self.machine:
             return
         self.machine.add(TabStates.Away)
+        self._step_down()
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
+        self._release()
+
+    def _queue(self) -> None:
+        from asyncmachine_js import lead
+        from pyodide.ffi import create_once_callable
+
+        self.machine.add(TabStates.Following)
+        lock = f"asyncmachine.shared.{self._name}"
+        self._release = lead(lock, create_once_callable(self._granted), create_once_callable(self._ousted))
+
+    def _step_down(self) -> None:
+        self._term += 1
         own, self.own = self.own, None
         if self._server is not None:
             self._server.stop()
             self._server = None
-        for channel in (self._takes, self._calls):
-            if channel is not None:
-                channel.close()
-        self._takes = self._calls = None
+        if self._takes is not None:
+            self._takes.close()
+            self._takes = None
         if own is not None:
             own.dispose()
-        self._release()
+
+    def _ousted(self) -> None:
+        """This tab stood still, and another one leads. What is not written yet is not written any more."""
+        if self._takes is not None:
+            self._takes.ousted()
+        self._step_down()
+        self._queue()
 
     def _return(self) -> None:
         weather = lifecycle().machine
@@ -120,6 +140,7 @@ class Tab(Generic[S]):
         self._run(self._lead())
 
     async def _lead(self) -> None:
+        term = self._term
         try:
             own = await self._open()
             server = rpc.Server(own, self._name, PUSH_INTERVAL, clients=TABS)
@@ -127,7 +148,7 @@ class Tab(Generic[S]):
             self.machine.add_err(error, state=TabStates.ErrOpen)
             self._release()  # another tab may be able to
             return
-        if TabStates.Away in self.machine:
+        if term != self._term:
             own.dispose()
             return
         self.own = own

@@ -3,7 +3,8 @@
 All pages hear all messages. Each begins with a byte that says what it is, and eight that say which pipe or which
 leader it is about::
 
-    0  leader      here I lead: pipes to whoever led before are dead, and who called in vain calls again
+    0  leader      here I lead: pipes to whoever led before are dead, who called in vain calls again, and a page that
+                   believes that it leads, since it stood still when it was ousted, knows better
     1  leader      I lead no more
     2  pipe        call: I want this pipe
     3  pipe        taken: it is open
@@ -70,6 +71,11 @@ class Channel:
             self._post(RESIGNS, self._leader)
             self._lose(True, "this page leads no more")
 
+    def ousted(self) -> None:
+        """Another page leads: takes no more calls and ends the pipes to this one. The others know, they are not told."""
+        self._accept = None
+        self._lose(True, "another page leads")
+
     def leader_gone(self) -> None:
         """Tells all pages, this one too, that whoever led is gone, as the browser knows: their pipes to it are lost."""
         self._post(RESIGNS, self._leader)
@@ -127,6 +133,7 @@ class Channel:
         elif kind in (LEADS, RESIGNS):
             self._lose(False, "the page that led is gone")
             if kind == LEADS:
+                self.ousted()
                 self._call_again()
 
     def _call_again(self) -> None:
