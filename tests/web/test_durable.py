@@ -168,6 +168,21 @@ async def test_a_dry_run_is_not_written() -> None:
 
 
 @in_loop
+async def test_what_is_not_written_yet_when_a_machine_is_disposed_is_written_all_the_same() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    disk.open.clear()
+    under_way = machine.add(Shop.Open)
+    await asyncio.sleep(0)
+    behind = machine.add(Shop.Paid)
+    machine.dispose()
+    disk.open.set()
+    assert (await under_way).executed
+    assert (await behind).executed
+    assert (await shop(disk)).clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 1}
+
+
+@in_loop
 async def test_the_log_stays_bounded() -> None:
     disk = Disk()
     machine = await shop(disk)

@@ -103,6 +103,12 @@ class DurableMachine(am.Machine[N]):
         """Begins to write what is not written yet, without waiting for the event loop."""
         self._journal.flush()
 
+    def dispose(self) -> None:
+        """As any machine's. What is not written yet is written all the same."""
+        if not self._closing:
+            self._journal.end()
+        super().dispose()
+
     def stop_keeping(self, why: StoreFailed) -> None:
         """Goes on in memory, with `why` as the reason."""
         self._journal.stop(why)

@@ -84,6 +84,15 @@ class Journal(am.Tracer):
         if self._next is not None and self._now is None:
             self._write(self._next)
 
+    def end(self) -> None:
+        """The machine is about to go: what is not written yet is written as it stands now."""
+        self.flush()
+        try:
+            last = self._state()
+        except Exception:  # noqa: BLE001 (the application's data, again: the write tells it)
+            return
+        self._state = lambda: last
+
     # For the machine
 
     def transition_end(self, tx: am.Transition) -> None:
