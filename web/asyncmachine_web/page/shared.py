@@ -112,7 +112,7 @@ class Tab(Generic[S]):
             own.dispose()
 
     def _ousted(self) -> None:
-        """This tab stood still, and another one leads. What is not written yet is not written any more."""
+        """Another tab leads, since this one stood still. What is not written yet is not written any more."""
         if self._takes is not None:
             self._takes.ousted()
         self._step_down()

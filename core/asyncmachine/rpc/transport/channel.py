@@ -72,7 +72,7 @@ class Channel:
             self._lose(True, "this page leads no more")
 
     def ousted(self) -> None:
-        """Another page leads: takes no more calls and ends the pipes to this one. The others know, they are not told."""
+        """Another page leads: takes no more calls and ends the pipes to this one. The others know already."""
         self._accept = None
         self._lose(True, "another page leads")
 
