@@ -86,6 +86,6 @@ class Seat:
                     await self.client.netmach.add(Bar.Msg, said)
                 except rpc.NotConnected:
                     continue  # it was not sent
-                except (rpc.UnknownOutcome, rpc.CallTimedOut):
-                    pass  # it may have been heard: nothing is said twice
+                except rpc.RpcError:
+                    pass  # refused, or it may have been heard: nothing is said twice
                 break
