@@ -22,8 +22,12 @@ from examples.wasm_workflow.worker import WorkerHandlers
 TARGET = "orchestrator"
 MODULE = "examples.wasm_workflow.browser"
 
-PATIENCE = 1.5
-"""Seconds without a sign of life after which a worker is stuck: its successor is at work within 3 s."""
+PATIENCE = 5.0
+"""Seconds without a sign of life after which a worker is stuck, and its successor is at work within two more.
+
+Five machines may share a slow computer: while they all start, one may have no processor for longer than a second, and
+the error that is raised in a stuck worker would hit it in the middle of its start.
+"""
 
 SPARES = 1
 """Pythons that have started and wait, in the page and in the dispatcher, for a worker of theirs to end."""
