@@ -1,18 +1,15 @@
 """The client: connects to a server, keeps the mirror of its source, and comes back after a drop.
 
-The life of the connection is in `connecting`, the mirror in `netmach`, payloads are in `consuming`. Here is what ties
-them together: events of the session become states, clocks and results.
+The life of the connection is in `connecting`, the mirror in `netmach`, payloads are in `consuming`. Here they are put
+together; what they do with the events of a session is in `reacting`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from msgspec.structs import replace
 
 from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
@@ -31,16 +28,18 @@ from asyncmachine.rpc.chunks import MAX_PAYLOAD
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, NotConnected, Rejected
+from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
+from asyncmachine.rpc.mirroring import Mirroring
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.questions import Questions
-from asyncmachine.rpc.schemas import difference, groups_given, missing, schema_given, schema_told
+from asyncmachine.rpc.reacting import Reacting
+from asyncmachine.rpc.schemas import groups_given, schema_given
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
-from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed, given
 from asyncmachine.rpc.transport.addresses import dial as dial_to
 from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import Watch, Watching
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
     S = WithDefault("S", bound=str, default=Any)
 else:
     S = TypeVar("S", bound=str)
-
-logger = logging.getLogger("asyncmachine.rpc")
 
 
 class Client(Generic[S]):
@@ -101,9 +98,7 @@ class Client(Generic[S]):
             )
         suffix = id or token_hex(3)[:5]
         self.token = token
-        self.grants: m.GrantList | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._epoch: int | None = None
         self._compression = compression
         self._connecting = Connecting(
             dial_to(dial) if isinstance(dial, str) else dial,
@@ -120,22 +115,27 @@ class Client(Generic[S]):
         ready, in_loop = self._connecting.ready_link, self._in_loop
         self._calling = Calling(self.machine, ready, self._connecting.is_between, self._running_loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
-        self._questions: Questions | None = None
+        self._questions = Questions(ready, self._running_loop, in_loop, self._calling.places_of, self.machine.add_err)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
-        self._given = None if schema is None else schema_given(schema)
-        self._wanted = m.Sync(
+        known = None if schema is None else schema_given(schema)
+        wanted = m.Sync(
             not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow, steps
         )
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
-            self._given or schema_given(None),
+            known or schema_given(None),
             id=f"rnm-{suffix}",
             tags=("rpc-netmach",),
             parent_id=parent.id if parent is not None else "",
             groups=groups_given(schema),
-            infers=allowed is not None or bool(self._wanted.skipped),
+            infers=allowed is not None or bool(wanted.skipped),
             filters=filtering,
         )
+        self._mirroring = Mirroring(self.netmach, known, wanted, self._calling)
+        self._reacting = Reacting(
+            self.machine, self._connecting, self._mirroring, self._calling, self._watching, self._questions,
+            self._consuming,
+        )  # fmt: skip
         self.machine.on_dispose(self._disposed)
 
     @classmethod
@@ -143,7 +143,7 @@ class Client(Generic[S]):
         cls, transport: Transport, schema: type[S] | Mapping[str, State] | None = None, **options: Any
     ) -> Client[S]:
         """A client on a connection that is there already. It ends with it."""
-        return cls(_Given(transport).dial, schema, reconnect=False, **options)
+        return cls(given(transport), schema, reconnect=False, **options)
 
     # Lifetime
 
@@ -211,6 +211,11 @@ class Client(Generic[S]):
         return None if partial is None else (partial.received, partial.payload.size)
 
     @property
+    def grants(self) -> m.GrantList | None:
+        """What the server lets this client do. None before the first handshake."""
+        return self._mirroring.grants
+
+    @property
     def last_end(self) -> TransportClosed | None:
         """How the last connection ended: code and reason of whoever closed it. None before the first end."""
         return self._connecting.end
@@ -241,25 +246,14 @@ class Client(Generic[S]):
 
     def can(self, kind: e.CanKind, states: tuple[str, ...], args: Mapping[str, Any]) -> Result:
         """Asks the source whether it would accept a mutation. Raises `Unsendable`."""
-        return self._asking().can(kind, states, pack_args(args))
+        return self._questions.can(kind, states, pack_args(args))
 
     async def arg_names(self) -> tuple[str, ...]:
         """`State.argument` for each typed argument of the states that are followed, as the source's process knows them.
 
         Raises `NotConnected`, and `Misuse` if the server is too old to be asked.
         """
-        return await self._asking().arg_names()
-
-    def _asking(self) -> Questions:
-        if self._questions is None:  # most clients never ask
-            self._questions = Questions(
-                self._connecting.ready_link,
-                self._running_loop,
-                self._in_loop,
-                self._calling.places_of,
-                self.machine.add_err,
-            )
-        return self._questions
+        return await self._questions.arg_names()
 
     def watch(self, watch: Watch) -> None:
         """Ends a wait when a state of the source is called with certain arguments."""
@@ -272,124 +266,18 @@ class Client(Generic[S]):
     # Events of the session
 
     def _hello(self, resume: m.Resume | None, peer: Peer) -> m.Hello:
-        wanted, knows = self._wanted, self._given is not None or resume is not None
-        known = bytes.fromhex(self.netmach.schema.hash) if knows or not wanted.schema else b""
-        return m.Hello(
-            m.MAGIC,
-            (m.VERSION, m.VERSION),
-            self.machine.id,
-            self.token,
-            replace(wanted, hash=known),
-            resume,
-            offered(zlib=compression.wanted(self._compression, peer, dialled=True)),
-        )
+        zlib = compression.wanted(self._compression, peer, dialled=True)
+        return self._mirroring.hello(self.machine.id, self.token, resume, offered(zlib=zlib))
 
     def _react(self, connection: Link, event: e.Event) -> None:
-        if self._calling.settle(connection, event):
-            return
-        if connection is not self._connecting.connection:
-            if connection is self._connecting.next:
-                self._react_to_next(connection, event)
-            return  # the others of one that was left already, and is only ending, do not count
-        match event:
-            case e.ClockChanged():
-                self._show(event)
-            case e.SourceGrew():
-                self._grew(event)
-            case e.QuestionAnswered():
-                self._asking().answered(event.reply)
-            case e.Fired():
-                self._watching.fired(connection, event)
-            case e.PayloadReceived():
-                self._consuming.take(event.payload)
-            case e.PayloadComplete():
-                self._consuming.complete(event)
-            case e.PayloadLost():
-                self._consuming.lost(event)
-            case e.WelcomeReceived():
-                self._welcomed(connection, event)
-            case _:
-                self._react_to_end(event)
-
-    def _react_to_end(self, event: e.Event) -> None:
-        """To what ends the connection, or will."""
-        match event:
-            case e.RejectReceived():
-                self._rejected(event)
-            case e.GoAwayReceived():
-                self._connecting.move(self.machine, event.within)
-            case e.ByeReceived() if not event.reconnect:
-                self.machine.remove(C.Start)
-            case e.SessionFailed():
-                self.machine.add_err(event.error)
-
-    def _react_to_next(self, connection: Link, event: e.Event) -> None:
-        """To the connection that is to take the place of the one there is. What else goes wrong with it ends it."""
-        match event:
-            case e.WelcomeReceived():
-                held = self._connecting.take_over()
-                self._welcomed(connection, event)
-                for outcome in held:
-                    self._calling.settle(connection, outcome)
-                self._calling.moved()
-            case e.RejectReceived():
-                self._connecting.refused(event.retry_after)
+        self._reacting.react(connection, event)
 
     def _nothing_came(self) -> None:
         self._calling.release()
 
-    def _show(self, event: e.ClockChanged) -> None:
-        step, mirror = event.step, self.netmach
-        if step is None:
-            mirror._show(event.clock)
-        else:
-            mirror._show(event.clock, mutation=mirror._called(step.kind, step.called), accepted=step.accepted)
-
-    def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
-        welcome, mirror = event.welcome, self.netmach
-        names = mirror.names if welcome.names is None else welcome.names
-        if len(names) != len(welcome.time) or len(set(names)) != len(names):
-            raise HandshakeFailed(f"the source has {len(welcome.time)} states, the names given are {len(set(names))}")
-        if self._given is not None and (lacking := missing(self._given, names, self._wanted, welcome.grants)):
-            raise ForeignSource(welcome.source, lacking)
-        schema = schema_told(welcome.source, welcome.schema)
-        if self._given is not None and (found := difference(self._given, schema)):
-            logger.warning(
-                "%s: the client's states are defined otherwise than those of %r, whose count: %s",
-                self.machine.id, welcome.source, found,
-            )  # fmt: skip
-        restarted = self._epoch not in (None, welcome.epoch)
-        self._epoch = welcome.epoch
-        self.grants = welcome.grants
-        mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
-        mirror._install(names, schema)
-        self._calling.places = mirror._numbers()
-        mirror._show(event.clock, restarted=restarted)
-        connection.session.ready(connection.now)
-        self._watching.resume(connection)
-        if self._questions is not None:
-            self._questions.resume()
-        self.machine.add(C.HandshakeDone)
-
-    def _grew(self, event: e.SourceGrew) -> None:
-        """Positions of the session do not move; what is new stands behind."""
-        places, mirror = self._calling.places, self.netmach
-        if event.names[: len(places)] != tuple(places) or len(set(event.names)) != len(event.names):
-            raise HandshakeFailed("the states of the session changed their numbers when the source grew")
-        mirror._install(event.names, schema_told("the source", event.schema))
-        self._calling.places = mirror._numbers()
-        mirror._show(event.clock)
-
-    def _rejected(self, event: e.RejectReceived) -> None:
-        self.machine.add_err(Rejected(event.code, event.message, event.retry_after))
-        if event.retry_after is None:
-            self.machine.add(C.ConnRetryFailed)
-        else:
-            self._connecting.pause = event.retry_after
-
     def _lost(self, session: ClientSession, *, coming_back: bool) -> None:
         self._calling.lost(session, coming_back=coming_back)
-        if not coming_back and self._questions is not None:
+        if not coming_back:
             self._questions.lost()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -406,15 +294,3 @@ class Client(Generic[S]):
     def _disposed(self, _: str) -> None:
         self._connecting.hang_up()
         self.netmach.dispose()
-
-
-class _Given:
-    """A connection that is there already."""
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    async def dial(self) -> Transport:
-        return self._transport

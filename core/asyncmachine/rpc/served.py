@@ -1,4 +1,7 @@
-"""One client of a server, from its welcome to its end: runs its mutations and pushes it what changes."""
+"""One client of a server, from its welcome to its end: runs its mutations and answers its questions.
+
+What changes meanwhile is pushed to it by `pushing`.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,13 @@ from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
-from asyncmachine.rpc.debounce import Debounce
-from asyncmachine.rpc.errors import CallRefused, Code, Outgrown, Unsendable, close_code
+from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationKind, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.pushing import Pushing
 from asyncmachine.rpc.questions import arg_names
 from asyncmachine.rpc.requests import Answer
-from asyncmachine.rpc.telling import Telling
-from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import unpack_args
@@ -38,8 +39,7 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_answering", "_connection", "_debounce", "_failed", "_heir", "_loop", "_scheduled", "_source", "_telling",
-        "_timer", "_tracing", "convoy", "has_left", "id", "watched",
+        "_connection", "_heir", "_loop", "_pushing", "_source", "_tracing", "convoy", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -60,21 +60,15 @@ class ServedClient:
         self._source = source
         self._connection = connection
         self.convoy = Convoy(connection)
-        self._debounce = Debounce(push_interval)
-        self._failed = failed
         self._loop = asyncio.get_running_loop()
-        watcher = f"rpc-{id}-{token_hex(4)}"
-        self._telling = Telling(source, connection.session, exposure, watcher, self._source_changed)
-        self._scheduled = False
-        self._answering = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._pushing = Pushing(source, connection, exposure, f"rpc-{id}-{token_hex(4)}", push_interval, failed)
         self.watched = Watched(source, self._fired)
         connection.drained = self._drained
 
     @property
     def exposure(self) -> Exposure:
         """What it sees of the source."""
-        return self._telling.exposure
+        return self._pushing.telling.exposure
 
     @property
     def connection(self) -> Link:
@@ -92,9 +86,9 @@ class ServedClient:
         With `after` the session is that of this client's earlier connection, whose calls become this one's.
         """
         if after is not None:
-            self._telling.exposure = self.exposure.after(after.exposure)
+            self._pushing.telling.exposure = self.exposure.after(after.exposure)
             self.watched, self.watched.tell = after.watched, self._fired
-        clock = self._telling.clock()
+        clock = self._pushing.telling.clock()
         seen = self.exposure
         known = hello.sync.hash == seen.digest
         before = None if after is None else after.connection.session
@@ -122,12 +116,11 @@ class ServedClient:
         )
         if after is not None:
             after._heir = self
-        self._telling.start()
+        self._pushing.telling.start()
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
-        if self._differs():
-            self._push_now()
+        self._pushing.begin()
 
     def run(self, request: MutationRequested) -> None:
         """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
@@ -137,12 +130,12 @@ class ServedClient:
             self._answer(request.id, refused)
         except AmError as error:
             self._answer(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
-            self._source_changed()
+            self._pushing.source_changed()
         else:
             if result.done():
                 self._done(request, result)
             else:
-                self._source_changed()
+                self._pushing.source_changed()
                 result.then(partial(self._loop.call_soon_threadsafe, self._done, request, result))
 
     def answer_again(self, request: AnswerRequested) -> None:
@@ -209,8 +202,7 @@ class ServedClient:
 
     def sync(self, id: int) -> None:
         """Sends the whole clock."""
-        self._sending(partial(self._telling.all, id))
-        self._debounce.told()
+        self._pushing.tell(partial(self._pushing.telling.all, id))
         self._connection.flush()
 
     def go_away(self, within: float, reason: str = "") -> None:
@@ -220,16 +212,14 @@ class ServedClient:
 
     def _drained(self) -> None:
         """The connection has room again: pushes that were held back are sent as one, and go first."""
-        if self.ready and self._debounce.deadline is not None:
-            self._push()
+        if self.ready:
+            self._pushing.has_room()
         self.convoy.go_on()
 
     def close(self) -> None:
         """Stops watching the source, and sends no more payloads."""
         self.convoy.close()
-        self._telling.stop()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._pushing.close()
 
     # Mutations
 
@@ -245,12 +235,12 @@ class ServedClient:
         told = args.get(ErrorArgs.key)
         if isinstance(told, ErrorArgs):
             self._source._err = told.err  # as `add_err` does, which takes one detailed state only
-        self._answering = True  # the answer tells what changes meanwhile
+        self._pushing.holds = True  # the answer tells what changes meanwhile
         try:
             with within(self._tracing, request.trace):
                 found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
         finally:
-            self._answering = False
+            self._pushing.holds = False
         return found
 
     def _called(self, kind: MutationKind, numbers: tuple[int, ...]) -> tuple[str, ...]:
@@ -276,7 +266,7 @@ class ServedClient:
             self._answer(request.id, answer)
         else:
             self._connection.session.requests.answered(request.id, answer)
-            self._source_changed()
+            self._pushing.source_changed()
 
     def _answer(self, id: int, answer: Answer) -> None:
         """Notes an answer, and gives it to the client: where it is now, or when it asks again."""
@@ -289,72 +279,10 @@ class ServedClient:
 
     def _tell(self, id: int, answer: Answer) -> None:
         if isinstance(answer, bool):
-            self._sending(partial(self._telling.reply, id, executed=answer))
-            self._debounce.told()
+            self._pushing.tell(partial(self._pushing.telling.reply, id, executed=answer))
         else:
             self._connection.session.refuse(id, answer)
         self._connection.flush()
-
-    # Pushes
-
-    def _source_changed(self) -> None:
-        """On the thread that drains the source: one push for all of a drain, and none if a reply tells it."""
-        if self._scheduled or self._answering or not self._debounce.interval:
-            return
-        self._scheduled = True
-        if asyncio._get_running_loop() is self._loop:
-            self._loop.call_soon(self._push)
-        else:
-            self._loop.call_soon_threadsafe(self._push)
-
-    def _push(self) -> None:
-        self._scheduled = False
-        if not self.ready or not self._debounce.interval:
-            return
-        now = self._loop.time()
-        if not self._differs():
-            self._debounce.told()
-        elif not self._debounce.changed(now):
-            self._wake_at(self._debounce.deadline)
-        elif self._connection.congested:
-            self._connection.session.counters.conflated += 1  # it goes out with what comes until there is room
-        else:
-            self._push_now()
-
-    def _differs(self) -> bool:
-        try:
-            return self._telling.differs()
-        except Outgrown as error:
-            self._outgrown(error)
-            return False
-
-    def _push_now(self) -> None:
-        self._debounce.pushed(self._loop.time())
-        self._sending(self._telling.changes)
-        self._connection.flush()
-
-    def _wake_at(self, due: float | None) -> None:
-        if due is not None and self._timer is None:
-            self._timer = call_at(self._loop, due, self._awake)
-
-    def _awake(self) -> None:
-        # A loop may be a little early; then there is no timer any more, and another one is made.
-        self._timer = None
-        self._push()
-
-    def _sending(self, send: Callable[[], None]) -> None:
-        """A clock that cannot be told ends the connection: the mirror could not be right any more."""
-        try:
-            send()
-        except Outgrown as error:
-            self._outgrown(error)
-        except Unsendable as error:
-            self._failed(error)
-            self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
-
-    def _outgrown(self, error: Outgrown) -> None:
-        # Not with BYE: the session goes on, and its welcome tells everything.
-        self._connection.close(close_code(Code.OUTGROWN), f"{Code.OUTGROWN}: {error}")
 
 
 def _unpacked(args: m.WireArgs | None) -> dict[str, Any]:

@@ -122,3 +122,12 @@ Dial = Callable[[], Awaitable[Transport]]
 
 Listen = Callable[[], Awaitable[Listener]]
 """Opens a listener each time it is called. Raises `TransportClosed` or `OSError` when it cannot."""
+
+
+def given(transport: Transport) -> Dial:
+    """A `Dial` for a connection that is there already."""
+
+    async def dial() -> Transport:
+        return transport
+
+    return dial

@@ -1,0 +1,104 @@
+"""What a client does with the events of its sessions: they become clocks, results and states."""
+
+from __future__ import annotations
+
+from asyncmachine.machine.machine import Machine
+from asyncmachine.rpc import events as e
+from asyncmachine.rpc.calling import Calling, Link
+from asyncmachine.rpc.connecting import Connecting
+from asyncmachine.rpc.consuming import Consuming
+from asyncmachine.rpc.errors import Rejected
+from asyncmachine.rpc.mirroring import Mirroring
+from asyncmachine.rpc.questions import Questions
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.watching import Watching
+
+
+class Reacting:
+    """Hands each event to the part of the client that it is for."""
+
+    __slots__ = ("_calling", "_connecting", "_consuming", "_machine", "_mirroring", "_questions", "_watching")
+
+    def __init__(
+        self,
+        machine: Machine[C],
+        connecting: Connecting,
+        mirroring: Mirroring,
+        calling: Calling,
+        watching: Watching,
+        questions: Questions,
+        consuming: Consuming,
+    ) -> None:
+        self._machine = machine
+        self._connecting = connecting
+        self._mirroring = mirroring
+        self._calling = calling
+        self._watching = watching
+        self._questions = questions
+        self._consuming = consuming
+
+    def react(self, connection: Link, event: e.Event) -> None:
+        """To an event of the connection there is, or of the one that is to take its place."""
+        if self._calling.settle(connection, event):
+            return
+        if connection is not self._connecting.connection:
+            if connection is self._connecting.next:
+                self._react_to_next(connection, event)
+            return  # the others of one that was left already, and is only ending, do not count
+        match event:
+            case e.ClockChanged():
+                self._mirroring.show(event)
+            case e.SourceGrew():
+                self._mirroring.grew(event)
+            case e.QuestionAnswered():
+                self._questions.answered(event.reply)
+            case e.Fired():
+                self._watching.fired(connection, event)
+            case e.PayloadReceived():
+                self._consuming.take(event.payload)
+            case e.PayloadComplete():
+                self._consuming.complete(event)
+            case e.PayloadLost():
+                self._consuming.lost(event)
+            case e.WelcomeReceived():
+                self._welcomed(connection, event)
+            case _:
+                self._react_to_end(event)
+
+    def _react_to_end(self, event: e.Event) -> None:
+        """To what ends the connection, or will."""
+        match event:
+            case e.RejectReceived():
+                self._rejected(event)
+            case e.GoAwayReceived():
+                self._connecting.move(self._machine, event.within)
+            case e.ByeReceived() if not event.reconnect:
+                self._machine.remove(C.Start)
+            case e.SessionFailed():
+                self._machine.add_err(event.error)
+
+    def _react_to_next(self, connection: Link, event: e.Event) -> None:
+        """To the connection that is to take the place of the one there is. What else goes wrong with it ends it."""
+        match event:
+            case e.WelcomeReceived():
+                held = self._connecting.take_over()
+                self._welcomed(connection, event)
+                for outcome in held:
+                    self._calling.settle(connection, outcome)
+                self._calling.moved()
+            case e.RejectReceived():
+                self._connecting.refused(event.retry_after)
+
+    def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
+        self._mirroring.welcomed(event)
+        connection.session.ready(connection.now)
+        self._watching.resume(connection)
+        self._questions.resume()
+        self._machine.add(C.HandshakeDone)
+
+    def _rejected(self, event: e.RejectReceived) -> None:
+        self._machine.add_err(Rejected(event.code, event.message, event.retry_after))
+        if event.retry_after is None:
+            self._machine.add(C.ConnRetryFailed)
+        else:
+            self._connecting.pause = event.retry_after
