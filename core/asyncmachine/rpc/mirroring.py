@@ -34,6 +34,8 @@ class Mirroring:
         self._calling = calling
         self._epoch: int | None = None
         self.grants: m.GrantList | None = None
+        if given is not None:
+            given.hash  # noqa: B018 (kept by the schema; of a huge one it takes longer than a handler may)
 
     def hello(self, id: str, token: str, resume: m.Resume | None, features: tuple[str, ...]) -> m.Hello:
         """What a connection begins with."""
