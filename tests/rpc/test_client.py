@@ -416,7 +416,7 @@ async def test_a_client_whose_states_are_defined_otherwise_is_told_so_and_goes_b
         warnings = warned(caplog)
         if told:
             (warning,) = warnings
-            assert warning.startswith("rc-test: the client's states are defined otherwise than those of 'source'")
+            assert warning.startswith("rnm-test: the client's states are defined otherwise than those of 'source'")
             assert told in warning
         else:
             assert warnings == []
