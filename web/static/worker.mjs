@@ -22,6 +22,7 @@ const context = { receive };
 const tab = new Tab({}, (all, id) => say("KEEP", { id, secret: all[id] }));
 /** @type {Promise<import("./boot.mjs").Python>} */
 let python;
+let started = false;
 
 addEventListener("message", ({ data: { type, ...order } }) => {
   if (type === "PING") say("PONG");
@@ -33,6 +34,8 @@ addEventListener("message", ({ data: { type, ...order } }) => {
   }
   if (type === "RUN") run(order).catch(fail);
 });
+// A start that fails is told once, by `fail`: the other downloads that fail with it need no report of their own.
+addEventListener("unhandledrejection", (event) => started || event.preventDefault());
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 
@@ -55,6 +58,7 @@ async function run({ id, main, env, secrets, page, port }) {
   Object.assign(context, { id, main, env: JSON.stringify(env), port });
   const workers = (await python).pyimport("asyncmachine_web.page.workers");
   const prepared = workers.prepare();
+  started = true;
   say("STARTED");
   await prepared();
   say("EXIT", { reason: "returned" });
