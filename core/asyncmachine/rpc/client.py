@@ -112,10 +112,10 @@ class Client(Generic[S]):
             reconnect=reconnect,
         )
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
-        ready, in_loop = self._connecting.ready_link, self._in_loop
-        self._calling = Calling(self.machine, ready, self._connecting.is_between, self._running_loop, in_loop, tracing)
+        # Bound once, and shared.
+        ready, loop, in_loop = self._connecting.ready_link, self._running_loop, self._in_loop
+        self._calling = Calling(self.machine, ready, self._connecting.is_between, loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
-        self._questions = Questions(ready, self._running_loop, in_loop, self._calling.places_of, self.machine.add_err)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
         wanted = m.Sync(
@@ -133,9 +133,8 @@ class Client(Generic[S]):
         )
         self._mirroring = Mirroring(self.netmach, known, wanted, self._calling)
         self._reacting = Reacting(
-            self.machine, self._connecting, self._mirroring, self._calling, self._watching, self._questions,
-            self._consuming,
-        )  # fmt: skip
+            self.machine, self._connecting, self._mirroring, self._calling, self._watching, self._consuming
+        )
         self.machine.on_dispose(self._disposed)
 
     @classmethod
@@ -246,14 +245,21 @@ class Client(Generic[S]):
 
     def can(self, kind: e.CanKind, states: tuple[str, ...], args: Mapping[str, Any]) -> Result:
         """Asks the source whether it would accept a mutation. Raises `Unsendable`."""
-        return self._questions.can(kind, states, pack_args(args))
+        return self._asking().can(kind, states, pack_args(args))
 
     async def arg_names(self) -> tuple[str, ...]:
         """`State.argument` for each typed argument of the states that are followed, as the source's process knows them.
 
         Raises `NotConnected`, and `Misuse` if the server is too old to be asked.
         """
-        return await self._questions.arg_names()
+        return await self._asking().arg_names()
+
+    def _asking(self) -> Questions:
+        found = self._reacting.questions
+        if found is None:
+            ready, places, failed = self._connecting.ready_link, self._calling.places_of, self.machine.add_err
+            found = self._reacting.questions = Questions(ready, self._running_loop, self._in_loop, places, failed)
+        return found
 
     def watch(self, watch: Watch) -> None:
         """Ends a wait when a state of the source is called with certain arguments."""
@@ -277,8 +283,8 @@ class Client(Generic[S]):
 
     def _lost(self, session: ClientSession, *, coming_back: bool) -> None:
         self._calling.lost(session, coming_back=coming_back)
-        if not coming_back:
-            self._questions.lost()
+        if not coming_back and self._reacting.questions is not None:
+            self._reacting.questions.lost()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:
         return self._loop

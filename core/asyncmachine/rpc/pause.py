@@ -13,21 +13,27 @@ class Pause:
     __slots__ = ("_nudge",)
 
     def __init__(self) -> None:
-        self._nudge = Wait()
+        # None while nobody waits or has nudged: most connections never need one.
+        self._nudge: Wait | None = None
 
     async def wait(self, seconds: float) -> None:
         """Returns after `seconds`, or at once when nudged."""
         try:
             async with asyncio.timeout(seconds):
-                await self._nudge
+                await self._next()
             self.reset()
         except TimeoutError:
             pass
 
     def nudge(self) -> None:
         """Ends the pause."""
-        self._nudge._end()
+        self._next()._end()
 
     def reset(self) -> None:
         """Forgets a nudge that nothing has waited for: it was meant for a connection that has come since."""
-        self._nudge = Wait()
+        self._nudge = None
+
+    def _next(self) -> Wait:
+        if self._nudge is None:
+            self._nudge = Wait()
+        return self._nudge

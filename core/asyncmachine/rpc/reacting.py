@@ -15,9 +15,9 @@ from asyncmachine.rpc.watching import Watching
 
 
 class Reacting:
-    """Hands each event to the part of the client that it is for."""
+    """Hands each event to the part of the client that it is for. Most clients never ask any `questions`."""
 
-    __slots__ = ("_calling", "_connecting", "_consuming", "_machine", "_mirroring", "_questions", "_watching")
+    __slots__ = ("_calling", "_connecting", "_consuming", "_machine", "_mirroring", "_watching", "questions")
 
     def __init__(
         self,
@@ -26,7 +26,6 @@ class Reacting:
         mirroring: Mirroring,
         calling: Calling,
         watching: Watching,
-        questions: Questions,
         consuming: Consuming,
     ) -> None:
         self._machine = machine
@@ -34,8 +33,8 @@ class Reacting:
         self._mirroring = mirroring
         self._calling = calling
         self._watching = watching
-        self._questions = questions
         self._consuming = consuming
+        self.questions: Questions | None = None
 
     def react(self, connection: Link, event: e.Event) -> None:
         """To an event of the connection there is, or of the one that is to take its place."""
@@ -50,8 +49,8 @@ class Reacting:
                 self._mirroring.show(event)
             case e.SourceGrew():
                 self._mirroring.grew(event)
-            case e.QuestionAnswered():
-                self._questions.answered(event.reply)
+            case e.QuestionAnswered() if self.questions is not None:
+                self.questions.answered(event.reply)
             case e.Fired():
                 self._watching.fired(connection, event)
             case e.PayloadReceived():
@@ -93,7 +92,8 @@ class Reacting:
         self._mirroring.welcomed(event)
         connection.session.ready(connection.now)
         self._watching.resume(connection)
-        self._questions.resume()
+        if self.questions is not None:
+            self.questions.resume()
         self._machine.add(C.HandshakeDone)
 
     def _rejected(self, event: e.RejectReceived) -> None:

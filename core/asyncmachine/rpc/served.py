@@ -39,7 +39,7 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_heir", "_loop", "_pushing", "_source", "_tracing", "convoy", "has_left", "id", "watched",
+        "_connection", "_convoy", "_heir", "_loop", "_pushing", "_source", "_tracing", "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,7 @@ class ServedClient:
         self._tracing = tracing
         self._source = source
         self._connection = connection
-        self.convoy = Convoy(connection)
+        self._convoy: Convoy | None = None
         self._loop = asyncio.get_running_loop()
         self._pushing = Pushing(source, connection, exposure, f"rpc-{id}-{token_hex(4)}", push_interval, failed)
         self.watched = Watched(source, self._fired)
@@ -74,6 +74,13 @@ class ServedClient:
     def connection(self) -> Link:
         """Where the client is."""
         return self._connection
+
+    @property
+    def convoy(self) -> Convoy:
+        """The payloads it is sent. Most clients get none."""
+        if self._convoy is None:
+            self._convoy = Convoy(self._connection)
+        return self._convoy
 
     @property
     def ready(self) -> bool:
@@ -214,11 +221,13 @@ class ServedClient:
         """The connection has room again: pushes that were held back are sent as one, and go first."""
         if self.ready:
             self._pushing.has_room()
-        self.convoy.go_on()
+        if self._convoy is not None:
+            self._convoy.go_on()
 
     def close(self) -> None:
         """Stops watching the source, and sends no more payloads."""
-        self.convoy.close()
+        if self._convoy is not None:
+            self._convoy.close()
         self._pushing.close()
 
     # Mutations

@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
-
-from msgspec.structs import replace
 
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
@@ -20,7 +17,6 @@ from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
-from asyncmachine.rpc import compression
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
@@ -29,10 +25,10 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import RETRY_AFTER, Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import Code, Rejected, Unsendable, close_code
-from asyncmachine.rpc.exposure import Exposure, check_source, epoch_of
-from asyncmachine.rpc.features import STEPS, chosen
-from asyncmachine.rpc.grants import Allow, Grants
+from asyncmachine.rpc.errors import Code, Rejected, close_code
+from asyncmachine.rpc.exposure import check_source
+from asyncmachine.rpc.grants import Allow
+from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
@@ -82,29 +78,30 @@ class Server:
             raise SchemaError(problem)
         self.source = source
         self.push_interval = push_interval
-        self._allow = allow
         self._timing = timing or default_timing()
         self._backoff = backoff or default_backoff()
         self._pause = Pause()
         self._clients = Clients(clients)
         self._owns_sessions = sessions is None
         self._sessions = Sessions(self._timing.keep) if sessions is None else sessions
-        self._tracing = tracing
-        self._compression = compression
-        self._connections: set[Link] = set()
+        self._connections: dict[Link, None] = {}  # an empty set takes three times as much
         self._draining = False
         self._accepting: asyncio.Task[Any] | None = None
         self._dial: Dial | None = None
         self._listen: Listen | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)
-        self._stopped: list[Wait] = []
+        self._stopped: tuple[Wait, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.machine = Machine(
             ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
         failed = self.machine.add_err
         self._sending = Sending(self._clients, self._running_loop, self._in_loop, failed, tracing, max_payload, chunk)
+        self._greeting = Greeting(
+            source, self._clients, self._sessions, allow, tracing, compression, failed, self._replaced,
+            shares=sessions is not None,
+        )  # fmt: skip
         self.machine.on_dispose(self._disposed)
 
     # Lifetime
@@ -116,11 +113,11 @@ class Server:
             self.machine.add(S.Start)
         session = ServerSession(asyncio.get_running_loop().time(), self._timing)
         connection = Connection(session, transport, self._react)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             return await connection.run()
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             self._left(connection)
             self._note_end()
 
@@ -148,7 +145,7 @@ class Server:
         """
         self._farewell = (reason, reconnect)
         stopped = Wait()
-        self._stopped.append(stopped)
+        self._stopped += (stopped,)
         self.machine.remove(S.Start)
         self._hang_up()
         self._sending.give_up(f"server {self.machine.id} has stopped")
@@ -279,32 +276,13 @@ class Server:
         try:
             if self._draining or "RpcReady" not in self.machine:
                 raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
-            grants = self._clients.admit(hello, connection.transport.peer, self._allow)
-            self._welcome(connection, hello, grants)
+            client = self._greeting.let_in(connection, hello, self.push_interval)
         except Rejected as no:
             if no.__cause__ is not None:
                 self.machine.add_err(no.__cause__)
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
-
-    def _welcome(self, connection: Link, hello: m.Hello, grants: Grants) -> None:
-        same = self._clients.named(hello.id)
-        if same is not None:
-            self._replaced(same.connection)
-        zlib = compression.wanted(self._compression, connection.transport.peer, dialled=False)
-        features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
-        sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
-        exposure = Exposure(self.source.schema, grants, sync)
-        client = ServedClient(
-            self.source, connection, hello.id, exposure, self.push_interval, self.machine.add_err, self._tracing
-        )
-        try:
-            client.welcome(hello, features, epoch_of(self.source), self._sessions.claim(hello, exposure))
-        except Unsendable as error:
-            raise Rejected(Code.INTERNAL, str(error)) from error
-        self._clients.add(client)
-        if not self._owns_sessions:
-            self._sessions.connected(client, partial(self._replaced, connection))
+            return
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         self.machine.remove(S.Exception)
         self.machine.add((S.ClientConnected, S.Handshaking), self._info(client))
@@ -349,6 +327,6 @@ class Server:
 
     def _note_end(self) -> None:
         if not (self._connections or self._tasks):
-            stopped, self._stopped = self._stopped, []
+            stopped, self._stopped = self._stopped, ()
             for wait in stopped:
                 wait._end()

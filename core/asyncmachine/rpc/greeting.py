@@ -1,0 +1,78 @@
+"""How a server takes a client in: what it may do, what they agree on, what it sees, and its welcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from asyncmachine.machine.errors import AmError
+from asyncmachine.machine.view import View
+from asyncmachine.rpc import compression
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.clients import Clients
+from asyncmachine.rpc.errors import Code, Rejected, Unsendable
+from asyncmachine.rpc.exposure import Exposure, epoch_of
+from asyncmachine.rpc.features import STEPS, chosen
+from asyncmachine.rpc.grants import Allow
+from asyncmachine.rpc.served import Link, ServedClient
+from asyncmachine.rpc.sessions import Sessions
+from asyncmachine.rpc.tracing import Tracing
+
+
+class Greeting:
+    """Answers HELLO for one server.
+
+    `replaced(connection)` ends the one on which the same client was before. With `shares` the sessions are those of
+    several servers. `failed` is told of clocks that cannot be sent.
+    """
+
+    __slots__ = (
+        "_allow", "_clients", "_compression", "_failed", "_replaced", "_sessions", "_shares", "_source", "_tracing",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        source: View[Any],
+        clients: Clients,
+        sessions: Sessions,
+        allow: Allow | None,
+        tracing: Tracing | None,
+        compression: bool | None,
+        failed: Callable[[AmError], object],
+        replaced: Callable[[Link], None],
+        *,
+        shares: bool,
+    ) -> None:
+        self._source = source
+        self._clients = clients
+        self._sessions = sessions
+        self._allow = allow
+        self._tracing = tracing
+        self._compression = compression
+        self._failed = failed
+        self._replaced = replaced
+        self._shares = shares
+
+    def let_in(self, connection: Link, hello: m.Hello, push_interval: float) -> ServedClient:
+        """Welcomes a client. Raises `Rejected`, with a cause if something here has failed."""
+        peer = connection.transport.peer
+        grants = self._clients.admit(hello, peer, self._allow)
+        same = self._clients.named(hello.id)
+        if same is not None:
+            self._replaced(same.connection)
+        zlib = compression.wanted(self._compression, peer, dialled=False)
+        features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
+        sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
+        exposure = Exposure(self._source.schema, grants, sync)
+        client = ServedClient(self._source, connection, hello.id, exposure, push_interval, self._failed, self._tracing)
+        try:
+            client.welcome(hello, features, epoch_of(self._source), self._sessions.claim(hello, exposure))
+        except Unsendable as error:
+            raise Rejected(Code.INTERNAL, str(error)) from error
+        self._clients.add(client)
+        if self._shares:
+            self._sessions.connected(client, partial(self._replaced, connection))
+        return client
