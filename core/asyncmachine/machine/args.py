@@ -33,7 +33,7 @@ RESERVED = frozenset({"key", "prefix", "state", "registry"})
 
 
 class Args:
-    """Base of typed argument records; subclasses are frozen dataclasses (or msgspec structs)."""
+    """Base of typed argument records; subclasses are frozen dataclasses."""
 
     key: ClassVar[str] = ""
     prefix: ClassVar[str] = ""
