@@ -132,7 +132,8 @@ def wait_for_python(page: Page) -> None:
 
 
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
-"""What Chromium itself writes to the console for a request to a server that is not there."""
+STOPPING = "Failed to load resource: the server responded with a status of 503 (Service Unavailable)"
+"""What Chromium itself writes to the console for a request to a server that is not there, or is stopping."""
 
 
 class Mishaps:
@@ -152,7 +153,7 @@ class Mishaps:
 
     @contextmanager
     def server_away(self) -> Iterator[None]:
-        """While our server is away, Chromium's own word of requests that nobody answered is no mishap.
+        """While our server goes, is away and comes, Chromium's own word of requests that it did not take is no mishap.
 
         To be left when the page has its connection again.
         """
@@ -200,6 +201,6 @@ class Mishaps:
         self._seen.append(f"unhandled: {error.error}")
 
     def _console(self, message: ConsoleMessage) -> None:
-        unanswered = message.text == UNANSWERED and message.location["url"].startswith(f"{self._own}/")
+        unanswered = message.text in (UNANSWERED, STOPPING) and message.location["url"].startswith(f"{self._own}/")
         if message.type in {"error", "warning", "assert"} and not (unanswered and self._server_is_away):
             self._seen.append(f"console {message.type}: {message.text}")
