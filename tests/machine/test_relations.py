@@ -167,6 +167,12 @@ def test_after_goes_on_from_neighbour_to_neighbour() -> None:
     assert machine.active_states() == ("D", "A", "B", "C")
 
 
+def test_states_that_are_after_each_other_stay_as_they_were_called() -> None:
+    machine = am.Machine({"A": {"after": ["B"]}, "B": {"after": ["A"]}})
+    machine.add(["A", "B"])
+    assert machine.active_states() == ("A", "B")
+
+
 def test_active_states_stand_in_the_order_of_the_last_target() -> None:
     machine = am.Machine({"A": {}, "B": {}, "C": {}})
     machine.add("A")
