@@ -7,6 +7,7 @@ import gc
 import threading
 import tracemalloc
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from typing import Any
 
@@ -332,7 +333,8 @@ async def test_a_connection_that_was_lost_leaves_nothing_of_a_payload_at_the_ser
         await asyncio.wait(on.tasks)
         # The session is kept, for a while; the data are with those that wait for a client.
         assert kept.connection.session.transfer is None
-        assert not kept.convoy._waiting
+        assert kept._convoy is not None
+        assert not kept._convoy._waiting
         await on.server.stop()
         assert not len(on.server._sending._outbox)
         with pytest.raises(rpc.DeliveryFailed, match="SHUTDOWN"):
@@ -360,6 +362,28 @@ async def test_each_of_several_clients_gets_its_own() -> None:
         assert (await each).executed
     assert [[len(got.data) for got in taking.got] for taking in takings] == [[2 * MIB], [3 * MIB]]
     await asyncio.gather(*(client.stop() for client in clients), server.stop())
+    await asyncio.wait(serving)
+
+
+async def test_a_payload_of_one_client_costs_the_others_nothing() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    server = rpc.Server(source, "test", clients=3)
+    async with AsyncExitStack() as stack:
+        serving = []
+        for name in ("one", "two", "three"):
+            near, far = pair()
+            serving.append(asyncio.create_task(server.serve(near)))
+            _, consumer = taking_machine()
+            client: rpc.Client = rpc.Client.over(far, Basic, id=name, consumer=consumer)
+            client.start()
+            stack.push_async_callback(client.stop)
+            await client.when_ready()
+        assert (await server.send_payload("film", figures(2 * MIB), destination="rc-two")).executed
+        late = server.send_payload("film", figures(2 * MIB), destination="rc-two", within=0.0)
+        with pytest.raises(rpc.DeliveryFailed, match="DEADLINE"):
+            await late
+        assert [client._convoy is not None for client in server._clients] == [False, True, False]
+    await server.stop()
     await asyncio.wait(serving)
 
 

@@ -33,12 +33,6 @@ class Convoy:
             self._connection.session.payload(kept.frame)
             self._connection.flush()
 
-    def withdraw(self, token: bytes) -> None:
-        """Tells that a large payload will not come any more."""
-        if self._connection.session.phase is Phase.READY:
-            self._connection.session.withdraw(token)
-            self._connection.flush()
-
     def close(self) -> None:
         """Lets go of everything: the connection has ended."""
         self._waiting.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -22,12 +23,12 @@ REMEMBERED: Final = 1024
 """Tokens a client remembers, to know a second copy."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Kept:
     """One payload. `destination` is the only client that may have it, empty for any.
 
     A large one has its data in a `parcel`, and its `frame` announces them. It fails if it is not consumed `within` so
-    many seconds.
+    many seconds; the `timer` tells when they are over.
     """
 
     token: bytes
@@ -37,11 +38,22 @@ class Kept:
     result: Delivery
     parcel: Parcel | None = None
     within: float | None = None
+    timer: asyncio.TimerHandle | None = None
 
     @property
     def size(self) -> int:
         """Bytes that it takes."""
         return len(self.frame) + (self.parcel.size if self.parcel is not None else 0)
+
+    def settle(self, error: DeliveryFailed | None) -> None:
+        """Tells the result what has become of it."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if error is None:
+            self.result.acknowledged = self.result.size
+            self.result._settle(Outcome.EXECUTED)
+        else:
+            self.result._fail(error)
 
 
 class Outbox:
@@ -79,16 +91,13 @@ class Outbox:
         """Everything that waits."""
         return tuple(self._kept.values())
 
-    def settle(self, token: bytes, error: DeliveryFailed | None = None) -> None:
-        """Forgets a payload that was consumed or has failed, and tells its result. Does nothing the second time."""
+    def settle(self, token: bytes, error: DeliveryFailed | None = None) -> Kept | None:
+        """Forgets a payload that was consumed or has failed, and tells its result. None the second time."""
         kept = self._kept.pop(token, None)
         if kept is not None:
             self._bytes -= kept.size
-            if error is None:
-                kept.result.acknowledged = kept.result.size
-                kept.result._settle(Outcome.EXECUTED)
-            else:
-                kept.result._fail(error)
+            kept.settle(error)
+        return kept
 
 
 class Known(Enum):

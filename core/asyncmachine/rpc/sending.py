@@ -38,7 +38,7 @@ class Sending:
     """
 
     __slots__ = (
-        "_chunk", "_clients", "_failed", "_in_loop", "_largest", "_loop", "_outbox", "_timers", "_tracing",
+        "_chunk", "_clients", "_failed", "_in_loop", "_largest", "_loop", "_outbox", "_tracing",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,6 @@ class Sending:
         self._largest = largest
         self._chunk = chunk
         self._outbox = Outbox(MAX_KEPT_BYTES + largest)
-        self._timers: dict[bytes, asyncio.TimerHandle] = {}
 
     def send(
         self,
@@ -101,10 +100,10 @@ class Sending:
         """The client has a part of a large payload, and wants the others."""
         kept = self._outbox.get(event.token)
         if kept is None:
-            client.convoy.withdraw(event.token)
+            client.withdraw(event.token)
         else:
             kept.result.acknowledged = min(event.received, kept.result.size)
-            client.convoy.go_on()
+            client.send_more()
 
     def settled(self, event: PayloadSettled) -> None:
         """The client has told what became of a payload."""
@@ -143,26 +142,22 @@ class Sending:
             text = f"{kept.name!r} does not fit into a frame, and {client.id} does not know chunks"
             self._settle(kept.token, DeliveryFailed(Code.TOO_LARGE, text))
         else:
-            client.convoy.send(kept)
+            client.send(kept)
 
     def _settle(self, token: bytes, error: DeliveryFailed | None) -> None:
-        timer = self._timers.pop(token, None)
-        if timer is not None:
-            timer.cancel()
-        kept = self._outbox.get(token)
-        self._outbox.settle(token, error)
+        kept = self._outbox.settle(token, error)
         if kept is not None and kept.parcel is not None:
             for client in self._clients:
-                client.convoy.go_on()
+                client.send_more()
 
     def _arm(self, kept: Kept) -> None:
         loop = self._loop()
-        if kept.within is not None and loop is not None and kept.token not in self._timers and not kept.result.done():
-            self._timers[kept.token] = loop.call_later(kept.within, self._expire, kept)
+        if kept.within is not None and loop is not None and kept.timer is None and not kept.result.done():
+            kept.timer = loop.call_later(kept.within, self._expire, kept)
 
     def _expire(self, kept: Kept) -> None:
         late = DeliveryFailed(Code.DEADLINE, f"{kept.name!r} was not consumed within {kept.within} s")
         self._settle(kept.token, late)
         for client in self._clients:
             if kept.parcel is not None and kept.destination in ("", client.id):
-                client.convoy.withdraw(kept.token)
+                client.withdraw(kept.token)

@@ -20,6 +20,7 @@ from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
+from asyncmachine.rpc.deliveries import Kept
 from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationKind, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
@@ -74,13 +75,6 @@ class ServedClient:
     def connection(self) -> Link:
         """Where the client is."""
         return self._connection
-
-    @property
-    def convoy(self) -> Convoy:
-        """The payloads it is sent. Most clients get none."""
-        if self._convoy is None:
-            self._convoy = Convoy(self._connection)
-        return self._convoy
 
     @property
     def ready(self) -> bool:
@@ -217,12 +211,28 @@ class ServedClient:
         self._connection.session.go_away(within, reason)
         self._connection.flush()
 
+    def send(self, kept: Kept) -> None:
+        """Sends a payload, now or when it is its turn. Most clients get none."""
+        if self._convoy is None:
+            self._convoy = Convoy(self._connection)
+        self._convoy.send(kept)
+
+    def send_more(self) -> None:
+        """What waits on its way to this client may go on: a payload is settled, or more of one is wanted."""
+        if self._convoy is not None:
+            self._convoy.go_on()
+
+    def withdraw(self, token: bytes) -> None:
+        """Tells that a large payload will not come any more."""
+        if self.ready:
+            self._connection.session.withdraw(token)
+            self._connection.flush()
+
     def _drained(self) -> None:
         """The connection has room again: pushes that were held back are sent as one, and go first."""
         if self.ready:
             self._pushing.has_room()
-        if self._convoy is not None:
-            self._convoy.go_on()
+        self.send_more()
 
     def close(self) -> None:
         """Stops watching the source, and sends no more payloads."""
