@@ -168,7 +168,7 @@ class Listened:
         host = "127.0.0.1" if self.target.host == "localhost" else self.target.host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         for port in ports:
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind((host, port))

@@ -81,7 +81,8 @@ def bind(host: str = "127.0.0.1", port: int = 0, *, move: bool = True, insecure:
 
 
 def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends what is written at once; else small frames wait for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port of a moment ago is free
         listener.bind(address)

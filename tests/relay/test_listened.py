@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from asyncmachine_relay import Limits, Op, RelayConfigError, Target
 from asyncmachine_relay.address_files import AddressFiles
 from asyncmachine_relay.states import ListeningTunnelStates as S
+from asyncmachine_relay.tcp import RawEnd
 from tests.relay.support import Running, ask_token, ending, opened, running
 from tests.relay.tcp_support import body_of, framed, listener
 
@@ -76,6 +78,29 @@ async def test_a_page_that_leaves_closes_its_port_and_its_file_at_once(tmp_path:
             await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, port)
+
+
+async def test_small_messages_to_a_caller_do_not_wait_for_an_acknowledgement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[asyncio.BaseTransport] = []
+    made = RawEnd.connection_made
+
+    def connection_made(self: RawEnd, transport: asyncio.BaseTransport) -> None:
+        accepted.append(transport)
+        made(self, transport)
+
+    monkeypatch.setattr(RawEnd, "connection_made", connection_made)
+    async with (
+        running(targets=[listener(raw=True)], address_dir=tmp_path) as run,
+        opened(run, "repl-browser1", "listen", "repl") as page,
+    ):
+        reader, writer = await asyncio.open_connection(*await address_of(run))
+        await page.send(b"x")
+        assert await reader.readexactly(1) == b"x"
+        [transport] = accepted
+        assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
 
 
 async def test_silence_is_all_right_until_somebody_calls(tmp_path: Path) -> None:

@@ -104,6 +104,18 @@ def test_ipv6_loopback_has_an_origin_too() -> None:
         assert bound.origin == f"http://[::1]:{bound.port}"
 
 
+async def test_answers_and_frames_do_not_wait_for_an_acknowledgement() -> None:
+    async with running() as run, opened(run) as page:
+        reader, writer = await asyncio.open_connection("127.0.0.1", run.port)
+        writer.write(f"GET /healthz HTTP/1.1\r\nhost: {run.host}\r\n\r\n".encode())
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        assert run.server._server is not None
+        found = [each.transport.get_extra_info("socket") for each in run.server._server.server_state.connections]
+        assert [bool(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) for each in found] == [True, True]
+        writer.close()
+        await page.close()
+
+
 async def test_the_machine_tells_whether_the_relay_listens() -> None:
     relay = Relay()
     server = RelayServer(relay, bind())

@@ -52,6 +52,19 @@ async def test_a_message_is_its_length_and_its_bytes() -> None:
         assert await near.recv() == b"de"
 
 
+async def test_small_messages_do_not_wait_for_an_acknowledgement() -> None:
+    listener = await tcp.listen()
+    dialled = await tcp.connect("127.0.0.1", port_of(listener))
+    accepted = await listener.accept()
+    for end in (dialled, accepted):
+        assert isinstance(end, SocketTransport)
+        plain = end._transport.get_extra_info("socket")
+        assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await dialled.close()
+    await accepted.close()
+    await listener.close()
+
+
 async def test_messages_may_come_in_any_pieces() -> None:
     async with raw() as (near, _, writer):
         bodies = [b"a", b"b" * 300, b"c" * 70_000]

@@ -345,7 +345,9 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, place = found[0]
-    listening = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=MAX_WAITING)
+    plain = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=MAX_WAITING)
+    # With the protocol named, asyncio sends what is written at once; else small messages wait for an acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=plain.detach())
     address = address_of("tls" if ssl else "tcp", host, listening.getsockname()[1])
     return SocketListener(listening, address, ssl)
 
