@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -36,9 +37,10 @@ class Way:
     port: int
     kind: Literal["tcp", "bare", "ours"]
 
-    def open(self, id: str = "bench") -> Link:
-        """A connection to the backend."""
-        using = self.token(id) if self.kind == "ours" else ""
+    def open(self, id: str = "bench", using: str | None = None) -> Link:
+        """A connection to the backend. Asks for a token first where one is needed, unless it is given."""
+        if using is None:
+            using = self.tokens([id])[0] if self.kind == "ours" else ""
         plain = socket.create_connection(("127.0.0.1", self.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link = Link(plain, framed=self.kind != "tcp")
@@ -46,9 +48,10 @@ class Way:
             link.upgrade(self, id, using)
         return link
 
-    def token(self, id: str) -> str:
-        """As a page asks for it."""
-        body = json.dumps({"op": "dial", "id": id, "target": "backend"}).encode()
+    def tokens(self, ids: Sequence[str]) -> list[str]:
+        """As a page asks for them: one by itself, several as a list."""
+        wishes = [{"op": "dial", "id": each, "target": "backend"} for each in ids]
+        body = json.dumps(wishes if len(ids) > 1 else wishes[0]).encode()
         with socket.create_connection(("127.0.0.1", self.port)) as plain:
             plain.sendall(
                 f"POST /token HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\norigin: http://127.0.0.1:{self.port}\r\n"
@@ -56,9 +59,10 @@ class Way:
                 + body
             )
             answer = b""
-            while part := plain.recv(4096):
+            while part := plain.recv(65536):
                 answer += part
-        return str(json.loads(answer.partition(b"\r\n\r\n")[2])["token"])
+        found = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return [str(each["token"]) for each in (found if isinstance(found, list) else [found])]
 
 
 class Link:

@@ -5,6 +5,10 @@
 
 `ammany.v1` instead of `amrpc.v1` makes a tunnel for many connections.
 
+Who opens several tunnels may send a list, and gets a list: for each the same as if it had been asked for alone, a
+refusal as {status, code, message}. That is one request instead of many, and nothing else: each is counted and judged
+for itself, and has a token of its own.
+
 `secret` is the resume secret of an earlier answer, for a page that opens its own id again. Whoever has it is the owner,
 so a page must not leave it where a duplicated tab finds a copy.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +38,9 @@ SUBPROTOCOL = "amrpc.v1"
 MANY = "ammany.v1"
 """Many connections (`asyncmachine.rpc.transport.many`)."""
 TOKEN_PREFIX = "amtok."  # noqa: S105 (a prefix)
+
+MAX_WISHES = 16
+"""Tokens that one request may ask for."""
 
 Authorize = Callable[[Request], TunnelGrants | Awaitable[TunnelGrants | None] | None]
 """Decides what the sender of a token request may have. None: nothing."""
@@ -59,6 +66,9 @@ class TokenReply(msgspec.Struct, frozen=True):
     token: str
     resume: str
     expires_in: float
+
+
+Wishes = TokenRequest | Annotated[list[TokenRequest], msgspec.Meta(min_length=1, max_length=MAX_WISHES)]
 
 
 class Admitted(NamedTuple):
@@ -92,26 +102,34 @@ class Admission:
         self._agreement = agreement or Alone()
         self._asked = PeerRate(limits)
         self._opened = PeerRate(limits)
-        self._decoder = msgspec.json.Decoder(TokenRequest)
+        self._decoder = msgspec.json.Decoder(Wishes)
 
-    async def token(self, request: Request) -> TokenReply:
-        """Answers a token request. Raises `Refused`, and whatever `authorize` raises."""
-        self._count(self._asked, Caller.of(request.scope))
+    async def token(self, request: Request) -> TokenReply | list[TokenReply | Refused]:
+        """Answers a token request: for a list of wishes with a list. Raises `Refused`, and whatever `authorize` raises.
+
+        What is raised concerns all wishes; a refusal in the list only the one in whose place it stands.
+        """
+        caller = Caller.of(request.scope)
+        self._count(self._asked, caller)
         self._agreement.check()  # else the token would be worth nothing
-        wish = await self._wish(request)
-        check_id(wish.id)
-        check_target(wish.target)
+        wishes = await self._wishes(request)
         granted = self._authorize(request)
         grants = await granted if inspect.isawaitable(granted) else granted
         if grants is None:
             raise Refused(Reason.AUTH, "log in first")
         if not isinstance(grants, TunnelGrants):
             raise RelayConfigError(f"authorize must return TunnelGrants or None, got {type(grants).__name__}")
-        if not grants.permits(wish.id, wish.target):
-            raise Refused(Reason.FORBIDDEN, "you are not granted this id and target")
-        self._match(wish.op, wish.id, wish.target)
-        token, resume = self._tokens.issue(wish.op, wish.id, wish.target, grants, wish.secret)
-        return TokenReply(token, resume, self._limits.token)
+        if isinstance(wishes, TokenRequest):
+            return self._issue(wishes, grants)
+        replies: list[TokenReply | Refused] = []
+        for wish in wishes:
+            try:
+                if replies:  # the first was counted before the body was read
+                    self._count(self._asked, caller)
+                replies.append(self._issue(wish, grants))
+            except Refused as refused:
+                replies.append(refused)
+        return replies
 
     async def admit(self, op: Op, socket: WebSocket) -> Admitted:
         """Judges an upgrade and uses its token up. Raises `Refused`."""
@@ -127,6 +145,15 @@ class Admission:
         await self._agreement.spend(claims)
         return Admitted(self._match(op, name, target), claims, many=protocol_of(offered) == MANY)
 
+    def _issue(self, wish: TokenRequest, grants: TunnelGrants) -> TokenReply:
+        check_id(wish.id)
+        check_target(wish.target)
+        if not grants.permits(wish.id, wish.target):
+            raise Refused(Reason.FORBIDDEN, "you are not granted this id and target")
+        self._match(wish.op, wish.id, wish.target)
+        token, resume = self._tokens.issue(wish.op, wish.id, wish.target, grants, wish.secret)
+        return TokenReply(token, resume, self._limits.token)
+
     def _match(self, op: Op, id: str, target: str) -> Matcher:
         match = first(self.matches[op], id, target)
         if match is None:
@@ -137,7 +164,7 @@ class Admission:
         if not rate.take(share_of(caller.address), asyncio.get_running_loop().time()):
             raise Refused(Reason.LIMIT, f"more than {self._limits.opens_per_second:g} a second; wait before the next")
 
-    async def _wish(self, request: Request) -> TokenRequest:
+    async def _wishes(self, request: Request) -> TokenRequest | list[TokenRequest]:
         """The body, typed. Raises `Refused` for one that is too long, too slow, or no token request."""
         # A page of another site can send any other type without asking first.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -154,7 +181,11 @@ class Admission:
         except ClientDisconnect:
             raise Refused(Reason.BAD_FRAME, "the body was cut off") from None
         try:
-            return self._decoder.decode(body)
+            wishes: TokenRequest | list[TokenRequest] = self._decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             # The error would repeat what was sent, and what was sent may be a secret in the wrong place.
-            raise Refused(Reason.BAD_FRAME, "send {op, id, target} as texts, with listen or dial as op") from None
+            what = (
+                f"send {{op, id, target}} as texts, with listen or dial as op, or a list of 1 to {MAX_WISHES} of them"
+            )
+            raise Refused(Reason.BAD_FRAME, what) from None
+        return wishes

@@ -378,8 +378,13 @@ class Relay:
             logger.exception("a token request failed")
             self.machine.add_err(error)
             return _answer(Refused(Reason.INTERNAL, "the application could not decide; try again later"))
+        for each in reply if isinstance(reply, list) else ():
+            if isinstance(each, Refused):
+                self._note(each, request.scope)
         return Response(
-            msgspec.json.encode(reply), media_type="application/json", headers={"cache-control": "no-store"}
+            msgspec.json.encode(reply, enc_hook=_listed),
+            media_type="application/json",
+            headers={"cache-control": "no-store"},
         )
 
     async def _tunnel(self, op: Op, socket: WebSocket) -> None:
@@ -483,6 +488,11 @@ def _fields(event: str, op: Op, id: str, target: str, peer: Peer) -> dict[str, s
 
 def _stopping() -> Refused:
     return Refused(Reason.SHUTDOWN, "the relay stops; dial again")
+
+
+def _listed(refused: Refused) -> dict[str, Any]:
+    """A refusal in a list, which has no response of its own."""
+    return {"status": refused.reason.status, "code": refused.reason.name, "message": refused.hint}
 
 
 def _answer(refused: Refused) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
 from asyncmachine_web.page.relay import Connected, Refused, Tunnel, TunnelStates
+from asyncmachine_web.page.tokens import Tokens
 
 
 class FakeRelay:
@@ -22,6 +24,7 @@ class FakeRelay:
         self.ends: list[MemoryTransport] = []
         self.answers: deque[tuple[int, Any]] = deque()
         self.kept: dict[str, str] = {}
+        self.tokens = Tokens(self.post)
 
     async def post(self, path: str, body: str) -> tuple[int, str]:
         assert path == "token"
@@ -64,6 +67,21 @@ async def test_each_dial_has_a_fresh_token_and_proves_its_id() -> None:
         ("listen/browser1/orchestrator", ("amrpc.v1", "amtok.t1")),
         ("listen/browser1/orchestrator", ("amrpc.v1", "amtok.t2")),
     ]
+
+
+async def test_tunnels_that_are_opened_together_ask_with_one_request_and_are_refused_one_by_one() -> None:
+    relay = FakeRelay()
+    refusal = {"status": 404, "code": "TARGET", "message": "nothing here answers listen for this id and target"}
+    relay.answers.append((200, [{"token": "t1", "resume": "r1"}, refusal, {"token": "t3", "resume": "r3"}]))
+    tunnels = [Tunnel("dial", "a", "b", relay), Tunnel("listen", "a", "c", relay), Tunnel("dial", "d", "b", relay)]
+    first, second, third = await asyncio.gather(*(tunnel() for tunnel in tunnels), return_exceptions=True)
+    assert isinstance(first, Connected)
+    assert isinstance(second, Refused)
+    assert (second.code, second.name) == (4404, "TARGET")
+    assert isinstance(third, Connected)
+    assert len(relay.wishes) == 1
+    assert [names for _, names in relay.opened] == [("amrpc.v1", "amtok.t1"), ("amrpc.v1", "amtok.t3")]
+    assert relay.kept == {"a": "r1", "d": "r3"}
 
 
 async def test_a_target_with_slashes_is_one_part_of_the_path() -> None:

@@ -3,10 +3,11 @@
     server.listen(relay.listen("browser1", "orchestrator"))                  # waits to be called there
     client = rpc.Client(relay.dial("browser1", "orchestrator"), schema=Orchestrator)
 
-A tunnel is a `Dial`: each call fetches a fresh token, opens a WebSocket and returns it as a transport. How it stands
-shows in `tunnel.machine`: `Open`, `ErrRefused` with the relay's reason in `machine.err`, and `GaveUp` after three
-refusals in a row, for instance when another tab has the id. A tunnel that gave up does not ask again until the page
-becomes visible or online, or `retry` is called.
+A tunnel is a `Dial`: each call fetches a fresh token, opens a WebSocket and returns it as a transport. Tunnels that are
+opened at the same time fetch theirs with one request (`tokens`). How a tunnel stands shows in its `machine`: `Open`,
+`ErrRefused` with the relay's reason in `machine.err`, and `GaveUp` after three refusals in a row, for instance when
+another tab has the id. A tunnel that gave up does not ask again until the page becomes visible or online, or `retry` is
+called.
 
 Tunnels are closed when the page goes, so that a reloaded page finds its ids free; should the relay not know of the end
 yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
@@ -14,7 +15,6 @@ yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
@@ -23,6 +23,7 @@ import asyncmachine as am
 from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.browser import connect
 from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.tokens import Tokens
 
 SUBPROTOCOL: Final = "amrpc.v1"
 TOKEN_PREFIX: Final = "amtok."  # noqa: S105 (a prefix)
@@ -65,8 +66,8 @@ class Refused(TransportClosed):
 class Outside(Protocol):
     """What a tunnel needs of the browser, and a test replaces."""
 
-    async def post(self, path: str, body: str) -> tuple[int, str]:
-        """Status and text of the answer. Raises TransportClosed when there is none."""
+    tokens: Tokens
+    """Asks the relay."""
 
     async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
         """An open WebSocket, whose `close` does not wait. Raises TransportClosed."""
@@ -134,14 +135,13 @@ class Tunnel:
 
     async def _token(self) -> str:
         wish = {"op": self.op, "id": self.id, "target": self.target, "secret": self._outside.secret(self.id)}
-        status, text = await self._outside.post("token", json.dumps(wish))
+        status, answer = await self._outside.tokens.ask(wish)
         try:
-            answer = json.loads(text)
             if status == 200:
                 self._outside.keep(self.id, answer["resume"])
                 return str(answer["token"])
             raise Refused(4000 + status, answer["code"], answer["message"])
-        except (ValueError, LookupError, TypeError) as error:
+        except (LookupError, TypeError) as error:
             raise TransportClosed(LOST, f"the relay answered {status} without a token") from error
 
     def _note(self, closed: TransportClosed) -> None:
@@ -209,9 +209,11 @@ class Browser:
         import js
         from asyncmachine_js import base
 
-        self._base: str = js.URL.new(os.environ.get("AM_RELAY", "."), base).href
+        self.base: str = js.URL.new(os.environ.get("AM_RELAY", "."), base).href
+        self.tokens = Tokens(self.post)
 
     async def post(self, path: str, body: str) -> tuple[int, str]:
+        """Status and text of the answer. Raises TransportClosed when there is none."""
         import js
         from pyodide.ffi import JsException, to_js
 
@@ -222,13 +224,13 @@ class Browser:
             "signal": js.AbortSignal.timeout(TIMEOUT * 1000),
         }
         try:
-            response = await js.fetch(self._base + path, to_js(options, dict_converter=js.Object.fromEntries))
+            response = await js.fetch(self.base + path, to_js(options, dict_converter=js.Object.fromEntries))
             return response.status, await response.text()
         except JsException as error:
-            raise TransportClosed(LOST, f"{self._base}{path}: {error.message}") from error
+            raise TransportClosed(LOST, f"{self.base}{path}: {error.message}") from error
 
     async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
-        url = "ws" + self._base.removeprefix("http") + path  # https becomes wss
+        url = "ws" + self.base.removeprefix("http") + path  # https becomes wss
         return await connect(url, subprotocols=subprotocols, timeout=TIMEOUT)
 
     def secret(self, id: str) -> str:
@@ -243,6 +245,10 @@ class Browser:
             tab.keep(id, secret)
 
 
+_BROWSERS: Final[dict[str, Browser]] = {}
+"""One for each relay, so that its tunnels ask for their tokens together."""
+
+
 def listen(id: str, target: str, *, parent: am.View[Any] | None = None) -> Tunnel:
     """A tunnel that waits to be called by `target`."""
     return _tunnel("listen", id, target, parent)
@@ -254,7 +260,8 @@ def dial(id: str, target: str, *, parent: am.View[Any] | None = None) -> Tunnel:
 
 
 def _tunnel(op: Op, id: str, target: str, parent: am.View[Any] | None) -> Tunnel:
-    tunnel = Tunnel(op, id, target, Browser(), parent=parent)
+    browser = Browser()
+    tunnel = Tunnel(op, id, target, _BROWSERS.setdefault(browser.base, browser), parent=parent)
     page = lifecycle()
     bound = page.on_leave(tunnel.leave), page.on_wake(tunnel.retry)
 
