@@ -73,6 +73,7 @@ MUX: dict[str, dict[str, Any]] = {
     "ClientConnected": {"multi": True, "require": ["Start"]},
     "HasClients": {"require": ["Start"]},
     "NewServerErr": {},
+    "DeliveryErr": {"multi": True},
 }
 
 

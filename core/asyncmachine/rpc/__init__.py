@@ -17,8 +17,8 @@
 
 Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
 travels), `connection` (a session on a transport), then the shells: `server` with `served`, `mux` for many clients,
-`client` with `connecting` and `consuming`, and `netmach`, the mirror. Payloads: `sending`, `convoy` and `chunks`.
-Transports are in `transport`.
+`client` with `connecting` and `consuming`, and `netmach`, the mirror. Payloads: `sending`, `stranded`, `convoy` and
+`chunks`. Transports are in `transport`.
 """
 
 from asyncmachine.rpc import states

@@ -38,6 +38,11 @@ class Clients:
         """Their ids, in the order they came."""
         return tuple([client.id for client in self._by_connection.values()])
 
+    @property
+    def asker(self) -> str:
+        """The id of the one whose request is acted on now."""
+        return self._asking
+
     def at(self, connection: Link) -> ServedClient | None:
         """The one on this connection."""
         return self._by_connection.get(connection)

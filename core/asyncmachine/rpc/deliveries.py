@@ -28,7 +28,7 @@ class Kept:
     """One payload. `destination` is the only client that may have it, empty for any.
 
     A large one has its data in a `parcel`, and its `frame` announces them. It fails if it is not consumed `within` so
-    many seconds; the `timer` tells when they are over.
+    many seconds, which is `due` at that time of the loop; the `timer` of whoever keeps it tells.
     """
 
     token: bytes
@@ -38,6 +38,7 @@ class Kept:
     result: Delivery
     parcel: Parcel | None = None
     within: float | None = None
+    due: float | None = None
     timer: asyncio.TimerHandle | None = None
 
     @property
@@ -45,10 +46,15 @@ class Kept:
         """Bytes that it takes."""
         return len(self.frame) + (self.parcel.size if self.parcel is not None else 0)
 
-    def settle(self, error: DeliveryFailed | None) -> None:
-        """Tells the result what has become of it."""
+    def stop(self) -> None:
+        """Stops the timer: it is settled, or goes to somebody else."""
         if self.timer is not None:
             self.timer.cancel()
+            self.timer = None
+
+    def settle(self, error: DeliveryFailed | None) -> None:
+        """Tells the result what has become of it."""
+        self.stop()
         if error is None:
             self.result.acknowledged = self.result.size
             self.result._settle(Outcome.EXECUTED)
@@ -76,8 +82,18 @@ class Outbox:
                 f"{len(self._kept)} payloads ({self._bytes} bytes) wait for their acknowledgement; "
                 f"the limits are {MAX_KEPT} and {self._limit} bytes: await some of them first"
             )
+        self.adopt(kept)
+
+    def adopt(self, kept: Kept) -> None:
+        """Keeps a payload that there was room for at another server."""
         self._kept[kept.token] = kept
         self._bytes += kept.size
+
+    def release(self, kept: Kept) -> None:
+        """Lets go of a payload that somebody else keeps from now on."""
+        del self._kept[kept.token]
+        self._bytes -= kept.size
+        kept.stop()
 
     def get(self, token: bytes) -> Kept | None:
         """The one with this token, if it waits."""

@@ -9,20 +9,26 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from asyncmachine.machine.args import ErrorArgs
-from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.drain import Source, source_of
+from asyncmachine.machine.errors import AmError, SchemaError
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.accepting import keep_accepting
 from asyncmachine.rpc.backoff import Backoff, default_backoff
+from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
+from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
+from asyncmachine.rpc.remote_result import Delivery
+from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientInfo, Listening, MuxStates
 from asyncmachine.rpc.states import MuxStates as M
 from asyncmachine.rpc.timing import Timing, default_timing
+from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Listen, Peer, Transport
 from asyncmachine.rpc.transport.addresses import listen as listen_at
 
@@ -52,12 +58,15 @@ class Mux:
         **server: Any,
     ) -> None:
         self._sessions: Sessions | None = None
+        self._sending: Sending | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         if isinstance(serve, View):
             if problem := check_source(serve):
                 raise SchemaError(problem)
             timing: Timing = server.get("timing") or default_timing()
-            sessions = self._sessions = Sessions(timing.keep)
+            sessions = self._sessions = Sessions(timing.keep, self._undelivered)
             self._new_server: NewServer = lambda name, _: Server(serve, name, sessions=sessions, **server)
+            self._sending = self._new_sending(sessions, **server)
         elif server:
             raise TypeError(f"{', '.join(server)}: give these to the servers that your function makes")
         else:
@@ -82,7 +91,9 @@ class Mux:
 
     def start(self) -> None:
         """Begins to listen. Needs a running loop."""
-        asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        if self._sending is not None:
+            self._sending.started()
         self.machine.add(M.Start)
 
     def when_ready(self) -> Wait:
@@ -90,12 +101,15 @@ class Mux:
         return self.machine.when(M.Ready)
 
     async def stop(self) -> None:
-        """Says goodbye to all clients, and returns when the last connection has ended. It can be started again."""
+        """Says goodbye to all clients, and returns when the last connection has ended. It can be started again.
+
+        Payloads that nobody has taken fail.
+        """
         self.machine.remove(M.Start)
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._sessions is not None:
-            self._sessions.clear()
+            self._sessions.clear(f"{self.machine.id} has stopped")
 
     async def drain(self, within: float = DRAIN, reason: str = "") -> None:
         """Asks all clients to make their connections elsewhere (see `Server.drain`), and stops once they have left."""
@@ -110,7 +124,48 @@ class Mux:
         finally:
             self._draining = False
 
+    def send_payload(
+        self,
+        name: str,
+        data: Any,
+        e: Source = None,
+        destination: str = "",
+        meta: Mapping[str, Any] | None = None,
+        *,
+        within: float | None = None,
+    ) -> Delivery:
+        """As `Server.send_payload`, to the client with the id `destination` wherever it is: it may be away, or come.
+
+        Without it, to the client whose mutation is being handled. Raises `DeliveryFailed` if there is none, `TypeError`
+        if a function makes the servers: then they send, each to its own client.
+        """
+        if self._sending is None:
+            raise TypeError("the servers of this mux are made by a function: send by the one of the client")
+        askers = (server._clients.asker for server in self._servers.values())
+        return self._sending.send(name, data, source_of(e), destination or next(filter(None, askers), ""), meta, within)
+
     # Inside
+
+    def _new_sending(
+        self,
+        sessions: Sessions,
+        tracing: Tracing | None = None,
+        max_payload: int = MAX_PAYLOAD,
+        chunk: int = CHUNK,
+        **_: Any,
+    ) -> Sending:
+        """What sends for all servers: it has no clients itself, so each payload is for one of theirs."""
+        failed = self._undelivered
+        return Sending(Clients(2), lambda: self._loop, self._in_loop, failed, tracing, max_payload, chunk, sessions)
+
+    def _in_loop(self, function: Callable[..., None], *args: object) -> None:
+        if self._loop is None or asyncio._get_running_loop() is self._loop:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _undelivered(self, error: AmError) -> None:
+        self.machine.add(M.DeliveryErr, ErrorArgs(error))
 
     async def _keep_accepting(self) -> None:
         await keep_accepting(
@@ -195,6 +250,9 @@ class _Handlers:
 
     def ClientConnectedState(self, e: Event) -> None:
         e.remove(M.ClientConnected)
+
+    def DeliveryErrState(self, e: Event) -> None:
+        e.remove(M.DeliveryErr)
 
     def HasClientsEnter(self, e: Event) -> bool:
         return bool(self._mux._admitted)

@@ -49,3 +49,7 @@ class Delivery(RemoteResult):
         super().__init__(unheard, loop)
         self.size = size
         self.acknowledged = 0
+
+    def tell(self, unheard: Callable[[AmError], object]) -> None:
+        """Somebody else is told of a failure that nobody awaits."""
+        self._unheard = unheard

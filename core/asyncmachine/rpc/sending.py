@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -23,22 +24,30 @@ from asyncmachine.rpc.features import CHUNKS
 from asyncmachine.rpc.messages import LARGEST_CHUNK, Payload
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.served import ServedClient
+from asyncmachine.rpc.sessions import Sessions
+from asyncmachine.rpc.stranded import NOBODY
+from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.tracing import Tracing, packed
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import encode_value, pack, pack_data
 
 _NIL: Final = encode_value(None)
 
+NOTHING: Final = Outbox(0)
+"""That of a server that has not sent anything, as most of them have not."""
+
 
 class Sending:
     """Sends payloads over all sessions of one server.
 
     `loop()` is the server's event loop, `failed(error)` is told of deliveries that fail and that nobody awaits. Data
-    may take `largest` bytes; what is larger than a frame goes in chunks of `chunk` bytes.
+    may take `largest` bytes; what is larger than a frame goes in chunks of `chunk` bytes. With `shared` sessions a
+    payload follows its client to the server where it comes back.
     """
 
     __slots__ = (
-        "_chunk", "_clients", "_failed", "_in_loop", "_largest", "_loop", "_outbox", "_tracing",
+        "_chunk", "_clients", "_failed", "_in_loop", "_is_over", "_largest", "_last", "_loop", "_outbox", "_shared",
+        "_tracing",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +59,7 @@ class Sending:
         tracing: Tracing | None,
         largest: int = MAX_PAYLOAD,
         chunk: int = CHUNK,
+        shared: Sessions | None = None,
     ) -> None:
         if not 0 < chunk <= LARGEST_CHUNK:
             raise InvalidArgs(f"a chunk has 1 to {LARGEST_CHUNK} bytes, not {chunk}")
@@ -60,7 +70,10 @@ class Sending:
         self._tracing = tracing
         self._largest = largest
         self._chunk = chunk
-        self._outbox = Outbox(MAX_KEPT_BYTES + largest)
+        self._outbox = NOTHING
+        self._shared = shared
+        self._last: tuple[str, bytes] = "", NOBODY
+        self._is_over = False
 
     def send(
         self,
@@ -82,19 +95,34 @@ class Sending:
             trace=packed(self._tracing),
         )
         kept = self._kept(payload, encode_value(pack_data(data)), within)
-        self._outbox.keep(kept)
+        self._made_outbox().keep(kept)
         self._in_loop(self._send, kept)
         return kept.result
 
     def started(self) -> None:
         """There is a loop now: the time of what was sent before begins."""
+        self._is_over = False
         for kept in self._outbox.all():
             self._arm(kept)
+            if self._shared is not None and not self._here(kept):
+                self._for_elsewhere(self._shared, kept)
 
     def resume(self, client: ServedClient) -> None:
         """Sends a client that has become ready everything that waits for it."""
-        for kept in self._outbox.of(client.id):
+        waiting = tuple(self._outbox.of(client.id))
+        if self._shared is not None:
+            self._shared.stranded.arrived(client.id, client.connection.session.id, partial(self._adopt, client))
+        for kept in waiting:
             self._send_to(client, kept)
+
+    def left(self, client: ServedClient) -> None:
+        """The client's connection has ended. What it has not consumed waits for it, at any server it may come to."""
+        if self._shared is not None:
+            session = client.connection.session.id
+            self._last = client.id, session
+            self._shared.stranded.left(session)
+            for kept in self._outbox.of(client.id):
+                self._strand(self._shared, kept, client.id, session)
 
     def wanted(self, client: ServedClient, event: PayloadWanted) -> None:
         """The client has a part of a large payload, and wants the others."""
@@ -110,9 +138,53 @@ class Sending:
         self._settle(event.token, None if event.accepted else DeliveryFailed(event.code, event.message))
 
     def give_up(self, why: str) -> None:
-        """Fails everything that waits."""
+        """The server is over. Everything that waits fails, but for what a client may get from another server."""
+        self._is_over = True
+        loop = self._loop()
+        if self._shared is None or loop is None or loop.is_closed():
+            self._fail_all(why)
+        else:
+            self._in_loop(self._pass_on, self._shared, why)
+
+    def _pass_on(self, shared: Sessions, why: str) -> None:
+        for kept in self._outbox.all():
+            # A client that is here may still take it before its connection ends; see `left`.
+            if not self._here(kept) and not self._for_elsewhere(shared, kept):
+                self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+        shared.stranded.orphan(self)
+
+    def _fail_all(self, why: str) -> None:
         for kept in self._outbox.all():
             self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
+
+    def _here(self, kept: Kept) -> list[ServedClient]:
+        """The clients that are here, and may have it."""
+        return [client for client in self._clients if kept.destination in ("", client.id)]
+
+    def _for_elsewhere(self, shared: Sessions, kept: Kept) -> bool:
+        """Passes a payload on whose client is known, and not here. False: it stays."""
+        last, session = self._last
+        if not (kept.destination or last):
+            return False
+        if kept.destination in ("", last):
+            self._strand(shared, kept, last, session)
+        else:
+            self._strand(shared, kept, kept.destination, NOBODY)
+        return True
+
+    def _strand(self, shared: Sessions, kept: Kept, id: str, session: bytes) -> None:
+        self._outbox.release(kept)
+        shared.stranded.put(kept, id, session, None if self._is_over else self)
+
+    def _adopt(self, client: ServedClient, kept: Kept) -> None:
+        self._made_outbox().adopt(kept)
+        self._arm(kept)
+        self._send_to(client, kept)
+
+    def _made_outbox(self) -> Outbox:
+        if self._outbox is NOTHING:
+            self._outbox = Outbox(MAX_KEPT_BYTES + self._largest)
+        return self._outbox
 
     def _kept(self, payload: Payload, data: bytes, within: float | None) -> Kept:
         """The payload as it is to be sent: whole if it fits into a frame."""
@@ -129,9 +201,11 @@ class Sending:
 
     def _send(self, kept: Kept) -> None:
         self._arm(kept)
-        for client in self._clients:
-            if kept.destination in ("", client.id):
-                self._send_to(client, kept)
+        here = self._here(kept)
+        for client in here:
+            self._send_to(client, kept)
+        if not here and self._shared is not None and self._loop() is not None:
+            self._for_elsewhere(self._shared, kept)
 
     def _send_to(self, client: ServedClient, kept: Kept) -> None:
         if not client.ready or kept.result.done():
@@ -152,8 +226,11 @@ class Sending:
 
     def _arm(self, kept: Kept) -> None:
         loop = self._loop()
-        if kept.within is not None and loop is not None and kept.timer is None and not kept.result.done():
-            kept.timer = loop.call_later(kept.within, self._expire, kept)
+        if kept.within is None or loop is None or kept.timer is not None or kept.result.done():
+            return
+        if kept.due is None:
+            kept.due = loop.time() + kept.within
+        kept.timer = call_at(loop, kept.due, partial(self._expire, kept))
 
     def _expire(self, kept: Kept) -> None:
         late = DeliveryFailed(Code.DEADLINE, f"{kept.name!r} was not consumed within {kept.within} s")

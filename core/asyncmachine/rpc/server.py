@@ -52,9 +52,11 @@ class Server:
     `push_interval` (seconds) is the shortest time between two pushes, 0 for none: then a mirror learns of changes with
     the answers to its own mutations only. `allow(id, token, peer)` decides who may do what. `clients` is how many there
     may be at once; each needs an id of its own, and further ones are told to come back later. Servers with the same
-    `sessions` continue each other's sessions. With `tracing` mutations and payloads carry the trace they belong to.
-    `compression` of large frames is used if the client offers it; None: only where they travel a network.
-    Payloads may have `max_payload` bytes; those larger than a frame go in chunks of `chunk` bytes (at most 256 KiB).
+    `sessions` continue each other's sessions: a payload goes on where its client comes back, or fails if that has not
+    happened `Timing.keep` seconds after its server has stopped. With `tracing` mutations and payloads carry the trace
+    they belong to. `compression` of large frames is used if the client offers it; None: only where they travel a
+    network. Payloads may have `max_payload` bytes; those larger than a frame go in chunks of `chunk` bytes (at most
+    256 KiB).
     """
 
     def __init__(
@@ -97,7 +99,9 @@ class Server:
             ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
         failed = self.machine.add_err
-        self._sending = Sending(self._clients, self._running_loop, self._in_loop, failed, tracing, max_payload, chunk)
+        self._sending = Sending(
+            self._clients, self._running_loop, self._in_loop, failed, tracing, max_payload, chunk, sessions
+        )
         self._greeting = Greeting(
             source, self._clients, self._sessions, allow, tracing, compression, failed, self._replaced,
             shares=sessions is not None,
@@ -148,9 +152,10 @@ class Server:
         self._stopped += (stopped,)
         self.machine.remove(S.Start)
         self._hang_up()
-        self._sending.give_up(f"server {self.machine.id} has stopped")
+        why = f"server {self.machine.id} has stopped"
+        self._sending.give_up(why)
         if self._owns_sessions:
-            self._sessions.clear()
+            self._sessions.clear(why)
         self._note_end()
         return stopped
 
@@ -311,6 +316,7 @@ class Server:
                 client.watched.close()
             else:
                 self._sessions.park(client)
+            self._sending.left(client)
             if not self._clients:
                 self.machine.remove(S.ClientConnected, self._info(client))
 

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.served import ServedClient
+from asyncmachine.rpc.stranded import Stranded
 
 LIMIT: Final = 1024
 """Sessions that are kept at most; the oldest goes first."""
@@ -18,18 +20,28 @@ class Sessions:
     """By session number, which only the client and its server know.
 
     Where several servers share them, those that have a connection are noted too: a client may make its next one before
-    the end of the first was seen, at another server than that of the first.
+    the end of the first was seen, at another server than that of the first. What such servers owe to clients that are
+    away is `stranded`; `failed(error)` is told of it if nobody awaits it.
     """
 
-    __slots__ = ("_connected", "_keep", "_kept")
+    __slots__ = ("_connected", "_failed", "_keep", "_kept", "_stranded")
 
-    def __init__(self, keep: float) -> None:
+    def __init__(self, keep: float, failed: Callable[[AmError], object] | None = None) -> None:
         self._keep = keep
+        self._failed = failed
+        self._stranded: Stranded | None = None
         self._connected: dict[bytes, tuple[str, Callable[[], None]]] = {}
         self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def stranded(self) -> Stranded:
+        """The payloads of clients that are away."""
+        if self._stranded is None:
+            self._stranded = Stranded(self._keep, self._failed)
+        return self._stranded
 
     def connected(self, client: ServedClient, leave: Callable[[], None]) -> None:
         """Notes a session that goes on; `leave()` ends its connection, and parks it."""
@@ -63,10 +75,12 @@ class Sessions:
             return None
         return self._drop(number)
 
-    def clear(self) -> None:
-        """Forgets all."""
+    def clear(self, why: str = "the servers have stopped") -> None:
+        """Forgets all; payloads that wait fail, which is `why`."""
         for number in tuple(self._kept):
             self._forget(number)
+        if self._stranded is not None:
+            self._stranded.clear(why)
 
     def _forget(self, number: bytes) -> None:
         client = self._drop(number)

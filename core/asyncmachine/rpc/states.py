@@ -86,6 +86,7 @@ class MuxStates(Basic):
     """Many servers at one address: it listens (`Ready`), and has `HasClients` while a client of one of them is let in.
 
     `ClientConnected` is an event. `NewServerErr` tells that no server could be made for a connection; the others go on.
+    `DeliveryErr` is an event too: a payload that nobody awaits has failed, since its client did not come back.
     """
 
     Exception = state(multi=True, remove="Ready")
@@ -93,6 +94,7 @@ class MuxStates(Basic):
     ClientConnected = state(multi=True, require="Start")
     HasClients = state(require="Start")
     NewServerErr = state()
+    DeliveryErr = state(multi=True)
 
 
 @dataclass(frozen=True)
