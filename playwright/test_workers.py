@@ -128,6 +128,59 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(python: Page) -> Non
     assert "in hang" in told[2]
 
 
+BEAT = 500
+"""Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
+
+INTERRUPT = """
+    window.Worker = class extends Worker {
+        postMessage(message, ...rest) {
+            if (message.interrupt) window.interrupt = message.interrupt;
+            super.postMessage(message, ...rest);
+        }
+    };
+"""
+"""Keeps what the last worker is interrupted by."""
+
+
+def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page: Page) -> None:
+    """As on a slow computer."""
+    page.add_init_script(INTERRUPT)
+    page.clock.install()
+    open_python(page)
+    run(page, """worker = Worker.fork("w1", "workload:hang_late"); port = await worker.dial(); None""")
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    run(page, """await port.send(b"go"); await port.recv(); None""")
+    while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
+        page.clock.run_for(BEAT)
+    page.clock.run_for(3 * BEAT)
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
+    assert told[:2] == ["failed", "HandlerDeadline"]
+    assert "in hang_late" in told[2]
+
+
+def test_an_error_that_says_where_is_waited_for_while_its_sources_are_downloaded(page: Page) -> None:
+    """No Python reads them before; the download has no end before a minute of beats is nearly over."""
+    page.clock.install()
+    open_python(page)
+    held: list[Route] = []
+    page.context.route("**/asyncmachine-*.whl", lambda route: held.append(route))
+    run(
+        page,
+        """
+        worker = Worker.fork("w1", "workload:hang")
+        await (await worker.dial()).send(b"go")
+        None
+        """,
+    )
+    while not held:
+        page.wait_for_timeout(20)
+    page.clock.run_for(55_000)
+    held[0].continue_()
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
+    assert told[:2] == ["failed", "HandlerDeadline"]
+    assert "in hang" in told[2]
+
+
 def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(python: Page) -> None:
     told = run(
         python,

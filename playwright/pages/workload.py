@@ -125,6 +125,15 @@ async def hang(context: Context) -> None:
         pass
 
 
+async def hang_late(context: Context) -> None:
+    """Tells that it begins. Python does not look at signals during the first part."""
+    await context.port.recv()
+    await context.port.send(b"gone")
+    sum(range(50_000_000))
+    while True:
+        pass
+
+
 async def hang_on(context: Context) -> None:
     """Does not even when it is told to."""
     await context.port.recv()

@@ -8,13 +8,15 @@
  *   worker → parent   STARTED                     main runs
  *   worker → parent   EXIT | ERROR {message}      main returned | something failed
  *   worker → parent   KEEP {id, secret}           a resume secret, for the tab to keep
+ *   worker → parent   DOWNLOAD {over}             an import waits for a file, and nothing is answered until then
  *   parent → worker   PORT                        another port, after the first was closed
  *   parent → worker   PAGE {state}                what happens to the page (lifecycle.mjs)
  *
  * PING and PONG go over the same pair from READY on, since neither a crash nor an endless loop closes a port. A worker
- * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does,
- * and if that does not help, or cannot be, it is dead. A spare has to answer a PING before it gets the order; one that
- * has died meanwhile does not, and a new worker gets it.
+ * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does.
+ * For Python to look, and then for what was raised to get here, there is one more patience each. If that does not help,
+ * or cannot be, it is dead. A spare has to answer a PING before it gets the order; one that has died meanwhile does not,
+ * and a new worker gets it.
  */
 import { follow, visibility } from "./lifecycle.mjs";
 import { end as discard, hatch, keep, refill, take } from "./spares.mjs";
@@ -31,7 +33,7 @@ export { keep as spare };
  */
 
 const BEAT = 500;
-/** Beats that it may keep silent until main runs: on a busy computer Python and its modules take their time. */
+/** Beats that it may keep silent until main runs, and in a download: a busy computer or a slow network take their time. */
 const STARTING = 120;
 /** From there on to the first answer. */
 const SETTLING = 20;
@@ -56,6 +58,10 @@ export function fork(order, inherited, tell) {
   let started = false;
   let silent = 0;
   let limit = STARTING;
+  let downloading = false;
+  let interrupted = false;
+  /** At this beat it is dead, when it was interrupted. */
+  let last = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let heart;
 
@@ -65,11 +71,19 @@ export function fork(order, inherited, tell) {
     silent += 1;
     const { interrupt } = one;
     if (!proven && silent === PROOF) return anew();
+    if (downloading && silent < STARTING) return;
     if (silent < limit || (silent === limit && !interrupt)) return ping();
-    if (silent === limit && interrupt) return void (interrupt[0] = SIGINT);
-    // Once Python has taken it, what was raised needs its time to get here. Who swallows it has one more patience.
-    if (interrupt && silent <= (interrupt[0] ? limit + 1 : 2 * limit)) return;
-    end("ERROR", stuck((limit * BEAT) / 1000));
+    if (silent === limit && interrupt) return raise(interrupt);
+    if (interrupted && interrupt?.[0] === 0) {
+      interrupted = false;
+      last = silent - 1 + limit; // it has looked since the last beat
+    }
+    if (silent >= last) end("ERROR", stuck((silent * BEAT) / 1000));
+  };
+  const raise = (/** @type {Uint8Array} */ interrupt) => {
+    interrupt[0] = SIGINT;
+    interrupted = true;
+    last = 2 * limit;
   };
   const live = () => {
     clearInterval(heart);
@@ -102,6 +116,8 @@ export function fork(order, inherited, tell) {
     if (type === "PONG") {
       if (started) limit = Math.ceil((order.patience * 1000) / BEAT);
       if (interrupt) interrupt[0] = 0; // it came to itself
+    } else if (type === "DOWNLOAD") {
+      downloading = !(/** @type {{over: boolean}} */ (detail).over);
     } else if (type === "KEEP") {
       const { id, secret } = /** @type {{id: string, secret: string}} */ (detail);
       inherited.tab.keep(id, secret);

@@ -146,7 +146,11 @@ function onDemand({ FS }, { path, url, size }) {
   /** @type {Uint8Array | undefined} */
   let contents;
   const get = () => {
-    contents ??= downloadNow(at(url));
+    if (!contents) {
+      tell({ over: false });
+      contents = downloadNow(at(url));
+      tell({ over: true });
+    }
     if (contents?.length === size) return contents;
     throw new FS.ErrnoError(EIO);
   };
@@ -155,6 +159,9 @@ function onDemand({ FS }, { path, url, size }) {
 }
 
 const EIO = 29;
+
+/** Nothing else runs in this thread meanwhile. @param {{over: boolean}} detail */
+const tell = (detail) => globalThis.dispatchEvent(new CustomEvent("asyncmachine:download", { detail }));
 
 /**
  * An import cannot wait.

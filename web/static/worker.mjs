@@ -36,6 +36,7 @@ addEventListener("message", ({ data: { type, ...order } }) => {
 });
 // A start that fails is told once, by `fail`: the other downloads that fail with it need no report of their own.
 addEventListener("unhandledrejection", (event) => started || event.preventDefault());
+addEventListener("asyncmachine:download", (event) => say("DOWNLOAD", /** @type {CustomEvent} */ (event).detail));
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 

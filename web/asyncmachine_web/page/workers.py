@@ -14,7 +14,8 @@ when it has ended in whatever way, with `ErrWorker` when that was a failure. `re
 
 A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
 is stuck. In an isolated page `HandlerDeadline` is raised in what it does then, which fails as for any other error, and
-the worker goes on. Where that does not help, or the page is not isolated, the worker is ended with SILENT.
+the worker goes on. Where that does not help within the same time again, or the page is not isolated, the worker is
+ended with SILENT. While an import waits for a file to be downloaded it may take a minute.
 
 `spare(2)` keeps two workers with a Python that has started, so that the next ones run at once. A spare that dies is
 replaced; to find out costs a message each way every 5 s.
