@@ -178,14 +178,37 @@ async def test_whoever_was_not_accepted_is_told_of_the_close() -> None:
     await far.close()
 
 
-async def test_no_more_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_there_is_no_room_for_waits_in_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "MAX_WAITING", 2)
+    monkeypatch.setattr(tcp, "MAX_WAITING", 2)
     listener = await tcp.listen()
-    ends = [await tcp.connect("127.0.0.1", port_of(listener)) for _ in range(3)]
-    assert (await ended(ends[2])).code == 1006
-    accepted = [await listener.accept() for _ in range(2)]
+    ends = [await tcp.connect("127.0.0.1", port_of(listener)) for _ in range(9)]
+    for number, end in enumerate(ends):
+        await end.send(bytes([number]))
+    most = 0
+    accepted = []
+    for _ in ends:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        most = max(most, len(listener._backlog._waiting))
+        accepted.append(await listener.accept())
+    assert most == 2
+    assert sorted([await each.recv() for each in accepted]) == [bytes([number]) for number in range(9)]
     await asyncio.gather(*(end.close() for end in [*ends, *accepted]))
     await listener.close()
+
+
+async def test_a_listener_that_is_full_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MAX_WAITING", 1)
+    listener = await tcp.listen()
+    ends = [await tcp.connect("127.0.0.1", port_of(listener)) for _ in range(4)]
+    while not listener._backlog._waiting:
+        await asyncio.sleep(0)
+    await listener.close()
+    assert (await ended(ends[0])).code == 1001
+    for end in ends[1:]:
+        assert (await ended(end)).code == 1006
+    await asyncio.gather(*(end.close() for end in ends))
 
 
 async def test_a_cancelled_accept_loses_no_connection() -> None:

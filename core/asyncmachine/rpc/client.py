@@ -155,16 +155,17 @@ class Client(Generic[S]):
         """Met when the mirror follows its source.
 
         Waits through drops and new attempts for as long as something is tried; ends with `NotConnected`, which tells
-        the last error, once the client has given up, was refused for good or stopped.
+        how the last attempt ended, once the client has given up, was refused for good or stopped.
         """
         ready = self.machine.when(C.Ready)
-        over = self.machine.when_not(C.Start) if C.Start in self.machine else self.machine.when(C.ConnRetryFailed)
+        # Before the first start its end is the second change of Start; afterwards a client that is not started is over.
+        over = self.machine.when_time([C.Start], [2]) if self._loop is None else self.machine.when_not(C.Start)
         over.then(lambda: ready._end(self._given_up))
         ready.then(over.cancel)
         return ready
 
     def _given_up(self) -> NotConnected:
-        last = self.machine.err
+        last = self.machine.err or self._connecting.end
         failure = NotConnected(f"{self.machine.id} has stopped connecting" + (f": {last}" if last is not None else ""))
         failure.__cause__ = last
         return failure

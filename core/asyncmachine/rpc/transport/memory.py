@@ -125,7 +125,8 @@ class MemoryListener:
         self._backlog = Backlog()
 
     async def dial(self) -> Transport:
-        """A new connection. Raises `TransportClosed` if too many wait, or the listener is closed."""
+        """A new connection; waits while too many wait. Raises `TransportClosed` if the listener is closed."""
+        await self._backlog.room()
         near, far = pair(self._fault)
         if not self._backlog.put(near):
             raise TransportClosed(LOST, f"{self.address}: nobody accepts")

@@ -30,7 +30,7 @@ from asyncmachine.rpc.transport import (
     Peer,
     Transport,
 )
-from asyncmachine.rpc.transport.backlog import MAX_WAITING, Backlog
+from asyncmachine.rpc.transport.backlog import ARRIVING, MAX_WAITING, Backlog
 from asyncmachine.rpc.transport.certificates import Judge, ended_by, names_in, refusal
 from asyncmachine.rpc.transport.inbox import Inbox
 
@@ -277,6 +277,7 @@ class SocketListener:
     async def _accept(self) -> None:
         try:
             while True:
+                await self._have_room()
                 try:
                     connected, _ = await self._loop.sock_accept(self._socket)
                 except OSError as error:
@@ -292,11 +293,14 @@ class SocketListener:
             self._socket.close()
             self._released()
 
+    async def _have_room(self) -> None:
+        """Waits while as many as may are on their way to being accepted. Further ones wait in the kernel."""
+        await self._backlog.room()
+        while len(self._opening) >= MAX_WAITING:
+            await asyncio.wait(self._opening, return_when=asyncio.FIRST_COMPLETED)
+
     async def _open(self, connected: socket.socket) -> None:
         """Makes a transport of a connection. With TLS that takes as long as the other side needs for its part."""
-        if len(self._opening) > MAX_WAITING:
-            connected.close()
-            return
         if self._ssl is None:
             await self._shake(connected)
             return
@@ -315,6 +319,11 @@ class SocketListener:
             raise
         except OSError:  # whoever came is gone, or too slow
             return
+        try:
+            await self._backlog.room()
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
         if not self._backlog.put(transport):
             transport.abort()
 
@@ -345,7 +354,7 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, place = found[0]
-    plain = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=MAX_WAITING)
+    plain = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=ARRIVING)
     # With the protocol named, asyncio sends what is written at once; else small messages wait for an acknowledgement.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=plain.detach())
     address = address_of("tls" if ssl else "tcp", host, listening.getsockname()[1])

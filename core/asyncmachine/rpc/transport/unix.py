@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from asyncmachine.rpc.transport import TransportClosed
-from asyncmachine.rpc.transport.backlog import MAX_WAITING
+from asyncmachine.rpc.transport.backlog import ARRIVING
 from asyncmachine.rpc.transport.certificates import ended_by
 from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT, SocketListener, SocketTransport
 
@@ -36,7 +36,7 @@ async def listen(path: str, *, mode: int = 0o600) -> SocketListener:
         listening.bind(path)
         # Nobody can connect before the mode is right: a socket that does not listen yet refuses.
         place.chmod(mode)  # noqa: ASYNC240 (as quick as making the socket)
-        listening.listen(MAX_WAITING)
+        listening.listen(ARRIVING)
     except OSError:
         listening.close()
         raise
