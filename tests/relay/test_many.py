@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import asyncmachine as am
+from asyncmachine import rpc
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.many import Many, ManyConnection, ManyLimits
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
@@ -249,3 +251,44 @@ async def test_what_is_no_frame_ends_the_tunnel(frame: bytes) -> None:
         async with opened(run, target="backend", using=using, subprotocols=offered) as page:
             await page.send(frame)
             assert await ending(page) == (4400, "BAD_FRAME")
+
+
+class Counter(rpc.StateSource):
+    Count = am.state(multi=True)
+
+
+async def test_a_client_leaves_a_relay_that_drains_before_its_tunnel_ends() -> None:
+    source = am.Machine(Counter, id="source")
+    server = rpc.Server(source, "behind", clients=9)
+
+    async def serve(tunnel: Tunnel) -> None:
+        await server.serve(tunnel.transport)
+
+    match = Match(r"browser1", target="backend", serve=serve)
+    async with (
+        running(dial=[match], limits=EAGER) as old,
+        running(dial=[match], limits=EAGER) as new,
+        many_to(old) as first,
+        many_to(new) as second,
+    ):
+        tunnels = [first, second]
+
+        async def dial() -> ManyConnection:
+            return tunnels[0].open()
+
+        client = rpc.Client(dial, Counter, id="page", backoff=rpc.Backoff(first=0.001, cap=0.01))
+        client.start()
+        await client.when_ready()
+        before = client.machine.clock()
+        tunnels.pop(0)
+        draining = asyncio.create_task(old.relay.drain(5.0))
+        while first.statistics.open:
+            await asyncio.sleep(0)
+        assert not first.closed
+        assert (await client.netmach.add(Counter.Count)).executed
+        assert client.machine.clock() == before, "it was never away"
+        assert client.statistics.drops == 0
+        await first.close()
+        await draining
+        await client.stop()
+        await server.stop()

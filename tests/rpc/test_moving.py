@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
+from asyncmachine.rpc.transport.many import Many
 from asyncmachine.rpc.transport.memory import Frame, MemoryListener, pair
 from asyncmachine.rpc.transport.memory import pair as ends
 from tests.rpc.behaviour import NEVER, QUICK, Basic, Net, Pair, paired
@@ -420,6 +421,80 @@ async def test_a_mux_is_drained() -> None:
     for client in clients:
         await client.machine.when(C.RetryingConn)
         await client.stop()
+
+
+@asynccontextmanager
+async def carriers(server: rpc.Server, count: int) -> AsyncIterator[list[tuple[Many, Many]]]:
+    """Tunnels for many connections, each of which is served."""
+
+    async def serve_all(many: Many) -> None:
+        async with asyncio.TaskGroup() as group:
+            with suppress(TransportClosed):
+                while True:
+                    group.create_task(server.serve(await many.accept()))
+
+    async with AsyncExitStack() as stack:
+        made = []
+        for _ in range(count):
+            near, far = pair()
+            ours = await stack.enter_async_context(Many(near, dialled=False))
+            theirs = await stack.enter_async_context(Many(far, dialled=True))
+            serving = asyncio.create_task(serve_all(ours))
+            stack.push_async_callback(asyncio.wait, [serving])
+            stack.push_async_callback(ours.close)
+            made.append((ours, theirs))
+        yield made
+
+
+async def test_a_carrier_that_goes_away_is_left_before_it_ends() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    server = rpc.Server(source, "carried", clients=9, push_interval=0.001)
+    async with carriers(server, 2) as ((first, near), (_, other)):
+        current = near
+
+        async def dial() -> Transport:
+            return current.open()
+
+        clients = [rpc.Client(dial, Basic, id=f"c{number}", backoff=QUICK) for number in range(3)]
+        for client in clients:
+            client.start()
+            await client.when_ready()
+        await server.machine.when(S.Ready)
+        quiets = [Quiet(client) for client in clients]
+        current = other
+        first.go_away(2.0)
+        while near.statistics.open:
+            await asyncio.sleep(0)
+        await first.close()
+        for client, quiet in zip(clients, quiets, strict=True):
+            quiet.assert_unchanged()
+            assert (await client.netmach.add(Basic.Ask)).executed
+            assert client.statistics.drops == 0
+        assert other.statistics.open == 3
+        assert source.tick("Ask") == 5
+        for client in clients:
+            await client.stop()
+        await server.stop()
+
+
+async def test_a_carrier_that_just_ends_is_a_drop_like_any_other() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    server = rpc.Server(source, "carried")
+    async with carriers(server, 2) as ((first, near), (_, other)):
+        opened = [near, other]
+
+        async def dial() -> Transport:
+            return opened.pop(0).open()
+
+        client = rpc.Client(dial, Basic, id="one", backoff=QUICK)
+        client.start()
+        await client.when_ready()
+        await first.close()
+        await client.machine.when_not(C.Connected)
+        await client.when_ready()
+        assert (await client.netmach.add(Basic.Ask)).executed
+        await client.stop()
+        await server.stop()
 
 
 def test_it_is_told_only_to_those_who_know_it() -> None:

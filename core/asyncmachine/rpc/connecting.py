@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from asyncmachine.machine.args import ErrorArgs
@@ -37,6 +38,7 @@ from asyncmachine.rpc.transport import (
     Peer,
     Transport,
     TransportClosed,
+    Warned,
     failed_dial,
 )
 
@@ -265,7 +267,13 @@ class Connecting:
 
     async def _carry(self, connection: Link, machine: Machine[Any]) -> None:
         self._stop_expiry()
-        end = await connection.run()
+        if isinstance(connection.transport, Warned):
+            async with asyncio.TaskGroup() as group:
+                heeding = group.create_task(self._heed(connection, connection.transport, machine))
+                end = await connection.run()
+                heeding.cancel()
+        else:
+            end = await connection.run()
         if self._moving is not None:
             if connection is self._moving.next:
                 self._moving.decide(welcomed=False)
@@ -291,6 +299,13 @@ class Connecting:
         if self.connection is connection:
             self.connection = None
             machine.add("Disconnected")
+
+    async def _heed(self, connection: Link, warned: Warned, machine: Machine[Any]) -> None:
+        """Goes over to the next connection when what carries this one tells of its end."""
+        with suppress(TransportClosed):
+            within = await warned.going_away()
+            if connection is self.connection:
+                self.move(machine, within)
 
     def _carrying(self, connection: Link, machine: Machine[Any]) -> asyncio.Task[None]:
         work = self._carry(connection, machine)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from asyncmachine.machine.errors import AmError
 
@@ -88,6 +88,14 @@ class Transport(Protocol):
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends the pipe. The second call does nothing."""
+
+
+@runtime_checkable
+class Warned(Protocol):
+    """A transport that is told before it ends, by what carries it."""
+
+    async def going_away(self) -> float:
+        """Waits until it is told; returns in how many seconds it ends. Raises `TransportClosed` if it has ended."""
 
 
 class Direct(Transport, Protocol):

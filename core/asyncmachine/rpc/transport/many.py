@@ -317,6 +317,10 @@ class ManyConnection:
             self._forget_if_over()
             wake(self._room)
 
+    async def going_away(self) -> float:
+        """As that of the carrier: it ends with it."""
+        return await self._many.going_away()
+
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends both directions."""
         if self._number in self._many._open:
