@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 from playwright.sync_api import Worker as Thread
 
-from tests.web.browser import Mishaps, open_python, run
+from tests.web.browser import INTERRUPT, Mishaps, open_python, run
 
 
 def test_a_worker_starts_talks_and_returns(python: Page) -> None:
@@ -130,16 +130,6 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(python: Page) -> Non
 
 BEAT = 500
 """Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
-
-INTERRUPT = """
-    window.Worker = class extends Worker {
-        postMessage(message, ...rest) {
-            if (message.interrupt) window.interrupt = message.interrupt;
-            super.postMessage(message, ...rest);
-        }
-    };
-"""
-"""Keeps what the last worker is interrupted by."""
 
 
 def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page: Page) -> None:

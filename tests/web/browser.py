@@ -131,9 +131,21 @@ def wait_for_python(page: Page) -> None:
     run(page, IMPORTS)
 
 
+INTERRUPT = """
+    window.Worker = class extends Worker {
+        postMessage(message, ...rest) {
+            if (message.interrupt) window.interrupt = message.interrupt;
+            super.postMessage(message, ...rest);
+        }
+    };
+"""
+"""Keeps what the last worker is interrupted by."""
+
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
+"""What Chromium itself writes to the console for a request to a server that is not there."""
+
 STOPPING = "Failed to load resource: the server responded with a status of 503 (Service Unavailable)"
-"""What Chromium itself writes to the console for a request to a server that is not there, or is stopping."""
+"""The same for a server that is stopping."""
 
 
 class Mishaps:

@@ -22,10 +22,15 @@ const context = { receive };
 const tab = new Tab({}, (all, id) => say("KEEP", { id, secret: all[id] }));
 /** @type {Promise<import("./boot.mjs").Python>} */
 let python;
+/** @type {Uint8Array | undefined} */
+let interruption;
 let started = false;
 
 addEventListener("message", ({ data: { type, ...order } }) => {
-  if (type === "PING") say("PONG");
+  if (type === "PING") {
+    interruption?.fill(0); // who gets to this is not stuck
+    say("PONG");
+  }
   if (type === "PAGE") tell(order.state);
   if (type === "PORT") arrived(order.port);
   if (type === "BOOT") {
@@ -44,6 +49,7 @@ say("READY");
 async function boot({ settings, parts, interrupt }) {
   inherit({ settings, parts, tab, context });
   const booted = await loadPyodide();
+  interruption = interrupt;
   if (interrupt) booted.setInterruptBuffer(interrupt);
   return booted;
 }

@@ -13,9 +13,9 @@ when it has ended in whatever way, with `ErrWorker` when that was a failure. `re
 `dial` then leads to the new one. The protocol below this is written down in `fork.mjs`.
 
 A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
-is stuck. In an isolated page `HandlerDeadline` is raised in what it does then, which fails as for any other error, and
-the worker goes on. Where that does not help within the same time again, or the page is not isolated, the worker is
-ended with SILENT. While an import waits for a file to be downloaded it may take a minute.
+is stuck. In an isolated page `HandlerDeadline` is raised in the application's code that does it (`interrupts`), which
+fails as for any other error, and the worker goes on. Where that does not help within the same time again, or the page
+is not isolated, the worker is ended with SILENT. While an import waits for a download it may take a minute.
 
 `spare(2)` keeps two workers with a Python that has started, so that the next ones run at once. A spare that dies is
 replaced; to find out costs a message each way every 5 s.
@@ -27,15 +27,14 @@ import asyncio
 import importlib
 import json
 import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
+from asyncmachine_web.page import interrupts
 from asyncmachine_web.page.reads import Value
 
 if TYPE_CHECKING:
@@ -218,17 +217,11 @@ def prepare() -> Callable[[], Awaitable[None]]:
 
     env = json.loads(given.env)
     os.environ.update(env)
-    signal.signal(signal.SIGINT, _come_to_yourself)
+    interrupts.listen()
     context = Context(given.id, env, given.port)
     given.receive(create_proxy(context._ports.put_nowait))
     main = main_function(given.main)
     return lambda: main(context)
-
-
-def _come_to_yourself(_signal: int, _frame: FrameType | None) -> None:
-    raise am.HandlerDeadline(
-        "it kept its worker's thread for too long; move slow work to an `async def`, and let it await"
-    )
 
 
 def main_function(main: str) -> Callable[[Context], Awaitable[None]]:
