@@ -5,6 +5,7 @@ Every limit is on by default and every one can be changed: `Limits(tunnels=2_000
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -34,8 +35,9 @@ class Limits:
     bytes_per_second: int = 8 << 20
     """What one tunnel may send to us; more is not read until it is due."""
     frames_per_second: int = 5_000
-    over_rate: float = 10.0
-    """How long a tunnel may want more than its rate before it is closed."""
+    """Messages likewise. Who sends more pings, pongs and parts of messages than that is closed: they are no work."""
+    over_rate: float = math.inf
+    """How long a tunnel may want more than its rate before it is closed; slowed as it is, it does no harm."""
     buffer_high: int = 1 << 20
     """Bytes held for one tunnel in one direction; at this mark the writing side waits until `buffer_low`."""
     buffer_low: int = 256 << 10
@@ -136,10 +138,10 @@ class RateGate:
         self._since: float | None = None
 
     def admit(self, size: int, now: float) -> float | None:
-        """Counts a frame that arrived and returns the seconds to wait before reading on.
+        """Counts a frame that arrived and returns the seconds to wait before reading on: that is what bounds a flood.
 
-        None says that the peer has wanted more than its rate for too long, without a pause in which half of its burst
-        would have come back.
+        None, which only comes with `over_rate`, says that the peer has wanted more than its rate for too long, without
+        a pause in which half of its burst would have come back.
         """
         if self._since is not None and self._bytes.is_calm(now) and self._frames.is_calm(now):
             self._since = None

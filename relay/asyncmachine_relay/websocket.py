@@ -270,7 +270,7 @@ class WebSocketTransport:
         wait = self._gate.admit(len(data), self._heard)
         if wait is None:
             much = f"more than {limits.bytes_per_second} bytes or {limits.frames_per_second} frames a second"
-            self.refuse(Refused(Reason.LIMIT, much))
+            self.refuse(Refused(Reason.LIMIT, f"{much} for {limits.over_rate:g} s; pause in between"))
             return
         if self._waiting >= limits.buffer_high and self._unread_since is None:
             self._unread_since = self._heard
@@ -304,6 +304,8 @@ class WebSocketTransport:
 
     def _paced_enough(self) -> None:
         self._paced = None
+        self._heard = self._loop.time()  # until now it was us who did not listen
+        self._look_within(self._limits.idle)
         self._go_on()
 
     def _watch(self) -> None:
@@ -319,7 +321,7 @@ class WebSocketTransport:
         ]
         if self._must_speak:
             due.append((self._opened + limits.hello, Reason.DEADLINE, f"no first frame within {limits.hello:g} s"))
-        if not self._may_idle:
+        if not self._may_idle and self._paced is None:
             idle = max(self._heard, self._said) + limits.idle
             due.append((idle, Reason.DEADLINE, f"no frame for {limits.idle:g} s; ping, or dial again"))
         if self._unread_since is not None:

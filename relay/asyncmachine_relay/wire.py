@@ -173,6 +173,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self._last_call: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._others: TokenBucket | None = None
+        self._heard = False
         self._arrived: Callable[[bytes], None] | None = None
         self._room: Callable[[], None] | None = None
 
@@ -244,6 +245,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self._last_call is not None and self.conn.parser_exc is not None:
             return  # the peer is still sending what was refused
+        self._heard = True
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             # Headers that the HTTP parser took and the WebSocket library does not.
@@ -282,9 +284,15 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         super().handle_close(event)
         self._end_soon()
 
+    def send_keepalive_ping(self) -> None:
+        self._heard = False
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
-        if self.read_paused:
-            # The pong may be among what we do not read; how long that may last is the tunnel's own deadline.
+        if self.read_paused or self._heard:
+            # The pong may be among what we do not read, or not yet: who sends faster than it may has it behind all
+            # that waits. How long a tunnel may go without a whole frame is its own deadline.
+            self._heard = False
             self.pong_timer = self.loop.call_later(self.config.limits.pong, self.keepalive_timeout)
             return
         self.pong_timer = None

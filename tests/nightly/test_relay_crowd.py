@@ -1,12 +1,14 @@
 """A relay as a program of its own with a crowd before it: its memory stays flat, and no descriptor is left.
 
 With TIME=5 or more: 1,000 silent and 1,000 busy tunnels for five minutes, then 10,000 opens and closes; with less time
-as many tunnels for that time, and opens in proportion. By hand it is a third of a minute.
+as many tunnels for that time, and opens in proportion. By hand it is a third of a minute. Limits of what one tunnel may
+send are those that everybody has.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import resource
 import signal
@@ -21,8 +23,9 @@ from typing import Any
 
 import pytest
 
+from asyncmachine_relay import Limits
 from tests.relay.support import BINARY, CLOSE, PING, PONG, RawSocket, http
-from tests.relay.tcp_support import backend, echo_bytes
+from tests.relay.tcp_support import Serving, backend, echo_bytes
 
 MINUTES = min(5.0, float(os.environ.get("AM_NIGHTLY_MINUTES", "0.33")))
 IDLE, BUSY = 1000, 1000
@@ -93,8 +96,8 @@ def many_descriptors() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def crowded(directory: Path) -> AsyncIterator[Crowded]:
-    async with backend(echo_bytes) as port:
+async def crowded(directory: Path, serve: Serving = echo_bytes) -> AsyncIterator[Crowded]:
+    async with backend(serve) as port:
         file = directory / "relay.toml"
         file.write_text(SETTINGS.format(port=port))
         process = await asyncio.create_subprocess_exec(
@@ -230,3 +233,40 @@ async def opens_and_closes(directory: Path) -> None:
         print(f"{OPENS} opens; KB: {sizes}")
         assert max(sizes[-3:]) < max(sizes[:4]) * 1.05 + BY_THE_WAY, sizes
         await settled(run, before)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1500)
+def test_who_sends_as_fast_as_it_can_is_slowed_for_as_long_as_it_likes_and_loses_nothing(tmp_path: Path) -> None:
+    asyncio.run(as_fast_as_it_can(tmp_path))
+
+
+async def as_fast_as_it_can(directory: Path) -> None:
+    """Its pongs stand behind what it sends."""
+    limits = Limits()
+    total = round(MINUTES * 60) * limits.bytes_per_second
+
+    async def digest_of_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        digest, size = hashlib.sha256(), 0
+        while size < total:
+            data = await reader.read(1 << 20)
+            assert data, f"cut after {size} of {total} bytes"
+            digest.update(data)
+            size += len(data)
+        writer.write(digest.digest())
+        await asyncio.Event().wait()
+
+    async with crowded(directory, digest_of_all) as run, RawSocket.opened(run, "page", target="back") as page:  # type: ignore[arg-type]
+        told = asyncio.create_task(message(page))
+        digest, sizes, begun = hashlib.sha256(), [run.resident()], time.monotonic()
+        for _ in range(total // limits.frame):
+            data = os.urandom(limits.frame)
+            digest.update(data)
+            page.send(BINARY, data)
+            await page.writer.drain()
+            sizes.append(run.resident())
+        assert await told == digest.digest()
+        took = time.monotonic() - begun
+        print(f"{total >> 20} MiB in {took:.1f} s; KB: {sizes[0]}, at most {max(sizes)}")
+        assert took >= total / limits.bytes_per_second - 1
+        assert max(sizes) < sizes[0] + 8 * limits.buffer_high // 1024 + BY_THE_WAY

@@ -345,7 +345,50 @@ async def test_a_cancelled_recv_loses_nothing() -> None:
 # Rates and deadlines
 
 
-async def test_a_flood_is_slowed_and_then_ended() -> None:
+async def test_a_page_that_sends_more_than_it_may_is_slowed_and_loses_nothing() -> None:
+    """64 MiB, the largest payload, at the default limits but for a rate that a test can wait for."""
+    limits = Limits(bytes_per_second=32 * MIB, hello=60, leave=0.02)
+    loop, most, size, digest = asyncio.get_running_loop(), 0, 0, hashlib.sha256()
+    whole = loop.create_future()
+
+    async def take(tunnel: Tunnel) -> None:
+        nonlocal most, size
+        assert isinstance(tunnel.transport, WebSocketTransport)
+        while size < 64 * MIB:
+            data = await tunnel.transport.recv()
+            most = max(most, tunnel.transport.statistics().bytes_waiting + len(data))
+            size += len(data)
+            digest.update(data)
+        whole.set_result(loop.time())
+        await tunnel.transport.send(b"all")
+
+    frames = [os.urandom(MIB) for _ in range(4)]
+    async with running(dial=[Match(".*", "orchestrator", take)], limits=limits) as run, opened(run) as page:
+        begun = loop.time()
+        for number in range(64):
+            await page.send(frames[number % 4])
+        assert await page.recv() == b"all"
+        assert await whole - begun >= (64 - 32) / 32  # a second's worth is a burst
+        assert digest.digest() == hashlib.sha256(b"".join(frames) * 16).digest()
+        assert 0 < most <= limits.buffer_high + limits.frame
+        assert run.relay.counts.refused == {}
+
+
+async def test_a_flood_of_tiny_messages_is_slowed() -> None:
+    limits = Limits(frames_per_second=500, buffer_high=64 << 10, buffer_low=16 << 10, leave=0.02)
+    loop = asyncio.get_running_loop()
+    async with running(limits=limits) as run, RawSocket.opened(run) as page:
+        begun = loop.time()
+        for _ in range(1000):
+            page.send(BINARY, b"x")
+        for _ in range(1000):
+            assert await page.frame() == (BINARY, b"x")
+        page.send(BINARY, b"last")
+        assert await page.frame() == (BINARY, b"last")
+        assert loop.time() - begun >= (1000 - 500) / 500
+
+
+async def test_with_a_time_for_it_a_flood_is_slowed_and_then_ended() -> None:
     limits = Limits(frame=1000, bytes_per_second=20_000, over_rate=0.3, close=0.5)
     started = asyncio.get_running_loop().time()
     async with running(limits=limits) as run, RawSocket.opened(run) as page:
@@ -353,6 +396,19 @@ async def test_a_flood_is_slowed_and_then_ended() -> None:
             page.send(BINARY, bytes(1000))
         assert await page.ending() == (4429, "LIMIT")
         assert asyncio.get_running_loop().time() - started >= 0.3
+
+
+async def test_who_is_slowed_is_not_taken_for_silent() -> None:
+    """What it sent waits before the door: it is us who do not listen."""
+    limits = Limits(frame=1000, bytes_per_second=2000, idle=0.3, ping=0.1, pong=0.1, leave=0.02)
+    async with running(limits=limits) as run, RawSocket.opened(run) as page:
+        for _ in range(5):
+            page.send(BINARY, bytes(1000))
+        got = 0
+        while got < 5:
+            opcode, _ = await page.frame()
+            got += opcode == BINARY
+        assert await page.ending() == (4408, "DEADLINE")  # and then it was silent
 
 
 async def test_a_caller_has_to_speak_first() -> None:
@@ -390,6 +446,21 @@ async def test_frames_either_way_keep_a_tunnel() -> None:
 
 async def test_a_peer_that_answers_no_ping_is_gone() -> None:
     async with running(limits=Limits(ping=0.1, pong=0.1)) as run, RawSocket.opened(run) as page:
+        assert await page.ending() == (4408, "DEADLINE")
+
+
+async def test_a_peer_whose_pong_stands_behind_what_it_sends_stays_while_it_sends() -> None:
+    limits = Limits(ping=0.1, pong=0.2, hello=5, leave=0.02)
+    loop = asyncio.get_running_loop()
+    async with running(limits=limits) as run, RawSocket.opened(run) as page:
+        begun = loop.time()
+        while loop.time() - begun < 1:
+            page.send(BINARY, b"x")
+            while (await page.frame())[0] == PING:
+                pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    assert (await page.frame())[0] == PING
         assert await page.ending() == (4408, "DEADLINE")
 
 

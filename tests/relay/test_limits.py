@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 import pytest
@@ -22,7 +23,7 @@ def test_defaults() -> None:
         "opens_burst": 20,
         "bytes_per_second": 8_388_608,
         "frames_per_second": 5_000,
-        "over_rate": 10.0,
+        "over_rate": math.inf,
         "buffer_high": 1_048_576,
         "buffer_low": 262_144,
         "congested": 30.0,
@@ -82,8 +83,35 @@ def test_a_debt_is_paid_by_waiting() -> None:
     assert bucket.owe(1, 10) == 0
 
 
-def gate() -> RateGate:
-    return RateGate(Limits(frame=100, bytes_per_second=1000, frames_per_second=100, over_rate=10), now=0)
+def gate(over_rate: float = 10) -> RateGate:
+    return RateGate(Limits(frame=100, bytes_per_second=1000, frames_per_second=100, over_rate=over_rate), now=0)
+
+
+def sent(limit: RateGate, size: int, frames: int) -> float:
+    """Seconds until a peer that never pauses has sent so many frames."""
+    now = 0.0
+    for _ in range(frames):
+        wait = limit.admit(size, now)
+        assert wait is not None
+        now += wait
+    return now
+
+
+@pytest.mark.parametrize("size", [1 << 20, 64 << 10], ids=["1 MiB", "64 KiB"])
+def test_large_payloads_pass_at_the_rate_however_many_follow_each_other(size: int) -> None:
+    """At the limits that everybody has: payloads of up to 64 MiB come from pages."""
+    limits = Limits()
+    for payloads in (1, 8):
+        total = payloads * (64 << 20)
+        due = max(total / limits.bytes_per_second, total / size / limits.frames_per_second) - 1
+        assert sent(RateGate(limits, now=0), size, total // size) == pytest.approx(due, abs=0.2)
+
+
+def test_however_long_a_flood_lasts_no_more_than_the_rate_is_read() -> None:
+    for size, frames in ((100, 50_000), (0, 50_000)):
+        took = sent(gate(math.inf), size, frames)
+        assert size * frames <= 1000 * (took + 1) + 100
+        assert frames <= 100 * (took + 1) + 1
 
 
 def test_below_the_rate_nobody_waits() -> None:
@@ -92,7 +120,7 @@ def test_below_the_rate_nobody_waits() -> None:
         assert limit.admit(100, step / 10) == 0
 
 
-def test_above_the_rate_reading_stops_and_after_ten_seconds_the_tunnel_ends() -> None:
+def test_above_the_rate_reading_stops_and_the_tunnel_ends_after_a_time_that_was_set() -> None:
     limit = gate()
     now, waits = 0.0, []
     while (wait := limit.admit(100, now)) is not None:
