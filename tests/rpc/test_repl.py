@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,12 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.machine.settings import SettingsError
-from asyncmachine.rpc.repl import write_address
+from asyncmachine.rpc.repl_files import AddressFile
+from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.memory import pair
-from tests.rpc.behaviour import Basic
+from tests.rpc.behaviour import QUICK, Basic
 
 ON = am.Settings(repl="127.0.0.1:0")
 
@@ -55,7 +59,7 @@ async def test_a_repl_reads_mutates_asks_and_lists_arguments(tmp_path: Path) -> 
     assert file.name == "oven-repl.addr"
     assert file.read_text() == hook.address
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    repl = rpc.Client(file.read_text(), no_schema=True, id="repl")
+    repl = rpc.Client(rpc.repl_dial(file), no_schema=True, id="repl")
     repl.start()
     await repl.when_ready()
     assert repl.netmach.names == source.names
@@ -150,11 +154,99 @@ async def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
 
 
 async def test_an_address_replaces_the_one_before_as_a_whole(tmp_path: Path) -> None:
-    file = tmp_path / "oven-repl.addr"
-    write_address(file, "tcp://127.0.0.1:1")
-    write_address(file, "tcp://127.0.0.1:2")
-    assert file.read_text() == "tcp://127.0.0.1:2"
-    assert list(tmp_path.iterdir()) == [file]
+    file = AddressFile(tmp_path / "oven-repl.addr")
+    file.write("tcp://127.0.0.1:1")
+    file.write("tcp://127.0.0.1:2")
+    assert rpc.repl_address(file.path) == "tcp://127.0.0.1:2"
+    assert list(tmp_path.iterdir()) == [file.path]
+    file.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_that_another_process_has_replaced_is_left_to_it(tmp_path: Path) -> None:
+    mine, other = (AddressFile(tmp_path / "oven-repl.addr") for _ in range(2))
+    mine.write("tcp://127.0.0.1:1")
+    other.write("tcp://127.0.0.1:2")
+    mine.remove()
+    assert rpc.repl_address(other.path) == "tcp://127.0.0.1:2"
+    other.remove()
+
+
+KILLED = """
+import asyncio, sys
+import asyncmachine as am
+from asyncmachine import rpc
+
+async def main():
+    hook = rpc.repl_hook(am.Machine(rpc.StateSource, id="oven"), am.Settings(repl="127.0.0.1:0", repl_dir=sys.argv[1]))
+    await hook.when_ready()
+    print("listening", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def killed(folder: Path) -> AsyncIterator[Path]:
+    """The file of a process that was killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(folder), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"listening\n"
+    file = folder / "oven-repl.addr"
+    assert rpc.repl_address(file).startswith("tcp://127.0.0.1:"), "it lives"
+    process.kill()
+    await process.wait()
+    assert file.exists()
+    yield file
+
+
+async def test_the_file_of_a_killed_process_leads_nobody_astray(tmp_path: Path) -> None:
+    async with killed(tmp_path) as file:
+        # Another machine may listen at that port by now.
+        stranger = rpc.Mux(machine("stranger"), file.read_text())
+        stranger.start()
+        await stranger.when_ready()
+        with pytest.raises(rpc.AddressError, match=r"oven-repl\.addr: the process that wrote it has ended"):
+            rpc.repl_address(file)
+        repl = rpc.Client(rpc.repl_dial(file), no_schema=True, reconnect=False)
+        repl.start()
+        with pytest.raises(rpc.NotConnected, match="the process that wrote it has ended"):
+            await repl.when_ready()
+        assert not stranger.servers
+        await stranger.stop()
+
+
+async def test_a_machine_that_starts_again_is_found_by_who_has_waited_for_it(tmp_path: Path) -> None:
+    async with killed(tmp_path) as file:
+        repl = rpc.Client(rpc.repl_dial(file), no_schema=True, backoff=QUICK)
+        repl.start()
+        await repl.machine.when(C.RetryingConn)
+        hook = made(machine(), am.Settings(repl="127.0.0.1:0", repl_dir=str(tmp_path)))
+        await repl.when_ready()
+        assert "src-id:oven" in repl.netmach.tags
+        await repl.stop()
+        await hook.stop()
+        assert not file.exists()
+
+
+async def test_files_of_killed_processes_are_swept_when_another_machine_gets_its_own(tmp_path: Path) -> None:
+    async with killed(tmp_path) as file:
+        other = made(machine("fridge"), am.Settings(repl="127.0.0.1:0", repl_dir=str(tmp_path)))
+        assert not file.exists()
+        await other.when_ready()
+        third = made(machine("stove"), am.Settings(repl="127.0.0.1:0", repl_dir=str(tmp_path)))
+        assert other.file is not None
+        assert rpc.repl_address(other.file) == other.address, "that of a machine that lives stays"
+        await other.stop()
+        await third.stop()
+
+
+async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(rpc.AddressError, match="No such file or directory; no machine can be reached by this file"):
+        rpc.repl_address(tmp_path / "nobody-repl.addr")
 
 
 async def test_without_its_directory_the_machine_is_reached_all_the_same(

@@ -51,6 +51,7 @@ from asyncmachine.rpc.mux import Mux
 from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.repl import ReplHook, repl_hook
+from asyncmachine.rpc.repl_files import repl_address, repl_dial
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Consumer, ServerDelivering, ServerPayload, StateSource
 from asyncmachine.rpc.timing import Timing
@@ -115,6 +116,8 @@ __all__ = [
     "Unsendable",
     "dial",
     "listen",
+    "repl_address",
+    "repl_dial",
     "repl_hook",
     "states",
 ]

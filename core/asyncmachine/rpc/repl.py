@@ -5,7 +5,7 @@
     AM_REPL_ADDR=1 AM_REPL_DIR=run python app.py
 
     hook = rpc.repl_hook(machine)                              # None without AM_REPL_ADDR
-    client = rpc.Client(hook.address, no_schema=True)          # what a REPL does, with the address from the file
+    client = rpc.Client(rpc.repl_dial(file), no_schema=True)   # what a REPL does
 
 Who can connect may do everything with the machine. So it listens at a loopback address, and elsewhere only if `allow`
 decides who that is.
@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import sys
-from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final
 
 from asyncmachine.machine.event import Event
@@ -30,6 +27,7 @@ from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.mux import Mux
+from asyncmachine.rpc.repl_files import SUFFIX, AddressFile, sweep
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
@@ -46,17 +44,23 @@ class ReplHook:
     """An exposed machine. It ends with the machine, or by `stop`. Made by `repl_hook`.
 
     At an address a mux `repl-<id>` takes any number of clients, and `<id>-repl.addr` in the `folder` tells where while
-    it listens; through a relay a server `repl-<id>` takes one. What happens shows in the `machine` of either.
+    it listens (files of processes that were killed are removed there, and told from others by `repl_dial`); through a
+    relay a server `repl-<id>` takes one. What happens shows in the `machine` of either.
     """
 
     def __init__(self, end: Mux | Server, source: View[Any], folder: Path | None = None) -> None:
         self.end = end
-        self.file = None if folder is None else folder / f"{source.id}-repl.addr"
+        self._file = None if folder is None else AddressFile(folder / f"{source.id}{SUFFIX}")
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
         if isinstance(end, Mux):
             end.machine.bind({"ReadyState": self._opened, "ReadyEnd": self._closed})
         source.on_dispose(self._disposed)
+
+    @property
+    def file(self) -> Path | None:
+        """Where the address is written."""
+        return None if self._file is None else self._file.path
 
     @property
     def address(self) -> str:
@@ -75,9 +79,9 @@ class ReplHook:
         self.end.machine.dispose()
 
     def _opened(self, e: Event) -> None:
-        if self.file is not None:
+        if self._file is not None:
             try:
-                write_address(self.file, e.args(Listening).address)
+                self._file.write(e.args(Listening).address)
             except OSError:
                 logger.exception("%s: no REPL will find this machine", e.machine.id)
 
@@ -85,9 +89,8 @@ class ReplHook:
         self._remove()
 
     def _remove(self) -> None:
-        if self.file is not None:
-            with suppress(OSError):
-                self.file.unlink()
+        if self._file is not None:
+            self._file.remove()
 
     def _disposed(self, _: str) -> None:
         self._remove()
@@ -127,17 +130,6 @@ def repl_hook(
     return hook
 
 
-def write_address(file: Path, address: str) -> None:
-    """Writes the file as a whole, or not at all. Nobody else may read it."""
-    draft = file.with_name(f".{file.name}.{token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
-            out.write(address)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _checked(text: str, *, elsewhere: bool) -> str:
     address = text if "://" in text else f"tcp://{text}"
     try:
@@ -169,4 +161,5 @@ def _folder(text: str, id: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"AM_REPL_DIR: {error}") from error
+    sweep(folder)
     return folder
