@@ -17,6 +17,7 @@ from asyncmachine.rpc.errors import Code, Rejected, Unsendable
 from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.features import STEPS, chosen
 from asyncmachine.rpc.grants import Allow
+from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.tracing import Tracing
@@ -30,7 +31,8 @@ class Greeting:
     """
 
     __slots__ = (
-        "_allow", "_clients", "_compression", "_failed", "_replaced", "_sessions", "_shares", "_source", "_tracing",
+        "_allow", "_clients", "_compression", "_failed", "_loose", "_replaced", "_sessions", "_shares", "_source",
+        "_tracing",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +47,7 @@ class Greeting:
         replaced: Callable[[Link], None],
         *,
         shares: bool,
+        loose: LooseArgs | None,
     ) -> None:
         self._source = source
         self._clients = clients
@@ -55,6 +58,7 @@ class Greeting:
         self._failed = failed
         self._replaced = replaced
         self._shares = shares
+        self._loose = loose
 
     def let_in(self, connection: Link, hello: m.Hello, push_interval: float) -> ServedClient:
         """Welcomes a client. Raises `Rejected`, with a cause if something here has failed."""
@@ -67,7 +71,9 @@ class Greeting:
         features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
         sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
         exposure = Exposure(self._source.schema, grants, sync)
-        client = ServedClient(self._source, connection, hello.id, exposure, push_interval, self._failed, self._tracing)
+        client = ServedClient(
+            self._source, connection, hello.id, exposure, push_interval, self._failed, self._tracing, self._loose
+        )
         try:
             client.welcome(hello, features, epoch_of(self._source), self._sessions.claim(hello, exposure))
         except Unsendable as error:

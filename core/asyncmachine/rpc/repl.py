@@ -17,10 +17,12 @@ import asyncio
 import logging
 import re
 import sys
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from asyncmachine.machine.args import Args
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.settings import Settings, SettingsError
 from asyncmachine.machine.view import View
@@ -103,28 +105,36 @@ class ReplHook:
 
 
 def repl_hook(
-    machine: View[Any], settings: Settings | None = None, *, dial: Dial | None = None, allow: Allow | None = None
+    machine: View[Any],
+    settings: Settings | None = None,
+    *,
+    dial: Dial | None = None,
+    allow: Allow | None = None,
+    args: Iterable[type[Args]] | None = None,
 ) -> ReplHook | None:
     """Exposes a machine to REPLs, if `settings` (the environment's unless given) say so. Needs a running loop.
 
     None without `AM_REPL_ADDR`, and in a test (`AM_TEST_RUNNER`). With `dial` it is reached through a relay: in a page
-    there is no other way. Raises `SettingsError` for an address that is none or is not of this computer (`allow` lets
-    it be), and for an id that cannot be part of a file's name; `SchemaError` if the machine has handlers but no state
-    `ErrOnClient`.
+    there is no other way. A REPL gives arguments by name: they are made into the typed records of their states, of the
+    classes in `args` (all that are known, unless given), or refused with the reason.
+
+    Raises `SettingsError` for an address that is none or is not of this computer (`allow` lets it be), and for an id
+    that cannot be part of a file's name; `SchemaError` if the machine has handlers but no state `ErrOnClient`.
     """
     settings = settings or Settings.from_env()
     if not settings.is_repl:
         return None
     name = f"repl-{machine.id}"
+    kinds = Args.registry.values() if args is None else tuple(args)
     if dial is not None:
-        server = Server(machine, name, allow=allow)
+        server = Server(machine, name, allow=allow, args=kinds)
         server.listen(dial)
         return ReplHook(server, machine)
     if sys.platform == "emscripten":
         raise SettingsError("a page cannot listen: give repl_hook the dial= of a relay")
     address = _checked(settings.repl, elsewhere=allow is not None)
     folder = _folder(settings.repl_dir, machine.id)
-    mux = Mux(machine, address, name, allow=allow)
+    mux = Mux(machine, address, name, allow=allow, args=kinds)
     hook = ReplHook(mux, machine, folder)
     mux.start()
     return hook

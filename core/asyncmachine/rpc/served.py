@@ -25,6 +25,7 @@ from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationKind, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
+from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.pushing import Pushing
 from asyncmachine.rpc.questions import arg_names
 from asyncmachine.rpc.requests import Answer
@@ -40,7 +41,8 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_convoy", "_heir", "_loop", "_pushing", "_source", "_tracing", "has_left", "id", "watched",
+        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_source", "_tracing", "has_left", "id",
+        "watched",
     )  # fmt: skip
 
     def __init__(
@@ -52,12 +54,14 @@ class ServedClient:
         push_interval: float,
         failed: Callable[[AmError], object],
         tracing: Tracing | None = None,
+        loose: LooseArgs | None = None,
     ) -> None:
         self.id = id
         self.has_left = False
         """Whether it has said goodbye. Else its session is kept for a while."""
         self._heir: ServedClient | None = None
         self._tracing = tracing
+        self._loose = loose
         self._source = source
         self._connection = connection
         self._convoy: Convoy | None = None
@@ -156,7 +160,7 @@ class ServedClient:
         """Asks the source whether it would accept something, and tells the client."""
         try:
             called = self._called(request.kind, request.states)
-            asked = self._dry_run(request.kind)(called, _unpacked(request.args) or None)
+            asked = self._dry_run(request.kind)(called, self._args(called, request.args) or None)
         except CallRefused as refused:
             self._reply(request.id, refused)
         except AmError as error:
@@ -248,7 +252,7 @@ class ServedClient:
         if request.expires is not None and self._loop.time() > request.expires:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
         called = self._called(request.kind, request.states)
-        args = _unpacked(request.args)
+        args = self._args(called, request.args)
         event = request.source
         source = None if event is None else MutationSource(event.machine, event.tx, event.time)
         told = args.get(ErrorArgs.key)
@@ -269,6 +273,16 @@ class ServedClient:
         if not self.exposure.grants.mutates(called if kind != "set" else self._source.names):
             raise CallRefused(Code.FORBIDDEN, f"this client may not {kind} {', '.join(called)}")
         return called
+
+    def _args(self, called: tuple[str, ...], args: m.WireArgs | None) -> dict[str, Any]:
+        """The arguments as handlers get them."""
+        if not args:
+            return {}
+        try:
+            found = unpack_args(args)
+            return found if self._loose is None else self._loose.typed(called, found)
+        except InvalidArgs as error:
+            raise CallRefused(Code.BAD_ARGS, str(error)) from error
 
     def _states(self, numbers: tuple[int, ...]) -> tuple[str, ...]:
         names = self.exposure.names
@@ -302,10 +316,3 @@ class ServedClient:
         else:
             self._connection.session.refuse(id, answer)
         self._connection.flush()
-
-
-def _unpacked(args: m.WireArgs | None) -> dict[str, Any]:
-    try:
-        return unpack_args(args)
-    except InvalidArgs as error:
-        raise CallRefused(Code.BAD_ARGS, str(error)) from error

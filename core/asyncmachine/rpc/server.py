@@ -7,10 +7,11 @@ does shows in `server.machine`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from asyncmachine.machine.args import Args
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
@@ -29,6 +30,7 @@ from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
+from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
@@ -56,7 +58,8 @@ class Server:
     happened `Timing.keep` seconds after its server has stopped. With `tracing` mutations and payloads carry the trace
     they belong to. `compression` of large frames is used if the client offers it; None: only where they travel a
     network. Payloads may have `max_payload` bytes; those larger than a frame go in chunks of `chunk` bytes (at most
-    256 KiB).
+    256 KiB). `args` are classes of typed records: of a state that has one of them, loose arguments are made into that
+    record and checked before they come to a handler.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Server:
         compression: bool | None = None,
         max_payload: int = MAX_PAYLOAD,
         chunk: int = CHUNK,
+        args: Iterable[type[Args]] | None = None,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
@@ -104,7 +108,7 @@ class Server:
         )
         self._greeting = Greeting(
             source, self._clients, self._sessions, allow, tracing, compression, failed, self._replaced,
-            shares=sessions is not None,
+            shares=sessions is not None, loose=None if args is None else LooseArgs(args),
         )  # fmt: skip
         self.machine.on_dispose(self._disposed)
 
