@@ -286,7 +286,8 @@ async def test_a_matcher_that_does_not_read_stops_the_page_and_memory_stays_boun
             page.send(BINARY, bytes(64 << 10))
         assert await page.ending() == (4408, "DEADLINE")
         assert isinstance(tunnel.transport, WebSocketTransport)
-        assert tunnel.transport.statistics().bytes_in == MIB  # and then it stopped
+        # And then it stopped: what one look at the socket had found was taken too.
+        assert MIB <= tunnel.transport.statistics().bytes_in <= MIB + (256 << 10)
         assert tunnel.transport.statistics().bytes_waiting == 0
 
 
@@ -368,7 +369,7 @@ async def test_a_page_that_sends_more_than_it_may_is_slowed_and_loses_nothing() 
         for number in range(64):
             await page.send(frames[number % 4])
         assert await page.recv() == b"all"
-        assert await whole - begun >= (64 - 32) / 32  # a second's worth is a burst
+        assert await whole - begun >= (64 - 32 - 1) / 32  # a second's worth is a burst, and the last one waits for none
         assert digest.digest() == hashlib.sha256(b"".join(frames) * 16).digest()
         assert 0 < most <= limits.buffer_high + limits.frame
         assert run.relay.counts.refused == {}
@@ -385,7 +386,7 @@ async def test_a_flood_of_tiny_messages_is_slowed() -> None:
             assert await page.frame() == (BINARY, b"x")
         page.send(BINARY, b"last")
         assert await page.frame() == (BINARY, b"last")
-        assert loop.time() - begun >= (1000 - 500) / 500
+        assert loop.time() - begun >= (1000 - 500 - 1) / 500
 
 
 async def test_with_a_time_for_it_a_flood_is_slowed_and_then_ended() -> None:
