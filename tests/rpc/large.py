@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -29,6 +31,14 @@ def taking_machine() -> tuple[Taking, am.Machine[Any]]:
     return taking, am.Machine(Basic, taking, id="consumer")
 
 
+@asynccontextmanager
+async def consuming(net: Net, **options: Any) -> AsyncIterator[tuple[Pair, Taking]]:
+    """A ready pair whose client has a consumer, and what that has taken; with the options of `paired`."""
+    taking, consumer = taking_machine()
+    async with paired(net, consumer=consumer, **options) as pair:
+        yield pair, taking
+
+
 def has_come(pair: Pair) -> int:
     """Bytes of the payload that is under way."""
     return (pair.client.delivering or (0, 0))[0]
@@ -46,8 +56,7 @@ def bytes_out(pair: Pair) -> int:
 
 @behaviour
 async def a_large_payload_goes_on_after_a_cut_where_it_stopped(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer) as pair:
+    async with consuming(net) as (pair, taking):
         data, before = figures(10 * MIB), bytes_out(pair)
         sent = pair.server.send_payload("film", data)
         for part in (3 * MIB, 7 * MIB):
@@ -62,9 +71,8 @@ async def a_large_payload_goes_on_after_a_cut_where_it_stopped(net: Net) -> None
 
 @behaviour
 async def a_large_payload_goes_on_in_a_new_session_too(net: Net) -> None:
-    taking, consumer = taking_machine()
     sessions = Sessions(0.0)  # keeps none
-    async with paired(net, consumer=consumer, sessions=sessions, backoff=rpc.Backoff(0.02, 0.02)) as pair:
+    async with consuming(net, sessions=sessions, backoff=rpc.Backoff(0.02, 0.02)) as (pair, taking):
         data = figures(4 * MIB)
         sent = pair.server.send_payload("film", data)
         await come(pair, 3 * MIB)
@@ -76,8 +84,7 @@ async def a_large_payload_goes_on_in_a_new_session_too(net: Net) -> None:
 
 @behaviour
 async def clocks_and_answers_pass_a_large_payload(net: Net) -> None:
-    _, consumer = taking_machine()
-    async with paired(net, consumer=consumer, push_interval=0.0001) as pair:
+    async with consuming(net, push_interval=0.0001) as (pair, _):
         sent = pair.server.send_payload("film", figures(12 * MIB))
         for n in range(1, 6):
             await come(pair, n * MIB)
@@ -95,8 +102,7 @@ async def clocks_and_answers_pass_a_large_payload(net: Net) -> None:
 
 @behaviour
 async def payloads_of_one_name_keep_their_order_and_others_pass(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer) as pair:
+    async with consuming(net) as (pair, taking):
         sent = [
             pair.server.send_payload(name, data)
             for name, data in (
@@ -119,9 +125,8 @@ async def payloads_of_one_name_keep_their_order_and_others_pass(net: Net) -> Non
 
 @behaviour
 async def both_sides_see_how_far_a_large_payload_has_come(net: Net) -> None:
-    _, consumer = taking_machine()
     announced: list[ServerDelivering] = []
-    async with paired(net, consumer=consumer) as pair:
+    async with consuming(net) as (pair, _):
         pair.client.machine.bind({"ServerDeliveringState": lambda e: announced.append(e.args(ServerDelivering))})
         sent = pair.server.send_payload("film", figures(8 * MIB))
         assert (sent.acknowledged, sent.size) == (0, 8 * MIB + 5)
@@ -138,8 +143,7 @@ async def both_sides_see_how_far_a_large_payload_has_come(net: Net) -> None:
 
 @behaviour
 async def a_client_refuses_what_is_too_large_for_it_before_any_of_it_comes(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer, errors=True, client={"max_payload": 2 * MIB}) as pair:
+    async with consuming(net, errors=True, client={"max_payload": 2 * MIB}) as (pair, taking):
         with raises(rpc.DeliveryFailed) as caught:
             await pair.server.send_payload("film", figures(2 * MIB))
         assert caught.error.code == rpc.Code.TOO_LARGE
@@ -170,9 +174,8 @@ async def nothing_of_a_large_payload_comes_to_who_has_no_consumer_or_no_grant(ne
             await pair.server.send_payload("film", figures(2 * MIB))
         assert caught.error.code == rpc.Code.NO_CONSUMER
         assert pair.client.statistics.chunks == 0
-    _, consumer = taking_machine()
     grants = rpc.Grants(payload=("open-*",))
-    async with paired(net, consumer=consumer, allow=lambda *_: grants) as pair:
+    async with consuming(net, allow=lambda *_: grants) as (pair, _):
         with raises(rpc.DeliveryFailed) as caught:
             await pair.server.send_payload("film", figures(2 * MIB))
         assert caught.error.code == rpc.Code.FORBIDDEN
@@ -196,8 +199,7 @@ async def a_large_payload_that_its_consumer_refuses_fails_and_the_next_one_comes
 
 @behaviour
 async def a_typed_record_may_be_large(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer) as pair:
+    async with consuming(net) as (pair, taking):
         record = Upload("x" * MIB, tuple(range(1000)), frozenset({"a", "b"}))
         assert (await pair.server.send_payload("typed", record)).executed
         assert taking.got[0].data == record
@@ -205,8 +207,7 @@ async def a_typed_record_may_be_large(net: Net) -> None:
 
 @behaviour
 async def a_large_payload_that_was_given_up_is_dropped_at_the_client(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer, errors=True) as pair:
+    async with consuming(net, errors=True) as (pair, taking):
         sent = pair.server.send_payload("film", figures(60 * MIB), within=0.05)
         book = pair.server.send_payload("film", "after it")
         with raises(rpc.DeliveryFailed) as caught:
@@ -225,8 +226,7 @@ async def a_large_payload_that_was_given_up_is_dropped_at_the_client(net: Net) -
 
 @behaviour
 async def a_server_that_does_not_know_a_half_payload_has_it_dropped(net: Net) -> None:
-    taking, consumer = taking_machine()
-    async with paired(net, consumer=consumer, errors=True) as pair:
+    async with consuming(net, errors=True) as (pair, taking):
         sent = pair.server.send_payload("film", figures(8 * MIB))
         await come(pair, MIB)
         old, pair.server = pair.server, rpc.Server(pair.source, "again", push_interval=0.001)
@@ -246,8 +246,7 @@ async def a_server_that_does_not_know_a_half_payload_has_it_dropped(net: Net) ->
 
 @behaviour
 async def who_leaves_keeps_nothing_of_a_large_payload(net: Net) -> None:
-    _, consumer = taking_machine()
-    async with paired(net, consumer=consumer, errors=True) as pair:
+    async with consuming(net, errors=True) as (pair, _):
         sent = pair.server.send_payload("film", figures(8 * MIB))
         await come(pair, MIB)
         await pair.client.stop()

@@ -26,7 +26,7 @@ from asyncmachine.rpc.transport.memory import Frame, MemoryListener, pair
 from asyncmachine.rpc.transport.memory import pair as ends
 from tests.rpc.behaviour import NEVER, QUICK, Basic, Net, Pair, paired
 from tests.rpc.duo import HELLO, Duo, ready, sent
-from tests.rpc.large import MIB, come, figures, taking_machine
+from tests.rpc.large import MIB, come, consuming, figures
 from tests.rpc.nets import MemoryNet
 from tests.rpc.test_faults import FaultyNet
 from tests.rpc.test_server import Raw, served
@@ -56,6 +56,13 @@ async def moved(pair: Pair, first: Any) -> None:
     """Waits until the server has another connection of the client, which is ready."""
     while pair.client._connecting.connection is first or not pair.server._clients or not served_client(pair).ready:
         await asyncio.sleep(0)
+
+
+async def ready_client(dial: rpc.Dial | str, id: str = "one", backoff: rpc.Backoff = QUICK) -> rpc.Client[Any]:
+    client = rpc.Client(dial, Basic, id=id, backoff=backoff)
+    client.start()
+    await client.when_ready()
+    return client
 
 
 @asynccontextmanager
@@ -132,8 +139,7 @@ def test_it_waits_for_the_rest_of_a_large_payload() -> None:
 
     async def body() -> None:
         nonlocal holds
-        taking, consumer = taking_machine()
-        async with going(FaultyNet(holding_back), consumer=consumer) as pair:
+        async with consuming(FaultyNet(holding_back)) as (pair, taking):
             film = figures(2 * MIB)
             first = pair.client._connecting.connection
             sent = pair.server.send_payload("film", film)
@@ -161,8 +167,7 @@ def test_a_large_payload_goes_over_when_the_time_is_over() -> None:
         return () if isinstance(found, m.PayloadAck) and found.received else (frame.data,)
 
     async def body() -> None:
-        taking, consumer = taking_machine()
-        async with going(FaultyNet(without), consumer=consumer) as pair:
+        async with consuming(FaultyNet(without)) as (pair, taking):
             film = figures(2 * MIB)
             first = pair.client._connecting.connection
             sent = pair.server.send_payload("film", film)
@@ -315,9 +320,7 @@ async def test_a_client_goes_over_to_another_server_of_a_mux() -> None:
     mux = rpc.Mux(source, listen_at(listener), push_interval=0.001)
     mux.start()
     await mux.when_ready()
-    client = rpc.Client(listener.dial, Basic, id="one", backoff=QUICK)
-    client.start()
-    await client.when_ready()
+    client = await ready_client(listener.dial)
     await client.netmach.add(Basic.A)
     (server,) = mux.servers.values()
     await server.machine.when(S.Ready)
@@ -347,10 +350,8 @@ async def test_a_server_that_is_drained_ends_when_all_have_gone_to_the_other() -
         serving.add(asyncio.create_task(current.serve(near)))
         return far
 
-    clients = [rpc.Client(dial, Basic, id=f"c{number}", backoff=QUICK) for number in range(5)]
+    clients = [await ready_client(dial, f"c{number}") for number in range(5)]
     for client in clients:
-        client.start()
-        await client.when_ready()
         await client.netmach.add(Basic.Ask, n=1)
     await old.machine.when(S.Ready)
     quiets = [Quiet(client) for client in clients]
@@ -392,9 +393,7 @@ async def test_a_server_at_an_address_listens_no_more_while_it_drains() -> None:
     listening: list[str] = []
     server.machine.bind({"RpcReadyState": lambda event: listening.append(event.args(rpc.states.Listening).address)})
     await server.machine.when(S.RpcReady)
-    client = rpc.Client(listening[0], Basic, id="one", backoff=QUICK)
-    client.start()
-    await client.when_ready()
+    client = await ready_client(listening[0])
     draining = asyncio.create_task(server.drain(2))
     while server._accepting is None or not server._accepting.done():
         await asyncio.sleep(0)
@@ -411,10 +410,7 @@ async def test_a_mux_is_drained() -> None:
     mux = rpc.Mux(source, listen_at(listener))
     mux.start()
     await mux.when_ready()
-    clients = [rpc.Client(listener.dial, Basic, id=f"c{number}", backoff=NEVER) for number in range(3)]
-    for client in clients:
-        client.start()
-        await client.when_ready()
+    clients = [await ready_client(listener.dial, f"c{number}", NEVER) for number in range(3)]
     await mux.drain(0.02)
     assert not mux.servers
     assert "Start" not in mux.machine
@@ -455,10 +451,7 @@ async def test_a_carrier_that_goes_away_is_left_before_it_ends() -> None:
         async def dial() -> Transport:
             return current.open()
 
-        clients = [rpc.Client(dial, Basic, id=f"c{number}", backoff=QUICK) for number in range(3)]
-        for client in clients:
-            client.start()
-            await client.when_ready()
+        clients = [await ready_client(dial, f"c{number}") for number in range(3)]
         await server.machine.when(S.Ready)
         quiets = [Quiet(client) for client in clients]
         current = other
@@ -486,9 +479,7 @@ async def test_a_carrier_that_just_ends_is_a_drop_like_any_other() -> None:
         async def dial() -> Transport:
             return opened.pop(0).open()
 
-        client = rpc.Client(dial, Basic, id="one", backoff=QUICK)
-        client.start()
-        await client.when_ready()
+        client = await ready_client(dial)
         await first.close()
         await client.machine.when_not(C.Connected)
         await client.when_ready()

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import threading
 import tracemalloc
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -24,14 +24,23 @@ from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport.memory import Frame, pair
 from tests.rpc.behaviour import Basic, Taking, paired
-from tests.rpc.large import MIB, come, figures, taking_machine
+from tests.rpc.large import MIB, come, consuming, figures, taking_machine
 from tests.rpc.nets import MemoryNet, tcp
 from tests.rpc.test_faults import FaultyNet, losing
 from tests.rpc.test_named import Deaf
-from tests.rpc.test_server import HELLO, Raw, served
+from tests.rpc.test_server import HELLO, Raw, Served, served
 from tests.rpc.time_loop import run
 
 KNOWS = replace(HELLO, features=(CHUNKS,))
+
+
+@asynccontextmanager
+async def greeted(hello: m.Hello = KNOWS, **options: Any) -> AsyncIterator[tuple[Served, Raw]]:
+    """A server, and a client in frames that it has welcomed."""
+    async with served(**options) as on:
+        client = on.client()
+        await client.handshake(hello)
+        yield on, client
 
 
 async def until_chunks(on: rpc.Client, count: int) -> None:
@@ -49,8 +58,8 @@ async def test_data_that_are_changed_on_their_way_fail_with_a_code_and_the_sessi
             return (encode(m.Chunk(found.token, found.offset, b"?" + found.data[1:], found.sha256)),)
         return (frame.data,)
 
-    net, (taking, consumer) = FaultyNet(damage), taking_machine()
-    async with paired(net, consumer=consumer, errors=True) as on:
+    net = FaultyNet(damage)
+    async with consuming(net, errors=True) as (on, taking):
         with pytest.raises(rpc.DeliveryFailed, match="DAMAGED: payload 'film' is not what was sent") as caught:
             await on.server.send_payload("film", figures(2 * MIB))
         assert caught.value.code == rpc.Code.DAMAGED
@@ -62,8 +71,8 @@ async def test_data_that_are_changed_on_their_way_fail_with_a_code_and_the_sessi
 
 
 async def test_a_chunk_that_is_missing_ends_the_connection_and_the_payload_goes_on_in_the_next() -> None:
-    net, (taking, consumer) = FaultyNet(losing(m.Chunk)), taking_machine()
-    async with paired(net, consumer=consumer, errors=True) as on:
+    net = FaultyNet(losing(m.Chunk))
+    async with consuming(net, errors=True) as (on, taking):
         assert (await on.server.send_payload("film", figures(2 * MIB))).executed
         assert [got.data for got in taking.got] == [figures(2 * MIB)]
         assert net.made == 2
@@ -102,9 +111,7 @@ async def test_data_that_are_no_value_are_refused() -> None:
 
 
 async def test_a_client_that_acknowledges_what_was_not_sent_is_cut_off() -> None:
-    async with served() as on:
-        client = on.client()
-        await client.handshake(KNOWS)
+    async with greeted() as (on, client):
         sent = on.server.send_payload("film", figures(2 * MIB))
         announced = await client.hear()
         assert isinstance(announced, m.Payload)
@@ -117,9 +124,7 @@ async def test_a_client_that_acknowledges_what_was_not_sent_is_cut_off() -> None
 
 
 async def test_a_client_that_does_not_know_chunks_gets_what_fits_into_a_frame() -> None:
-    async with served() as on:
-        client = on.client()
-        await client.handshake()
+    async with greeted(HELLO) as (on, client):
         with pytest.raises(rpc.DeliveryFailed, match="TOO_LARGE: 'film' does not fit into a frame"):
             await on.server.send_payload("film", figures(2 * MIB))
         on.server.send_payload("film", "small")
@@ -134,9 +139,7 @@ async def test_a_client_that_does_not_know_chunks_gets_what_fits_into_a_frame() 
 
 def test_after_its_time_nothing_more_of_a_payload_is_sent() -> None:
     async def body() -> None:
-        async with served() as on:
-            client = on.client()
-            await client.handshake(KNOWS)
+        async with greeted() as (on, client):
             sent = on.server.send_payload("film", figures(2 * MIB), within=5.0)
             announced = await client.hear()
             assert isinstance(announced, m.Payload)
@@ -166,8 +169,7 @@ def test_after_its_time_nothing_more_of_a_payload_is_sent() -> None:
 @pytest.mark.parametrize("size", [10, 2 * MIB])
 def test_a_payload_that_is_late_and_that_nobody_awaits_becomes_an_error_of_the_server(size: int) -> None:
     async def body() -> None:
-        async with served() as on:
-            await on.client().handshake(KNOWS)
+        async with greeted() as (on, _):
             await on.server.machine.when(S.Ready)
             failed = on.server.machine.when(S.ErrDelivery)
             on.server.send_payload("film", figures(size), within=30.0)
@@ -202,8 +204,7 @@ def test_the_time_of_a_payload_begins_with_the_server() -> None:
 
 def test_a_payload_that_was_consumed_in_time_is_over() -> None:
     async def body() -> None:
-        taking, consumer = taking_machine()
-        async with paired(MemoryNet(), consumer=consumer) as on:
+        async with consuming(MemoryNet()) as (on, taking):
             for data in ("small", figures(2 * MIB)):
                 assert (await on.server.send_payload("film", data, within=5.0)).executed
             frames = on.server.statistics()["rc-test"].frames_out
@@ -275,9 +276,7 @@ async def test_a_client_that_does_not_read_stalls_the_sender() -> None:
 
 
 async def test_a_chunk_waits_until_nothing_else_has_to_be_sent() -> None:
-    async with served(push_interval=0.0001) as on:
-        client = on.client()
-        await client.handshake(KNOWS)
+    async with greeted(push_interval=0.0001) as (on, client):
         on.server.send_payload("film", figures(2 * MIB))
         film = await client.hear()
         assert isinstance(film, m.Payload)
@@ -293,8 +292,7 @@ async def test_a_chunk_waits_until_nothing_else_has_to_be_sent() -> None:
 @pytest.mark.skipif(tracemalloc.is_tracing(), reason="somebody else counts already")
 def test_64_mebibytes_over_tcp_take_no_memory_but_their_own() -> None:
     async def body() -> None:
-        taking, consumer = taking_machine()
-        async with tcp() as net, paired(net, consumer=consumer) as on:
+        async with tcp() as net, consuming(net) as (on, taking):
             data = figures(64 * MIB)
             sent = on.server.send_payload("film", data)  # encoded from here on
             tracemalloc.start()
@@ -319,9 +317,7 @@ def test_64_mebibytes_over_tcp_take_no_memory_but_their_own() -> None:
 
 
 async def test_a_connection_that_was_lost_leaves_nothing_of_a_payload_at_the_server() -> None:
-    async with served() as on:
-        client = on.client()
-        await client.handshake(KNOWS)
+    async with greeted() as (on, client):
         sent = on.server.send_payload("film", figures(2 * MIB))
         announced = await client.hear()
         assert isinstance(announced, m.Payload)
