@@ -95,8 +95,8 @@ def kept(browser: Browser, base_url: str) -> Iterator[Kept]:
 def shared(kept: Kept, request: pytest.FixtureRequest, mishaps: Mishaps) -> Iterator[Page]:
     """As `python`, for tests that leave the page and its runtime as they were.
 
-    Names that the test makes are gone after it, workers among them have ended, and the document is empty. After a
-    failure the page is loaded anew.
+    Names that the test makes are gone after it, clients and workers among them have ended, its routes are gone, and the
+    document is empty. After a failure the page is loaded anew.
     """
     page = kept.page
     if request.session.testsfailed > kept.failures:
@@ -105,19 +105,23 @@ def shared(kept: Kept, request: pytest.FixtureRequest, mishaps: Mishaps) -> Iter
     mishaps.watch(page.context)
     run(page, REMEMBER)
     yield page
-    run(page, "_forget()")
+    run(page, "await _forget()")
+    page.context.unroute_all()
     page.evaluate("document.body.replaceChildren()")
     mishaps.unwatch(page.context)
     mishaps.check()
 
 
 REMEMBER = """
-def _forget():
-    for name, value in [*globals().items()]:
-        if name not in _before:
-            if isinstance(value, Worker):
-                value.terminate()
-            del globals()[name]
+async def _forget():
+    made = {name: value for name, value in globals().items() if name not in _before}
+    for name, value in made.items():
+        if isinstance(value, rpc.Client):
+            await value.stop()
+    for name, value in made.items():
+        if isinstance(value, Worker):
+            value.terminate()
+        del globals()[name]
 
 _before = {*globals(), "_before"}
 None

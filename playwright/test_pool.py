@@ -32,16 +32,27 @@ None
 
 
 @pytest.fixture
-def pool(shared: Page) -> Iterator[Page]:
-    """A page with a pool of two workers."""
+def pool(shared: Page) -> Page:
+    """A page with a pool of two free workers: the one that the test before left, unless the page or the pool is new."""
+    if not run(shared, "json.dumps('pool' in globals())"):
+        run(shared, OPEN)
+        run(shared, "_before.update(globals()); None")
+    run(shared, "await asyncio.gather(*(worker.machine.when('Ready') for worker in pool.workers)); None")
+    return shared
+
+
+@pytest.fixture
+def own_pool(shared: Page) -> Iterator[Page]:
+    """A page with a pool that this test is the first and the last to use."""
+    run(shared, "pool.close() if 'pool' in globals() else None; None")
     run(shared, OPEN)
     yield shared
-    run(shared, "pool.close(); None")
+    run(shared, "pool.close(); del pool; None")
 
 
-def test_calls_run_side_by_side_and_wait_for_a_worker(pool: Page) -> None:
+def test_calls_run_side_by_side_and_wait_for_a_worker(own_pool: Page) -> None:
     told = run(
-        pool,
+        own_pool,
         """
         import hashlib
         calls = [asyncio.create_task(pool.run(jobs.later, 0.02, str(number))) for number in range(4)]
@@ -157,12 +168,12 @@ def test_a_terminated_worker_is_replaced(pool: Page) -> None:
         """
         lost = asyncio.create_task(outcome(pool.run(jobs.never)))
         await asyncio.sleep(0.05)
-        worker = busy()
-        before = worker.machine.tick("Starting")
-        worker.terminate()
+        machine = busy().machine
+        before = machine.tick("Starting")
+        busy().terminate()
         failed = await lost
-        await worker.machine.when("Ready")
-        json.dumps([failed[:2], worker.machine.tick("Starting") - before, await pool.run(jobs.later, 0.0, "well")])
+        await machine.when("Ready")
+        json.dumps([failed[:2], machine.tick("Starting") - before, await pool.run(jobs.later, 0.0, "well")])
         """,
     )
     assert told == [["WorkerFailed", "EXIT"], 2, "well"]
@@ -237,9 +248,9 @@ json.dumps([failed[:2], pool.machine.active_states(), (await outcome(pool.run(jo
     assert "GaveUp" in told[1]
 
 
-def test_a_closed_pool_answers_nobody(pool: Page) -> None:
+def test_a_closed_pool_answers_nobody(own_pool: Page) -> None:
     told = run(
-        pool,
+        own_pool,
         """
         calls = [asyncio.create_task(outcome(pool.run(jobs.never))) for _ in range(3)]
         await asyncio.sleep(0.02)

@@ -46,10 +46,10 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-def test_values_arrive_equal_or_are_refused_before_anything_is_sent(python: Page) -> None:
-    run(python, LEDGER.format(tick=1))
+def test_values_arrive_equal_or_are_refused_before_anything_is_sent(shared: Page) -> None:
+    run(shared, LEDGER.format(tick=1))
     told = run(
-        python,
+        shared,
         f"""
         nan, inf = float("nan"), float("inf")
         found = [repr(await echoed(value=value)) for value in {VALUES!r}]
@@ -69,10 +69,10 @@ def test_values_arrive_equal_or_are_refused_before_anything_is_sent(python: Page
 
 
 @pytest.mark.parametrize("tick", [2**53 + 1, 2**64 - 3])
-def test_ticks_beyond_what_javascript_can_count_are_exact(python: Page, tick: int) -> None:
-    run(python, LEDGER.format(tick=tick))
+def test_ticks_beyond_what_javascript_can_count_are_exact(shared: Page, tick: int) -> None:
+    run(shared, LEDGER.format(tick=tick))
     told = run(
-        python,
+        shared,
         """
         before = mirror.tick("Told")
         assert (await mirror.add("Told", value=0)).executed
@@ -82,10 +82,10 @@ def test_ticks_beyond_what_javascript_can_count_are_exact(python: Page, tick: in
     assert told == [str(tick), str(tick + 2), 0]
 
 
-def test_a_tick_beyond_the_wire_is_an_error_and_no_wrong_number(python: Page) -> None:
-    run(python, LEDGER.format(tick=2**64 - 1))
+def test_a_tick_beyond_the_wire_is_an_error_and_no_wrong_number(shared: Page) -> None:
+    run(shared, LEDGER.format(tick=2**64 - 1))
     told = run(
-        python,
+        shared,
         """
         try:
             await mirror.add("Told", value=0)

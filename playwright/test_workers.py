@@ -9,9 +9,9 @@ from playwright.sync_api import Worker as Thread
 from tests.web.browser import INTERRUPT, Mishaps, open_python, run
 
 
-def test_a_worker_starts_talks_and_returns(python: Page) -> None:
+def test_a_worker_starts_talks_and_returns(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:echo")
         states = [worker.machine.active_states()]
@@ -27,9 +27,9 @@ def test_a_worker_starts_talks_and_returns(python: Page) -> None:
     assert told == [[["Starting"], ["Ready"], ["Dead"]], "w1 hello", "returned", True, "ready"]
 
 
-def test_workers_fork_workers(python: Page) -> None:
+def test_workers_fork_workers(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:nest")
         answer = await ask(await worker.dial(), b"hello")
@@ -72,9 +72,9 @@ def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserConte
         ("nowhere:main", "ModuleNotFoundError", "nowhere"),
     ],
 )
-def test_a_main_that_fails_is_an_error_state(python: Page, main: str, code: str, message: str) -> None:
+def test_a_main_that_fails_is_an_error_state(shared: Page, main: str, code: str, message: str) -> None:
     told = run(
-        python,
+        shared,
         f"""
         worker = Worker.fork("w1", "{main}")
         reason = await worker.ended()
@@ -87,9 +87,9 @@ def test_a_main_that_fails_is_an_error_state(python: Page, main: str, code: str,
     assert message in told[3]
 
 
-def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(python: Page) -> None:
+def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:echo")
         old = await worker.dial()
@@ -112,10 +112,10 @@ def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(python: Page) 
     assert told == ["closed with 1006 (worker w1 has ended)", ["Dead"], "w1 again", ["Ready"]]
 
 
-def test_an_endless_loop_ends_with_an_error_that_says_where(python: Page) -> None:
+def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page) -> None:
     """The page is isolated: the error is raised in the loop itself."""
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:hang")
         await (await worker.dial()).send(b"go")
@@ -171,9 +171,9 @@ def test_an_error_that_says_where_is_waited_for_while_its_sources_are_downloaded
     assert "in hang" in told[2]
 
 
-def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(python: Page) -> None:
+def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("leaf", "workload:serve_stuck")
         client = rpc.Client(worker.dial, workload.Leaf, "leaf")
@@ -287,9 +287,9 @@ def test_an_order_does_not_go_to_a_spare_that_has_just_died(python: Page) -> Non
     assert told == ["w1 hello", 2, 0]
 
 
-def test_workers_and_spares_that_were_replaced_are_gone(python: Page) -> None:
+def test_workers_and_spares_that_were_replaced_are_gone(shared: Page) -> None:
     run(
-        python,
+        shared,
         """
         from asyncmachine_web.page.workers import spare
         worker = Worker.fork("w1", "workload:echo")
@@ -301,16 +301,16 @@ def test_workers_and_spares_that_were_replaced_are_gone(python: Page) -> None:
         None
         """,
     )
-    while len(python.workers) != 1:
-        python.wait_for_timeout(20)
-    assert python.workers[0].evaluate("name") == "w1"
+    while len(shared.workers) != 1:
+        shared.wait_for_timeout(20)
+    assert shared.workers[0].evaluate("name") == "w1"
 
 
-def test_a_worker_that_cannot_boot_says_why(python: Page, mishaps: Mishaps) -> None:
+def test_a_worker_that_cannot_boot_says_why(shared: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404")
-    python.context.route("**/sources.zip", lambda route: route.fulfill(status=404))
+    shared.context.route("**/sources.zip", lambda route: route.fulfill(status=404))
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:echo")
         reason = await worker.ended()
@@ -321,11 +321,11 @@ def test_a_worker_that_cannot_boot_says_why(python: Page, mishaps: Mishaps) -> N
     assert "sources.zip answered 404" in told[2]
 
 
-def test_a_worker_whose_script_is_missing_is_dead(python: Page, mishaps: Mishaps) -> None:
+def test_a_worker_whose_script_is_missing_is_dead(shared: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404")
-    python.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
+    shared.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:echo")
         json.dumps([await worker.ended(), worker.machine.err.code])
@@ -334,11 +334,11 @@ def test_a_worker_whose_script_is_missing_is_dead(python: Page, mishaps: Mishaps
     assert told == ["failed", "CRASH"]
 
 
-def test_a_worker_does_not_compile_the_runtime_anew(python: Page) -> None:
+def test_a_worker_does_not_compile_the_runtime_anew(shared: Page) -> None:
     compiled: list[str] = []
-    python.context.route("**/*.wasm", lambda route: _note(route, compiled))
+    shared.context.route("**/*.wasm", lambda route: _note(route, compiled))
     run(
-        python,
+        shared,
         """
         worker = Worker.fork("w1", "workload:echo")
         await worker.dial()
@@ -353,9 +353,9 @@ def _note(route: Route, urls: list[str]) -> None:
     route.continue_()
 
 
-def test_a_mirror_follows_a_machine_in_a_worker_through_its_death(python: Page) -> None:
+def test_a_mirror_follows_a_machine_in_a_worker_through_its_death(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("leaf", "workload:serve")
         client = rpc.Client(worker.dial, workload.Leaf, "leaf")
@@ -376,9 +376,9 @@ def test_a_mirror_follows_a_machine_in_a_worker_through_its_death(python: Page) 
     assert told == [True, 1, 0, True, 1]
 
 
-def test_a_second_dial_gets_a_port_of_its_own(python: Page) -> None:
+def test_a_second_dial_gets_a_port_of_its_own(shared: Page) -> None:
     told = run(
-        python,
+        shared,
         """
         worker = Worker.fork("leaf", "workload:serve")
         ready = []
