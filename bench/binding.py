@@ -18,7 +18,7 @@ from bench.report import Row, main, row
 from tests.web.browser import CHROMIUM, FLAGS, run, serving
 
 NODES = 1000
-TURNS = 60
+TURNS = 40
 WARM_UP = 20
 
 PAGE = (

@@ -26,13 +26,14 @@ from tests.web.browser import CHROMIUM, FLAGS, run, serving
 
 PAGES = Path(__file__).parent / "pages"
 PATIENCE = 120_000
-BOOTS, BOOTS_SECONDS = 5, 45.0
-TRIPS, WARM_UP = 600, 200
+BOOTS, BOOTS_SECONDS = 3, 30.0
+TRIPS, WARM_UP = 400, 100
+BATCHES = 40
 READY = "performance.getEntriesByName('python ready')[0]?.startTime"
 
 
 def rows() -> Iterator[Row]:
-    """All figures; those that take longest come last, should a busy computer not get that far."""
+    """All figures; the comparison, which has no aim, comes last, should a busy computer not get that far."""
     yield from binding.rows()
     dial = [Match("desk", target="desk", serve=serve_desk), Match("bare", target="echo", serve=echo)]
     with TemporaryDirectory() as built, sync_playwright() as playwright:
@@ -42,9 +43,11 @@ def rows() -> Iterator[Row]:
         with serving(Relay(static, dial=dial, csp={"/bench/pyscript": "pyscript"})) as origin:
             yield from boots(browser, origin)
             yield from trips(browser, origin)
-            yield from commits(browser, origin)
             yield from loops(browser, origin)
-            yield from workers(browser, origin)
+            with visitor(browser) as page:
+                open_page(page, f"{origin}/bench/jobs.html")
+                yield from commits(page)
+                yield from workers(page, browser, origin)
         browser.close()
     yield from counter.rows()
 
@@ -149,14 +152,12 @@ json.dumps({"switch": median(switches[4:]) * 1e6, "tasks": median(tasks[4:]), "s
 # Workers
 
 
-def workers(browser: Browser, origin: str) -> Iterator[Row]:
+def workers(page: Page, browser: Browser, origin: str) -> Iterator[Row]:
     """From the order to a main that runs, and round trips to one."""
-    with visitor(browser) as page:
-        open_page(page, f"{origin}/bench/bare-workers.html")
-        alone = {count: page.evaluate("count => startBare(count)", count) for count in (1, 4)}
-    with visitor(browser) as page:
-        open_page(page, f"{origin}/bench/jobs.html")
-        found = run(page, WORKERS)
+    with visitor(browser) as bare:
+        open_page(bare, f"{origin}/bench/bare-workers.html")
+        alone = {count: bare.evaluate("count => startBare(count)", count) for count in (1, 4)}
+    found = run(page, WORKERS)
     for count, aim in ((1, 350), (4, 1400)):
         name = "one worker ready" if count == 1 else f"{count} workers ready"
         peers = {"Pyodide alone": median(alone[count])}
@@ -225,11 +226,9 @@ json.dumps(found)
 # Durable machines
 
 
-def commits(browser: Browser, origin: str) -> Iterator[Row]:
+def commits(page: Page) -> Iterator[Row]:
     """From the call to the end of its await, which is after the commit; beside it the bare commit of a record."""
-    with visitor(browser) as page:
-        open_page(page, f"{origin}/bench/jobs.html")
-        found = run(page, COMMITS)
+    found = run(page, COMMITS)
     peers = {"a bare record of 64 bytes": found["bare"]}
     yield row("an awaited mutation of a durable machine", "ms", found["durable"], peers=peers)
     yield row("100 of them at once, each", "ms", found["many"])
@@ -246,13 +245,13 @@ from asyncmachine_web.page.store import IndexedDb
 class Noting(am.StatesDef):
     Noted = am.state(multi=True)
 
-async def times(work):
+async def times(work, count={TRIPS // 2}):
     found = []
-    for _ in range({TRIPS // 2}):
+    for _ in range(count):
         begun = perf_counter()
         await work()
         found.append(perf_counter() - begun)
-    return median(found[{WARM_UP // 2}:]) * 1000
+    return median(found[count // 4:]) * 1000
 
 machine = await durable.open(Noting, id="bench")
 async def add():
@@ -266,7 +265,7 @@ await store.claim()
 async def bare():
     await store.write({{"record": bytes(64)}}, ())
 
-json.dumps({{"durable": await times(add), "bare": await times(bare), "many": await times(many) / 100}})
+json.dumps({{"durable": await times(add), "bare": await times(bare), "many": await times(many, {BATCHES}) / 100}})
 """
 
 

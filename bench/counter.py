@@ -23,7 +23,7 @@ from tests.web.browser import CHROMIUM, FLAGS, serving
 
 PAGES = Path(__file__).parent / "pages"
 NAMES = {"ours": "ours", "PyScript alone": "plain", "PuePy": "puepy"}
-ROUNDS, ROUNDS_SECONDS = 3, 40.0
+ROUNDS, ROUNDS_SECONDS = 3, 25.0
 CLICKS, WARM_UP = 40, 10
 FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 READY = "performance.getEntriesByName('python ready')[0]?.startTime"

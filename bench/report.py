@@ -134,12 +134,18 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def collect(rows: Callable[[], Iterable[Row]], seconds: float) -> tuple[list[Row], bool]:
-    """Take rows until they end or the time is over; return them and whether they were all."""
+    """Take rows until they end or the time is over; return them and whether they were all.
+
+    Each is told at once, with the seconds it took; of those that one measurement gives, the first has them all.
+    """
     taken: list[Row] = []
+    last = time.monotonic()
     try:
         with time_limit(seconds):
             for each in rows():
-                print(f"  {each.name}: {figure(each.ours)} {each.unit}", file=sys.stderr, flush=True)
+                spent, last = time.monotonic() - last, time.monotonic()
+                line = f"  {each.name}: {figure(each.ours)} {each.unit}"
+                print(f"{line:<70} {spent:5.1f} s", file=sys.stderr, flush=True)
                 taken.append(each)
     except Overtime:
         return taken, False

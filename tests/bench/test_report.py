@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +93,20 @@ def test_overtime_keeps_the_rows_there_are(tmp_path: Path, capsys: pytest.Captur
     assert main("endless", endless, ["--json", str(tmp_path / "rows.json")], limit=0.05) == 1
     assert [each["name"] for each in json.loads((tmp_path / "rows.json").read_text())] == ["one"]
     assert "figures are missing" in capsys.readouterr().err
+
+
+def test_each_row_is_told_at_once_with_the_seconds_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    def slow() -> Iterator[Row]:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.2:
+            pass
+        yield from some_rows()
+
+    assert collect(slow, 60.0)[1]
+    first, second = (re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().err.splitlines())
+    assert (first[0], second[0]) == ("one: 1 ms", "two: 2 ms")
+    assert float(first[1].removesuffix(" s")) >= 0.2
+    assert float(second[1].removesuffix(" s")) >= 0.0
 
 
 def test_overtime_reaches_through_asyncio_and_broad_handlers() -> None:
