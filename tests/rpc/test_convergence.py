@@ -3,7 +3,7 @@
 At rest mirror and source are equal in ticks and queue tick. Each call was answered executed or canceled (or not sent,
 without a connection), and the source ran it exactly once if it was answered executed, and not otherwise; those that
 are not answered ran once, and all in their order. Payloads are consumed exactly once, in order; large ones too,
-and equal to the last byte.
+and equal to the last byte. All that behind one server, and behind a mux, where each connection has another one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.compression import unpacked
-from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.transport import MAX_FRAME, Listener, Transport
+from asyncmachine.rpc.transport.backlog import Backlog
 from asyncmachine.rpc.transport.memory import Cut, Frame
 from tests.rounds import Rounds
 from tests.rpc.behaviour import QUICK, Basic, Pair, Taking
@@ -97,6 +98,29 @@ def damaged(found: m.Message, draw: random.Random) -> bytes:
     )
 
 
+class Door:
+    """A listener in the weather."""
+
+    def __init__(self, net: FaultyNet) -> None:
+        self.address = "stormy"
+        self._net = net
+        self._arrived = Backlog()
+
+    async def listen(self) -> Listener:
+        return self
+
+    async def dial(self) -> Transport:
+        near, far = await self._net.connect()
+        self._arrived.put(near)
+        return far
+
+    async def accept(self) -> Transport:
+        return await self._arrived.get()
+
+    async def close(self) -> None:
+        await self._arrived.end()
+
+
 class Story:
     """One story, drawn from a seed: who asks what of whom, and when."""
 
@@ -106,6 +130,7 @@ class Story:
         self.runs: Counter[int] = Counter()
         self.order: list[int] = []
         self.taking = Taking()
+        self.first: rpc.Server | None = None
         self.rare = self.draw.choice([[], [], [], ["grow"], ["film"]])
         self.compression = self.draw.random() < 0.5
         self.calls: dict[int, am.Result] = {}
@@ -119,11 +144,13 @@ class Story:
         timing = rpc.Timing(sync=0.05, silence=0.2, dead=0.6, answer=0.5, retry=0.1)
         interval = self.draw.choice([0.0001, 0.01, 0.25])
         chunk = self.draw.choice([20_000, 65_536, 262_144])
-        server = rpc.Server(source, "stormy", push_interval=interval, timing=timing, compression=True, chunk=chunk)
-        self.pair = Pair(net, source, server, None)  # type: ignore[arg-type]
+        options: Any = {"push_interval": interval, "timing": timing, "compression": True, "chunk": chunk}
+        self.pair = Pair(net, source, rpc.Server(source, "stormy", **options), None)  # type: ignore[arg-type]
+        door = Door(net)
+        self.mux = rpc.Mux(source, door.listen, "stormy", **options) if self.draw.random() < 0.4 else None
         consumer: am.Machine[Any] = am.Machine(Basic, self.taking, id="consumer")
         self.pair.client = rpc.Client(
-            self.pair.dial,
+            self.pair.dial if self.mux is None else door.dial,
             Basic,
             id="stormy",
             consumer=consumer,
@@ -138,6 +165,21 @@ class Story:
             self.runs[e.raw_args["n"]] += 1
             self.order.append(e.raw_args["n"])
 
+    def servers(self) -> list[rpc.Server]:
+        """Those that there are now."""
+        return [self.pair.server] if self.mux is None else [*self.mux.servers.values()]
+
+    def send(self, name: str, data: Any) -> am.Result:
+        """A payload: by the server, by the mux, or by the first server that there was, which may be over long since."""
+        if self.mux is None:
+            return self.pair.server.send_payload(name, data)
+        if self.mux.servers and self.first is None:
+            found = next(iter(self.mux.servers.values()))
+            self.first = found if found.client_ids else None
+        if self.first is not None and self.draw.random() < 0.5:
+            return self.first.send_payload(name, data, destination="rc-stormy", within=1000.0)
+        return self.mux.send_payload(name, data, destination="rc-stormy", within=1000.0)
+
     async def play(self) -> None:
         draw, mirror, source = self.draw, self.pair.mirror, self.pair.source
         for n in range(draw.randint(5, 40)):
@@ -150,18 +192,18 @@ class Story:
                 case "source":
                     getattr(source, draw.choice(["add", "remove", "toggle"]))(draw.choice("ABCD"))
                 case "go away":
-                    for client in self.pair.server._clients:
+                    for client in [client for server in self.servers() for client in server._clients]:
                         client.go_away(draw.choice([0.0, 0.01, 1.0]))
                         self.weather.counts["gone away"] += 1
                 case "grow":
                     source.set_schema(source.schema.merge({f"New{n}": am.State()}))
                     self.weather.counts["grown"] += 1
                 case "payload":
-                    self.payloads.append(self.pair.server.send_payload("figures", len(self.payloads)))
+                    self.payloads.append(self.send("figures", len(self.payloads)))
                 case "film":
                     # Each second one is small, and must not overtake the one before.
                     film = FILM[: draw.randint(MAX_FRAME, len(FILM)) if len(self.films) % 2 == 0 else 10]
-                    self.films.append((self.pair.server.send_payload("film", film), sha256(film).digest()))
+                    self.films.append((self.send("film", film), sha256(film).digest()))
                 case "pause":
                     await asyncio.sleep(draw.choice([0.0, 0.001, 0.02, 0.3]))
         self.weather.clear_up()
@@ -184,6 +226,10 @@ class Story:
         assert [sha256(film).digest() for film in got["film"]] == [digest for _, digest in self.films]
         counts["payloads"] += len(self.payloads)
         counts["films"] += len(self.films)
+        if self.mux is not None:
+            counts["behind a mux"] += 1
+            counts["films behind a mux"] += len(self.films)
+            counts["cut in a film behind a mux"] += counts["cut in a film"]
         await self.pair.client.when_ready()
         # At rest: the last push has gone out, and a ping would have told of a lost one.
         await asyncio.sleep(2.0)
@@ -206,6 +252,8 @@ class Story:
         counts["out of step"] += statistics.out_of_step
         await self.pair.client.stop()
         await self.pair.server.stop()
+        if self.mux is not None:
+            await self.mux.stop()
         while self.pair.serving:
             await asyncio.wait(self.pair.serving)
 
@@ -214,6 +262,8 @@ async def scenario(seed: int) -> Counter[str]:
     """Returns what has happened in it."""
     story = Story(seed)
     counts = story.weather.counts
+    if story.mux is not None:
+        story.mux.start()
     story.pair.client.start()
     await story.pair.client.when_ready()
     await story.play()
@@ -254,12 +304,15 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         "payloads",
         "films",
         "cut in a film",
+        "behind a mux",
+        "films behind a mux",
         "out of step",
         "grown",
         "compressed",
         "gone away",
     ):
         assert total[what] > SCENARIOS // 20, f"{what} hardly happened: {total}"
+    assert total["cut in a film behind a mux"] > SCENARIOS // 50, total
 
 
 @pytest.mark.nightly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from asyncmachine.rpc.transport.memory import MemoryListener, MemoryTransport, p
 from asyncmachine.rpc.transport.tcp import SocketTransport
 from tests.rpc.behaviour import QUICK, Basic, Taking
 from tests.rpc.large import MIB, figures, taking_machine
+from tests.rpc.test_server import HELLO, Raw
 from tests.rpc.time_loop import run
 
 ADDRESSES = ("memory", "tcp://127.0.0.1:0")
@@ -90,7 +91,7 @@ class Site:
         self.closed = self.without_acks = False
         self.lines: dict[str, list[Line]] = {}
         self.clients: list[rpc.Client] = []
-        self._dial = dial
+        self.dial = dial
 
     async def client(
         self, id: str = "one", timing: rpc.Timing | None = None, **options: Any
@@ -101,7 +102,7 @@ class Site:
         async def dial() -> Transport:
             if self.closed:
                 raise OSError("nobody gets through")
-            lines.append(Line(await self._dial(), self._swallows))
+            lines.append(Line(await self.dial(), self._swallows))
             return lines[-1]
 
         client = rpc.Client(dial, Basic, id=id, consumer=consumer, backoff=PATIENT, timing=timing, **options)
@@ -337,6 +338,30 @@ async def test_payloads_of_one_name_keep_their_order_at_the_next_server() -> Non
         ]  # fmt: skip
 
 
+async def test_who_sends_makes_no_difference_to_the_order() -> None:
+    async with site() as on:
+        end = await on.dial()
+        assert isinstance(end, MemoryTransport)
+        raw = Raw(end)
+        await raw.say(HELLO)
+        welcome = await raw.hear()
+        assert isinstance(welcome, m.Welcome)
+        # The client is not ready yet: its server keeps what it is given, and the mux does.
+        server = on.server(HELLO.id)
+        for n in range(6):
+            if n % 2:
+                on.mux.send_payload("film", n, destination=HELLO.id)
+            else:
+                server.send_payload("film", n)
+        await raw.say(m.Ready(welcome.session))
+        heard = [await raw.hear() for _ in range(6)]
+        assert [each.data for each in heard if isinstance(each, m.Payload)] == list(range(6))
+        for each in heard:
+            assert isinstance(each, m.Payload)
+            await raw.say(m.PayloadAck(each.token))
+        await raw.end.close()
+
+
 async def test_the_mux_sends_to_who_is_asking_to_who_is_there_and_to_who_will_come() -> None:
     sites: list[Site] = []
     handlers = {"AskState": lambda e: sites[0].mux.send_payload("answer", e.raw_args["n"], e)}
@@ -451,12 +476,12 @@ async def test_there_is_room_for_so_much_and_the_oldest_has_to_go() -> None:
     with pytest.raises(DeliveryFailed, match=r"3 payloads \(1200 bytes\) wait for clients that are away") as caught:
         first.result.wait(0)
     assert caught.value.code == rpc.Code.TOO_LARGE
-    got: list[Kept] = []
-    stranded.arrived("rc-two", b"2", got.append)
-    assert got == []
-    stranded.arrived(ID, b"1", got.append)
+    later: list[Kept] = []
+    assert stranded.arrived("rc-two", b"2", later.append) == []
+    got = stranded.arrived(ID, b"1", later.append)
     assert got == [second, third]
     assert [each.timer for each in got] == [None, None]
+    assert later == []
     assert (len(stranded), stranded._bytes) == (0, 0)
 
 
@@ -484,12 +509,14 @@ async def test_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_two_clients_of_one_id_do_not_get_each_others() -> None:
     stranded = Stranded(30.0)
-    got: Mapping[str, list[Kept]] = {"one": [], "same": []}
-    stranded.arrived(ID, b"1", got["one"].append)
-    stranded.arrived(ID, b"2", got["same"].append)
+    one: list[Kept] = []
+    same: list[Kept] = []
+    stranded.arrived(ID, b"1", one.append)
+    stranded.arrived(ID, b"2", same.append)
     stranded.left(b"1")
-    mine = kept(b"mine", 1)
+    mine, more, any_of_them = kept(b"mine", 1), kept(b"more", 1), kept(b"any", 1)
     stranded.put(mine, ID, b"1", None)
-    assert got["same"] == []
-    stranded.arrived(ID, b"1", got["one"].append)
-    assert got["one"] == [mine]
+    assert stranded.arrived(ID, b"1", one.append) == [mine]
+    stranded.put(more, ID, b"1", None)
+    stranded.put(any_of_them, ID, NOBODY, None)
+    assert (one, same) == ([more, any_of_them], []), "the newest of them"

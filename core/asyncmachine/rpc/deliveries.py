@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from typing import Final
 
 from asyncmachine.machine.result import Outcome
@@ -28,7 +29,8 @@ class Kept:
     """One payload. `destination` is the only client that may have it, empty for any.
 
     A large one has its data in a `parcel`, and its `frame` announces them. It fails if it is not consumed `within` so
-    many seconds, which is `due` at that time of the loop; the `timer` of whoever keeps it tells.
+    many seconds, which is `due` at that time of the loop; the `timer` of whoever keeps it tells. `number` grows from
+    one to the next, whatever server they are given to.
     """
 
     token: bytes
@@ -40,6 +42,7 @@ class Kept:
     within: float | None = None
     due: float | None = None
     timer: asyncio.TimerHandle | None = None
+    number: int = field(default_factory=count().__next__)
 
     @property
     def size(self) -> int:

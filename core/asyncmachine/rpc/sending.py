@@ -109,10 +109,11 @@ class Sending:
 
     def resume(self, client: ServedClient) -> None:
         """Sends a client that has become ready everything that waits for it."""
-        waiting = tuple(self._outbox.of(client.id))
         if self._shared is not None:
-            self._shared.stranded.arrived(client.id, client.connection.session.id, partial(self._adopt, client))
-        for kept in waiting:
+            session, give = client.connection.session.id, partial(self._give, client)
+            for kept in self._shared.stranded.arrived(client.id, session, give):
+                self._adopt(kept)
+        for kept in sorted(self._outbox.of(client.id), key=lambda kept: kept.number):
             self._send_to(client, kept)
 
     def left(self, client: ServedClient) -> None:
@@ -176,9 +177,12 @@ class Sending:
         self._outbox.release(kept)
         shared.stranded.put(kept, id, session, None if self._is_over else self)
 
-    def _adopt(self, client: ServedClient, kept: Kept) -> None:
+    def _adopt(self, kept: Kept) -> None:
         self._made_outbox().adopt(kept)
         self._arm(kept)
+
+    def _give(self, client: ServedClient, kept: Kept) -> None:
+        self._adopt(kept)
         self._send_to(client, kept)
 
     def _made_outbox(self) -> Outbox:

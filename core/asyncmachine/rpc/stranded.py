@@ -45,13 +45,13 @@ class Stranded:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def arrived(self, id: str, session: bytes, give: Give) -> None:
-        """A client is ready at some server, which is given what waits for it, and what comes while it is there."""
+    def arrived(self, id: str, session: bytes, give: Give) -> list[Kept]:
+        """A client is ready at a server. Returns what has waited for it; `give` gets what comes while it is there."""
         self._here[session] = id, give
-        for kept, _ in tuple(self._kept.values()):
-            if kept.destination == id:
-                self._release(kept)
-                give(kept)
+        waiting = [kept for kept, _ in self._kept.values() if kept.destination == id]
+        for kept in waiting:
+            self._release(kept)
+        return waiting
 
     def left(self, session: bytes) -> None:
         """The client's connection has ended."""
@@ -95,7 +95,8 @@ class Stranded:
         if session != NOBODY:
             found = self._here.get(session)
             return None if found is None else found[1]
-        return next((give for name, give in self._here.values() if name == id), None)
+        # The newest, if there are several: the others may be connections of which the end was not seen yet.
+        return next((give for name, give in reversed(self._here.values()) if name == id), None)
 
     def _arm(self, kept: Kept, owner: object) -> None:
         loop = asyncio.get_running_loop()
