@@ -49,7 +49,7 @@ class Cluster:
         if self.url:
             self._check_url()
         if self.nats and not self.url:
-            raise RelayConfigError("url is missing: where other relays reach this one", field="nats")
+            raise RelayConfigError("url is missing: where other relays reach this one", field="nats", needs=("url",))
 
     @property
     def on(self) -> bool:
@@ -74,7 +74,8 @@ class Cluster:
         if parts.username or parts.password:
             raise RelayConfigError("nats: no secrets here; put the word of NATS into token_file", field="nats")
         if parts.scheme == "nats" and not self._may_be_plain(parts.hostname):
-            raise RelayConfigError(f"nats {server!r} can be read by others: use tls://, or insecure", field="nats")
+            wrong = f"nats {server!r} can be read by others: use tls://, or insecure = true"
+            raise RelayConfigError(wrong, field="nats", needs=("insecure",))
 
     def _check_url(self) -> None:
         try:
@@ -82,7 +83,8 @@ class Cluster:
         except RelayConfigError as error:
             raise RelayConfigError(str(error), field="url") from None
         if name.startswith("http:") and not self._may_be_plain(urlsplit(name).hostname or ""):
-            raise RelayConfigError(f"url {self.url!r} can be read by others: use https://, or insecure", field="url")
+            wrong = f"url {self.url!r} can be read by others: use https://, or insecure = true"
+            raise RelayConfigError(wrong, field="url", needs=("insecure",))
 
     def _may_be_plain(self, host: str) -> bool:
         try:

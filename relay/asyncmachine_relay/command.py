@@ -14,7 +14,7 @@ from asyncmachine.machine.settings import DEBUGGER_ADDRESS
 from asyncmachine_relay import logs
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.policy import RelayConfigError
-from asyncmachine_relay.reading import ConfigProblems, read
+from asyncmachine_relay.reading import ConfigProblems, located, read
 from asyncmachine_relay.service import check, run
 
 BAD_USE = 2
@@ -125,7 +125,7 @@ def _check(options: argparse.Namespace) -> int:
         return _complain(error.problems)
     problems = check(config)
     if problems:
-        return _complain([f"{options.file}: {problem}" for problem in problems])
+        return _complain(located(options.file, problems))
     print(f"{options.file}: fine; {len(config.targets)} targets, listens on {config.server.host}:{config.server.port}")
     return 0
 

@@ -162,7 +162,9 @@ class Debug:
 
     def __post_init__(self) -> None:
         if not self.base or set(self.base) & {"/", "\0"} or self.base.startswith("."):
-            raise RelayConfigError(f"base {self.base!r} must be the beginning of a file name", field="base")
+            raise RelayConfigError(
+                f"base {self.base!r} must be the beginning of a file name, without a slash", field="base"
+            )
         for name in ("interval_tx", "interval", "max_files", "max_bytes"):
             if not getattr(self, name) > 0:
                 raise RelayConfigError(f"{name} {getattr(self, name)!r} must be greater than 0", field=name)
@@ -186,9 +188,13 @@ class Config:
         check_names(self.targets)
         check_meetings(self.meetings, [target.name for target in self.targets])
         if self.cluster.on and not self.server.origins:
-            raise RelayConfigError("server.origins is missing: a cluster has one address for all", field="cluster")
+            wrong = (
+                'origins is missing: a cluster has one address for all; write origins = ["https://…"] below [server]'
+            )
+            raise RelayConfigError(wrong, field="cluster")
         if self.cluster.on and self.server.secret_file is None:
-            raise RelayConfigError("server.secret_file is missing: a cluster has one secret for all", field="cluster")
+            wrong = "secret_file is missing: a cluster has one secret for all; write secret_file below [server]"
+            raise RelayConfigError(wrong, field="cluster")
 
     @property
     def id(self) -> str:

@@ -81,7 +81,7 @@ class Limits:
                 raise RelayConfigError(wrong, field=field.name)
         if self.buffer_low >= self.buffer_high:
             wrong = f"limit buffer_low={self.buffer_low} must be below buffer_high={self.buffer_high}"
-            raise RelayConfigError(wrong, field="buffer_low")
+            raise RelayConfigError(wrong, field="buffer_low", needs=("buffer_high",))
         if self.window < MIN_WINDOW:
             raise RelayConfigError(f"limit window={self.window} must be at least {MIN_WINDOW}", field="window")
         if self.token > 60:

@@ -48,15 +48,15 @@ class Meeting:
     _callers: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            wrong = f"meeting {self.name!r}: name must have 1 to 64 characters of A-Z a-z 0-9 _ . -"
-            raise RelayConfigError(wrong, field="name")
         for name in ("ids", "callers"):
             try:
                 object.__setattr__(self, f"_{name}", re.compile(getattr(self, name), re.ASCII))
             except re.error as error:
                 wrong = f"meeting {self.name!r}: {name} is no regular expression: {error}"
                 raise RelayConfigError(wrong, field=name) from None
+        if not _NAME.fullmatch(self.name):
+            wrong = f"meeting {self.name!r}: name must have 1 to 64 characters of A-Z a-z 0-9 _ . -"
+            raise RelayConfigError(wrong, field="name")
 
     def takes(self, id: str, target: str) -> bool:
         """Whether a tunnel of this id that listens on `target` listens here."""
@@ -190,10 +190,10 @@ def nobody() -> Refused:
 def check_meetings(meetings: Iterable[Meeting], targets: Iterable[str]) -> None:
     """Raises `RelayConfigError` when two have one name, or one has that of a target."""
     seen = set(targets)
-    for meeting in meetings:
+    for number, meeting in enumerate(meetings):
         if meeting.name in seen:
             wrong = f"meeting {meeting.name!r}: a meeting or target of this name is there; rename one"
-            raise RelayConfigError(wrong, field="name")
+            raise RelayConfigError(wrong, field=f"meetings.{number}.name")
         seen.add(meeting.name)
 
 

@@ -78,11 +78,13 @@ class Refused(AmError):
 class RelayConfigError(AmError):
     """The relay was given settings that cannot be; the message names the setting and the cure.
 
-    `field` is the setting's name in its record, where it is one of a record.
+    `field` is the setting's name in its record, where it is one of a record, or the way to it from the whole of all
+    settings, as "targets.1.name". `needs` are others that the rule looks at: while those are wrong, it says nothing.
     """
 
-    def __init__(self, message: str, *, field: str = "") -> None:
+    def __init__(self, message: str, *, field: str = "", needs: Iterable[str] = ()) -> None:
         self.field = field
+        self.needs = frozenset(needs)
         super().__init__(message)
 
 

@@ -14,7 +14,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -23,6 +22,7 @@ import msgspec
 
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.policy import RelayConfigError
+from asyncmachine_relay.wording import example, mistake, syntax, unknown
 
 PREFIX = "AM_RELAY_"
 ALL = "AM_RELAY_CONFIG"
@@ -50,7 +50,7 @@ def read(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text; save it as such"
         raise ConfigProblems([f"{path}: {reason}"]) from None
     return parse(text, str(path), env, base=path.parent)
 
@@ -60,25 +60,40 @@ def parse(text: str, name: str = "config", env: Mapping[str, str] | None = None,
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        raise ConfigProblems([f"{name}:{found[1] if found else len(text.splitlines())}: {error}"]) from None
+        number, what = syntax(error, text)
+        raise ConfigProblems([f"{name}:{number}: {what}"]) from None
     reader = _Reader(name, lines(text), base)
     reader.overlay(document, {} if env is None else env)
     config: Config | None = reader.record(Config, document, ())
     if reader.problems or config is None:
-        raise ConfigProblems(reader.problems)
+        raise ConfigProblems(reader.in_order)
     return config
+
+
+def located(path: Path, problems: Iterable[tuple[Where, str]], env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Problems of settings of a file that can be read, with the line, or the variable, where each setting stands."""
+    env = os.environ if env is None else env
+    reader = _Reader(str(path), lines(path.read_text(encoding="utf-8")), path.parent)
+    reader.overlay({}, env)
+    for where, what in problems:
+        reader.add(where, what)
+    return reader.in_order
 
 
 class _Reader:
     """Collects problems instead of stopping at the first."""
 
     def __init__(self, name: str, places: Mapping[Where, int], base: Path) -> None:
-        self.problems: list[str] = []
+        self.problems: list[tuple[int, str]] = []
         self._name = name
         self._places = places
         self._base = base
         self._texts: dict[Where, str] = {}
+
+    @property
+    def in_order(self) -> tuple[str, ...]:
+        """All problems: those of variables, then those of lines as they stand in the file."""
+        return tuple(text for _, text in sorted(self.problems, key=lambda problem: problem[0]))
 
     def overlay(self, document: dict[str, Any], env: Mapping[str, str]) -> None:
         """Puts the environment's values into the document."""
@@ -88,7 +103,7 @@ class _Reader:
                 continue
             where = known.get(variable)
             if where is None:
-                self.problems.append(f"{variable}: unknown{_nearest(variable, known)}")
+                self.problems.append((0, f"{variable}: {unknown(variable, known)}"))
                 continue
             table = document
             for part in where[:-1]:
@@ -99,31 +114,56 @@ class _Reader:
     def record(self, kind: type[Any], table: Any, where: Where) -> Any:
         """A record of its table, None if something in it is wrong."""
         if not isinstance(table, Mapping):
-            self._problem(where, f"must be a table: write [{_dotted(where)}]")
+            self.add(where, f"must be a table: write [{_dotted(where)}]")
             return None
         hints = get_type_hints(kind)
         known = {each.name: each for each in fields(kind) if each.init}
         given: dict[str, Any] = {}
-        wrong = False
+        wrong: set[str] = set()
         for key, value in table.items():
             if key not in known:
-                self._problem((*where, key), f"unknown{_nearest(key, known)}")
-                wrong = True
+                self.add((*where, key), unknown(key, known, _sections_with(key, where), _TABLES))
+                wrong.add(key)
                 continue
             converted = self._value(hints[key], value, (*where, key), known[key])
-            wrong = wrong or converted is MISSING
-            given[key] = converted
+            if converted is MISSING:
+                wrong.add(key)
+            else:
+                given[key] = converted
         for name, each in known.items():
-            if name not in given and each.default is MISSING and each.default_factory is MISSING:
-                self._problem(where, f"{name} is missing")
-                wrong = True
-        if wrong:
-            return None
-        try:
-            return kind(**given)
-        except RelayConfigError as error:
-            self._problem((*where, error.field) if error.field else where, str(error))
-            return None
+            if name not in table and _is_needed(each):
+                self.add(where, f"{name} is missing; {example(hints[name], each)}")
+                wrong.add(name)
+        if wrong and not where:
+            return None  # what its sections have to do with each other can wait until they are right
+        return self._made(kind, given, wrong, where)
+
+    def _made(self, kind: type[Any], given: dict[str, Any], wrong: set[str], where: Where) -> Any:
+        """A record, None if something in it is or was wrong. Its own rules tell their first breach; so it is mended."""
+        known = {each.name: each for each in fields(kind)}
+        values = {**{name: _HARMLESS[name] for name in wrong if name in _HARMLESS and name in known}, **given}
+        clean = not wrong
+        while True:
+            try:
+                made = kind(**values)
+            except RelayConfigError as error:
+                name = error.field
+                if clean or not (wrong & {name, *error.needs}):
+                    self.add((*where, *_steps(name)), str(error))
+                clean = False
+                if name in wrong or name not in values:
+                    return None
+                wrong.add(name)
+                if not _is_needed(known[name]):
+                    del values[name]
+                elif name in _HARMLESS:
+                    values[name] = _HARMLESS[name]
+                else:
+                    return None
+            except TypeError:
+                return None  # something is missing, which was told
+            else:
+                return made if clean else None
 
     def _value(self, hint: Any, value: Any, where: Where, known: Field[Any]) -> Any:
         if isinstance(hint, type) and is_dataclass(hint):
@@ -138,12 +178,12 @@ class _Reader:
         try:
             return msgspec.convert(value, hint, strict=not is_text, dec_hook=self._path)
         except msgspec.ValidationError as error:
-            self._problem(where, f"{_plainly(error)}; {_example(hint, known)}")
+            self.add(where, mistake(error, hint, known, value, self._texts.get(where)))
             return MISSING
 
     def _records(self, item: Any, value: Any, where: Where) -> Any:
         if not isinstance(value, list):
-            self._problem(where, f"must be a list of tables: write [[{_dotted(where)}]]")
+            self.add(where, f"must be a list of tables: write [[{_dotted(where)}]]")
             return MISSING
         found = [self.record(item, each, (*where, number)) for number, each in enumerate(value)]
         return MISSING if None in found else tuple(found)
@@ -155,13 +195,15 @@ class _Reader:
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
         raise NotImplementedError(kind)  # no field of a record has another type
 
-    def _problem(self, where: Where, what: str) -> None:
+    def add(self, where: Where, what: str) -> None:
+        """A problem, with the place of its setting."""
         variable = self._texts.get(where)
         if variable is not None:
-            self.problems.append(f"{variable}: {what}")
+            self.problems.append((0, f"{variable}: {what}"))
             return
         line = next((self._places[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self._places), 1)
-        self.problems.append(f"{self._name}:{line}: {_dotted(where)}: {what}" if where else f"{self._name}: {what}")
+        text = f"{self._name}:{line}: {_dotted(where)}: {what}" if where else f"{self._name}: {what}"
+        self.problems.append((line, text))
 
 
 def variables(kind: type[Any] = Config, where: Where = ()) -> Iterator[tuple[str, Where]]:
@@ -209,28 +251,25 @@ def _dotted(where: Where) -> str:
     return text
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the end of a sentence."""
-    names = list(known)
-    close = get_close_matches(name, names, 1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there is {', '.join(sorted(names))}" if len(names) <= 20 else ""
+def _steps(field: str) -> Where:
+    return tuple(int(part) if part.isdecimal() else part for part in field.split(".")) if field else ()
 
 
-def _plainly(error: Exception) -> str:
-    return str(error).partition(" - at ")[0].replace("`", "").replace("Expected", "expected")
+def _is_needed(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
 
 
-def _example(hint: Any, known: Field[Any]) -> str:
-    """How a value is written."""
-    default = known.default if known.default not in (MISSING, None) else None
-    if isinstance(default, bool):
-        return "write true or false"
-    if isinstance(default, int | float):
-        return f"write a number, as {known.name} = {default!r}"
-    if get_origin(hint) is tuple:
-        return f'write a list, as {known.name} = ["…"]'
-    if get_origin(hint) is Mapping:
-        return f'write a table, as {known.name} = {{ "/" = "…" }}'
-    return f'write a text, as {known.name} = "…"'
+def _sections_with(name: str, where: Where) -> list[str]:
+    """Headers of the other sections that have this setting."""
+    found = []
+    for section, hint in get_type_hints(Config).items():
+        kind = next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+        if kind is not None and section not in where and name in {each.name for each in fields(kind) if each.init}:
+            found.append(f"[[{section}]]" if section in _TABLES else f"[{section}]")
+    return found
+
+
+_TABLES = frozenset({"targets", "meetings"})
+"""Sections of which there may be many."""
+_HARMLESS: Mapping[str, Any] = MappingProxyType({"name": "?", "host": "127.0.0.1", "port": 1})
+"""What stands in for a wrong value that must be there, while the rest of its record is looked at."""

@@ -61,13 +61,7 @@ def bind(host: str = "127.0.0.1", port: int = 0, *, move: bool = True, insecure:
     `RelayConfigError` for a host that others can reach, unless it is `insecure`: what they send would cross the network
     in the clear. Put a proxy with TLS in front instead.
     """
-    try:
-        known = "127.0.0.1" if host == "localhost" else host
-        family, _, _, _, address = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise RelayConfigError(f"host {host!r} cannot be resolved: {error}") from error
-    if not insecure and not is_direct_loopback(str(address[0]), ()):
-        raise RelayConfigError(f"host {host!r} can be reached by others: use 127.0.0.1 behind TLS, or insecure=True")
+    family, address = place_of(host, port, insecure=insecure)
     try:
         return Bound(listener := _listen(family, address), host, listener.getsockname()[1])
     except OSError as error:
@@ -78,6 +72,19 @@ def bind(host: str = "127.0.0.1", port: int = 0, *, move: bool = True, insecure:
     listener = _listen(family, (address[0], 0, *address[2:]))
     free = listener.getsockname()[1]
     return Bound(listener, host, free, f"port {port} is busy; listening on {free} instead")
+
+
+def place_of(host: str, port: int, *, insecure: bool) -> tuple[int, tuple[Any, ...]]:
+    """Address family and address where a relay would listen. Raises `RelayConfigError` as `bind` does."""
+    try:
+        known = "127.0.0.1" if host == "localhost" else host
+        family, _, _, _, address = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError) as error:
+        raise RelayConfigError(f"host {host!r} cannot be resolved: {error}", field="host") from error
+    if not insecure and not is_direct_loopback(str(address[0]), ()):
+        wrong = f"host {host!r} can be reached by others: use 127.0.0.1 behind TLS, or insecure = true"
+        raise RelayConfigError(wrong, field="host")
+    return family, address
 
 
 def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:

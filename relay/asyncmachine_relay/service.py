@@ -22,8 +22,9 @@ from asyncmachine_relay.app import Relay
 from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.config import Config, Debug
 from asyncmachine_relay.policy import RelayConfigError
+from asyncmachine_relay.reading import Where
 from asyncmachine_relay.secret_files import secret_of
-from asyncmachine_relay.server import RelayServer, bind
+from asyncmachine_relay.server import RelayServer, bind, place_of
 
 logger = logging.getLogger("asyncmachine.relay")
 
@@ -71,28 +72,35 @@ def recorder_of(debug: Debug) -> Recorder | None:
     try:
         dials = [dial_to(url_of(address)) for address in debug.forward]
     except AddressError as error:
-        raise RelayConfigError(str(error), field="forward") from error
+        wrong = f"{error}; write it as ws://localhost:6831/dbg.ws"
+        raise RelayConfigError(wrong, field="forward") from error
     try:
         return Recorder(RotatingDumps(debug.dir, debug.base, rotation), forward=dials)
     except DbgError as error:
         raise RelayConfigError(str(error), field="base") from error
 
 
-def check(config: Config) -> list[str]:
-    """What a file cannot say about itself: secrets, functions and directories that are not there. Listens nowhere."""
-    problems = []
-    for attempt in (
-        config.server.load_authorize,
-        config.server.load_secret,
-        config.operation.load_token,
-        lambda: cluster_of(config.cluster),
-        lambda: recorder_of(config.dbg),
-        lambda: _check_directory(config.operation.address_dir),
-    ):
+def check(config: Config) -> list[tuple[Where, str]]:
+    """What a file cannot say about itself: secrets, functions and directories that are not there. Listens nowhere.
+
+    Each problem has the setting that it is of.
+    """
+    server = config.server
+    problems: list[tuple[Where, str]] = []
+    attempts: list[tuple[str, Callable[[], object]]] = [
+        ("server", lambda: place_of(server.host, server.port, insecure=server.insecure)),
+        ("server", server.load_authorize),
+        ("server", server.load_secret),
+        ("operation", config.operation.load_token),
+        ("cluster", lambda: cluster_of(config.cluster)),
+        ("dbg", lambda: recorder_of(config.dbg)),
+        ("operation", lambda: _check_directory(config.operation.address_dir)),
+    ]
+    for section, attempt in attempts:
         try:
             attempt()
         except RelayConfigError as error:
-            problems.append(str(error))
+            problems.append(((section, error.field), str(error)))
     return problems
 
 
@@ -111,7 +119,8 @@ def cluster_of(cluster: Cluster) -> None:
 
 def _check_directory(path: Path | None) -> None:
     if path is not None and path.exists() and not path.is_dir():
-        raise RelayConfigError(f"address_dir {path} is no directory; give one that can be written")
+        wrong = f"address_dir {path} is no directory; give one that can be written"
+        raise RelayConfigError(wrong, field="address_dir")
 
 
 async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None:

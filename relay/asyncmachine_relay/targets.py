@@ -50,8 +50,6 @@ class Target:
     _ports: range = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise self._wrong("name", f"must have 1 to {MAX_TARGET} characters of A-Z a-z 0-9 _ . -")
         if not _HOST.fullmatch(self.host):
             raise self._wrong("host", "must be a host's name or an IP address, without port or brackets")
         try:
@@ -65,7 +63,10 @@ class Target:
             raise self._wrong("connections", "must be 0 or more")
         networks(self.networks)
         if Op.LISTEN in self.ops and not self.public and not self._is_loopback:
-            raise self._wrong("host", "can be reached by others: listen on 127.0.0.1, or set public = true")
+            what = "can be reached by others: listen on 127.0.0.1, or set public = true"
+            raise self._wrong("host", what, needs=("ops", "public"))
+        if not _NAME.fullmatch(self.name):
+            raise self._wrong("name", f"must have 1 to {MAX_TARGET} characters of A-Z a-z 0-9 _ . -")
 
     @cached_property
     def listed(self) -> tuple[Network, ...]:
@@ -109,7 +110,8 @@ class Target:
         if not ports:
             raise self._wrong("port", "ends before it begins")
         if 0 in ports and (len(ports) > 1 or Op.DIAL in self.ops):
-            raise self._wrong("port", 'must be above 0; 0 alone is any free one, and only for ops = ["listen"]')
+            what = 'must be above 0; 0 alone is any free one, and only for ops = ["listen"]'
+            raise self._wrong("port", what, needs=("ops",))
         return ports
 
     @property
@@ -118,19 +120,20 @@ class Target:
             return True
         return self.literal is not None and ip_address(self.literal).is_loopback
 
-    def _wrong(self, name: str, what: str) -> RelayConfigError:
-        return RelayConfigError(f"target {self.name!r}: {name} {getattr(self, name)!r} {what}", field=name)
+    def _wrong(self, name: str, what: str, *, needs: Iterable[str] = ()) -> RelayConfigError:
+        wrong = f"target {self.name!r}: {name} {getattr(self, name)!r} {what}"
+        return RelayConfigError(wrong, field=name, needs=needs)
 
 
 def check_names(targets: Iterable[Target]) -> None:
     """Raises `RelayConfigError` for two entries of one name that a tunnel could not tell apart."""
     seen: set[tuple[str, Op, str]] = set()
-    for target in targets:
+    for number, target in enumerate(targets):
         for op in target.ops:
             key = (target.name, op, target.ids)
             if key in seen:
                 wrong = f"target {target.name!r} is there twice for {op} and the same ids; rename one"
-                raise RelayConfigError(wrong, field="name")
+                raise RelayConfigError(wrong, field=f"targets.{number}.name")
             seen.add(key)
 
 

@@ -51,8 +51,8 @@ def test_what_others_could_read_may_be_wanted() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ('origins = ["https://app.example"]\n', "server.origins is missing"),
-        ('secret_file = "relay.secret"\n', "server.secret_file is missing"),
+        ('origins = ["https://app.example"]\n', "origins is missing"),
+        ('secret_file = "relay.secret"\n', "secret_file is missing"),
     ],
 )
 def test_it_has_one_address_and_one_secret(line: str, says: str) -> None:
@@ -69,6 +69,6 @@ def test_the_environment_counts_here_too() -> None:
 def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text(f'{WHOLE}token_file = "absent"\n')
-    assert any("absent: No such file" in problem for problem in check(read(file)))
+    assert any("absent: No such file" in what for _, what in check(read(file)))
     with pytest.raises(RelayConfigError, match="absent"):
         cluster_of(Cluster(**ON, ca_file=tmp_path / "absent.pem"))

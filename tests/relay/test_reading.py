@@ -110,16 +110,25 @@ name = "c"
 port = 1
 """
     ) == [
-        "relay.toml:3: server.port: expected int, got str; write a number, as port = 12733",
+        "relay.toml:3: server.port: expected a whole number, got a text; write a number, as port = 12733",
         "relay.toml:4: server.prot: unknown; did you mean port?",
-        "relay.toml:8: limits.idle: expected float, got bool; write a number, as idle = 120.0",
+        (
+            "relay.toml:5: server.origins: origin 'https://app.example/path' is no origin: write scheme, host and "
+            "port, as http://127.0.0.1:8080"
+        ),
+        "relay.toml:7: limits.tunnels: limit tunnels=-1 must be greater than 0",
+        "relay.toml:8: limits.idle: expected a number, got true or false; write a number, as idle = 120",
         "relay.toml:10: operation.drain: drain 99 must be 0 to 9 seconds",
-        "relay.toml:16: targets[0].ops: Invalid enum value 'liste'; write a list, as ops = [\"…\"]",
+        'relay.toml:11: operation.log: log \'xml\' must be "text" or "json"',
+        (
+            'relay.toml:16: targets[0].ops: \'liste\' is none of "listen", "dial"; write a list, as ops = ["listen", '
+            '"dial"]'
+        ),
         (
             "relay.toml:20: targets[1].port: target 'b': port 70000 must be a number up to 65535, or a range as "
             '"14100-14199"'
         ),
-        "relay.toml:22: targets[2]: host is missing",
+        'relay.toml:22: targets[2]: host is missing; write a text, as host = "…"',
     ]
     assert problems("[server]\norigins = [\n  'https://a.example/path',\n]\n") == [
         (
@@ -143,7 +152,7 @@ port = 1
             "zzz: unknown; there is cluster, dbg, limits, meetings, name, operation, pages, server, targets",
         ),
         ("[pages]\nroots = ['/no/such/place']", "relay.toml:2: pages.roots: /no/such/place is no directory"),
-        ("[pages]\nroots = [1]", "relay.toml:2: pages.roots: expected str, got int; write a list"),
+        ("[pages]\nroots = [1]", "relay.toml:2: pages.roots: expected a text, got a whole number; write a list"),
         ("[pages]\ncsp = { app = 'strict' }", "csp prefix 'app' must start with a slash"),
         ("[pages]\ncsp = { '/app' = 'open' }", "csp 'open' is no policy: strict, pyscript"),
         ("[pages]\ncsp = 1", 'write a table, as csp = { "/" = "…" }'),
@@ -155,13 +164,69 @@ port = 1
         ("[dbg]\nbase = '../x'", "must be the beginning of a file name"),
         ("[dbg]\nmax_files = 0", "max_files 0 must be greater than 0"),
         ("[limits]\nbuffer_low = 2097152", "relay.toml:2: limits.buffer_low: "),
-        (2 * "[[targets]]\nname='x'\nhost='127.0.0.1'\nport=1\n", "'x' is there twice"),
+        (
+            2 * "[[targets]]\nname='x'\nhost='127.0.0.1'\nport=1\n",
+            "relay.toml:6: targets[1].name: target 'x' is there twice",
+        ),
+        ("[[targets]]\nname='x'\nhost='localhost'\nport=1\n[[meetings]]\nname='x'", "relay.toml:6: meetings[0].name: "),
+        ("[target]\n", "target: unknown; did you mean [[targets]]?"),
+        ("port = 1", "port: unknown here; it belongs below [server] or [[targets]]"),
+        ("[server]\nlog = 'json'", "server.log: unknown here; it belongs below [operation]"),
+        ("[limits]\nrate = 1", "limits.rate: unknown; did you mean over_rate?"),
+        ("[server]\norigins = 'https://a.example'", 'write a list, as origins = ["https://a.example"]'),
+        ("[limits]\nidle = '2m'", "write a number, as idle = 120 (times are in seconds"),
+        ("[limits]\ntunnels = 1.5", "expected a whole number, got a number with a point"),
+        ("[[targets]]\nname='x'\nhost='localhost'\nport=true", "write a number, or a text in quotes: port = 14000"),
+        ("[server]\nhost = 127.0.0.1\n", "relay.toml:2: 'host = 127.0.0.1': Expected newline"),
+        ("[server]\nhost = localhost\n", "Invalid value; texts stand in quotes"),
+        ("[server]\nhosts = [\n'a'\nport = 1\n", "a list that begins above has no ]"),
+        ('[server]\nhost = "a\n', 'a text has no " at its end'),
+        ("[server\n", "a header ends with ]"),
+        (
+            "[server]\nport = 1\nport = 2\n",
+            "relay.toml:3: 'port = 2': Cannot overwrite a value; this key is there already",
+        ),
+        ("[server]\n[server]\n", "this table is there already"),
+        ("port\n", "after a key stands = and its value"),
     ],
 )
 def test_a_mistake_has_a_line_and_a_cure(text: str, says: str) -> None:
     found = problems(text)
     assert len(found) == 1
     assert says in found[0]
+
+
+def test_all_mistakes_of_a_record_are_told_at_once_and_none_that_another_one_explains() -> None:
+    found = problems(
+        """
+[[targets]]
+name = "back end"
+host = "http://127.0.0.1"
+port = 0
+ops = ["liste"]
+ids = "browser["
+[[targets]]
+host = "localhost"
+port = 70000
+[limits]
+buffer_low = 2000000
+buffer_high = "4 MiB"
+token = 61
+"""
+    )
+    said = [
+        "relay.toml:3: targets[0].name: target 'back end': name 'back end' must have 1 to 255 characters",
+        "relay.toml:4: targets[0].host: target 'back end': host 'http://127.0.0.1' must be a host's name",
+        "relay.toml:6: targets[0].ops: 'liste' is none of",
+        "relay.toml:7: targets[0].ids: target 'back end': ids 'browser[' is no regular expression",
+        "relay.toml:8: targets[1]: name is missing; write a text, as name = ",
+        "relay.toml:10: targets[1].port: target '?': port 70000 must be a number up to 65535",
+        "relay.toml:13: limits.buffer_high: expected a whole number, got a text",
+        "relay.toml:14: limits.token: limit token=61.0 must be at most 60",
+    ]
+    assert len(found) == len(said)
+    for problem, begins in zip(found, said, strict=True):
+        assert problem.startswith(begins)
 
 
 def test_the_environment_counts_more_than_the_file() -> None:
@@ -181,7 +246,7 @@ def test_the_environment_counts_more_than_the_file() -> None:
 def test_a_wrong_variable_is_named() -> None:
     assert problems("", {"AM_RELAY_SERVER_PORT": "x", "AM_RELAY_SERVER_PROT": "1", "AM_RELAY_LIMITS_IDLE": "-1"}) == [
         "AM_RELAY_SERVER_PROT: unknown; did you mean AM_RELAY_SERVER_PORT?",
-        "AM_RELAY_SERVER_PORT: expected int, got str; write a number, as port = 12733",
+        "AM_RELAY_SERVER_PORT: expected a whole number, got a text; write a number, as AM_RELAY_SERVER_PORT=12733",
         "AM_RELAY_LIMITS_IDLE: limit idle=-1.0 must be greater than 0",
     ]
 

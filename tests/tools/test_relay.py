@@ -250,10 +250,14 @@ def cleared_logging() -> Iterator[None]:
     ("text", "says"),
     [
         ("[server]\nprot = 1", "relay.toml:2: server.prot: unknown; did you mean port?"),
+        ("[server]\nport = 1\nsecret_file = 'absent'", "relay.toml:3: server.secret_file: "),
         ("[server]\nsecret_file = 'absent'", "No such file or directory; make it with: openssl"),
         ("[server]\nauthorize = 'no_such_module:f'", "No module named 'no_such_module'"),
         ("[operation]\naddress_dir = 'relay.toml'", "is no directory"),
-        ("[dbg]\ningest = true\nforward = ['http://x']", "is no address of a recorder"),
+        (
+            "[dbg]\ningest = true\nforward = ['http://x']",
+            "relay.toml:3: dbg.forward: 'http://x' is no address of a recorder",
+        ),
         ("[dbg]\ningest = true\nbase = 'a b'", "a dump cannot be called"),
     ],
 )
@@ -264,6 +268,15 @@ def test_check_says_what_is_wrong(text: str, says: str, tmp_path: Path, capsys: 
     assert says in capsys.readouterr().err
     with cleared_logging():
         assert main(["relay", "wasm", "-l", "127.0.0.1:0", "-c", str(file)]) == 2 or "is no directory" in says
+
+
+def test_check_tells_of_a_host_that_others_can_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("[server]\nhost = '0.0.0.0'\n")
+    assert main(["relay", "check", str(file)]) == 2
+    assert "relay.toml:2: server.host: host '0.0.0.0' can be reached by others" in capsys.readouterr().err
+    file.write_text("[server]\nhost = '0.0.0.0'\ninsecure = true\n")
+    assert main(["relay", "check", str(file)]) == 0
 
 
 def test_check_is_content_with_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
