@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route
+from playwright.sync_api import BrowserContext, Page
 
-from tests.web.browser import Mishaps, open_python, run
+from tests.web.browser import Mishaps, open_python, run, without_isolation
 
 OPEN = """
 import math, time
@@ -212,12 +212,6 @@ def test_a_worker_that_is_stuck_is_replaced(context: BrowserContext, isolated: b
     )
     assert told == [["WorkerFailed", "SILENT"], True, "well"]
     run(page, "await pool.workers[0].machine.when('Ready'); pool.close(); None")
-
-
-def without_isolation(route: Route) -> None:
-    response = route.fetch()
-    headers = {name: value for name, value in response.headers.items() if not name.startswith("cross-origin-")}
-    route.fulfill(response=response, headers=headers)
 
 
 def test_a_call_may_be_made_again(pool: Page) -> None:

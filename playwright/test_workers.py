@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 from playwright.sync_api import Worker as Thread
 
-from tests.web.browser import INTERRUPT, Mishaps, open_python, run
+from tests.web.browser import INTERRUPT, Mishaps, open_python, run, without_isolation
 
 
 def test_a_worker_starts_talks_and_returns(shared: Page) -> None:
@@ -128,7 +128,7 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page) -> Non
     assert "in hang" in told[2]
 
 
-BEAT = 500
+BEAT = 250
 """Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
 
 
@@ -142,7 +142,7 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page:
     run(page, """await port.send(b"go"); await port.recv(); None""")
     while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
         page.clock.run_for(BEAT)
-    page.clock.run_for(3 * BEAT)
+    page.clock.run_for(4 * BEAT)
     told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "in hang_late" in told[2]
@@ -213,12 +213,6 @@ def test_a_worker_that_will_not_listen_is_ended(context: BrowserContext, isolate
         """,
     )
     assert told == ["failed", "SILENT", ["Ready"]]
-
-
-def without_isolation(route: Route) -> None:
-    response = route.fetch()
-    headers = {name: value for name, value in response.headers.items() if not name.startswith("cross-origin-")}
-    route.fulfill(response=response, headers=headers)
 
 
 def test_a_spare_takes_the_next_order(page: Page) -> None:

@@ -22,13 +22,6 @@ from examples.wasm_workflow.worker import WorkerHandlers
 TARGET = "orchestrator"
 MODULE = "examples.wasm_workflow.browser"
 
-PATIENCE = 5.0
-"""Seconds without a sign of life after which a worker is stuck, and its successor is at work within two more.
-
-Five machines may share a slow computer: while they all start, one may have no processor for longer than a second, and
-the error that is raised in a stuck worker would hit it in the middle of its start.
-"""
-
 SPARES = 1
 """Pythons that have started and wait, in the page and in the dispatcher, for a worker of theirs to end."""
 
@@ -46,7 +39,7 @@ def page() -> None:
     suffix = RECORDED if URLSearchParams.new(location.search).get("dbg") == "1" else ""
     view = View()
     listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
-    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}", patience=PATIENCE)}
+    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}")}
     node, client = page_node(workers, dialling, view.take)
     am.pipes.bind_many(lifecycle().machine, node.machine, WEATHER)
     am.pipes.sync(lifecycle().machine, node.machine, WEATHER)
@@ -88,7 +81,7 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
 
 async def run_dispatcher(context: Context, suffix: str = "") -> None:
     """browser2. It ends with its page."""
-    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}", patience=PATIENCE) for leaf in LEAVES}
+    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}") for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
     keep_spares(node.machine)
     if suffix:

@@ -12,7 +12,7 @@ from asyncmachine.rpc import Backoff, Client, ServerPayload, Transport
 from examples.wasm_workflow.links import Metered, attend, following
 from examples.wasm_workflow.node import Node
 from examples.wasm_workflow.orders import Order, Retry
-from examples.wasm_workflow.parent import Forked, ParentHandlers, fork_all
+from examples.wasm_workflow.parent import PATIENCE, Forked, ParentHandlers, fork_all
 from examples.wasm_workflow.states import DISPATCHER, LEAVES, Dispatcher, Worker, of
 from examples.wasm_workflow.worker import Remote, Send, WorkerHandlers, hand
 
@@ -68,6 +68,10 @@ class LeafHandlers:
     def __init__(self, leaf: str, dispatcher: DispatcherHandlers) -> None:
         self.leaf = leaf
         self.dispatcher = dispatcher
+
+    def ReadyState(self, e: am.Event) -> None:
+        """It has started."""
+        self.dispatcher.workers[self.leaf].patience = PATIENCE
 
     def WorkState(self, e: am.Event) -> None:
         e.remove(of(self.leaf, "Work"))

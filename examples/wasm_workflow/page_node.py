@@ -10,8 +10,8 @@ from asyncmachine.rpc import Backoff, Client, Dial, ServerPayload
 from examples.wasm_workflow.figures import FIGURES
 from examples.wasm_workflow.node import Node
 from examples.wasm_workflow.orders import Child
-from examples.wasm_workflow.parent import Forked, ParentHandlers, fork_all
-from examples.wasm_workflow.states import Orchestrator, Page
+from examples.wasm_workflow.parent import PATIENCE, Forked, ParentHandlers, fork_all
+from examples.wasm_workflow.states import Orchestrator, Page, of
 from examples.wasm_workflow.worker import Send, WorkerHandlers
 
 Show = Callable[[dict[str, Any]], object]
@@ -51,5 +51,12 @@ def page_node(
     node.machine.bind(PageHandlers(node.send, workers, show))
     client = Client(dial, Orchestrator, id="page", consumer=node.machine, backoff=backoff)
     am.pipes.bind_ready(client.machine, node.machine, Page.Linked)
+    for name, worker in workers.items():
+        client.netmach.bind({f"{of(name, 'Ready')}State": lambda e, worker=worker: settle(worker)})
     fork_all(node.machine, workers)
     return node, client
+
+
+def settle(worker: Forked) -> None:
+    """Its node has started."""
+    worker.patience = PATIENCE

@@ -15,6 +15,17 @@ FORK_RETRIES = 3
 """How often in a row a missing worker is started again before its parent leaves it at that."""
 
 
+STARTING_PATIENCE = 5.0
+"""Seconds without a sign of life after which a worker is stuck while it starts.
+
+Five machines may share a slow computer: while they all start, one may have no processor for longer than a second, and
+the error that is raised in a stuck worker would hit it in the middle of its start.
+"""
+
+PATIENCE = 1.5
+"""The same for a node that is ready. One that is stuck for good has a successor within twice that."""
+
+
 class ForkError(am.AmError):
     """A worker was started in vain too often."""
 
@@ -23,6 +34,7 @@ class Forked(Protocol):
     """A web worker, as `asyncmachine_web.page.workers.Worker`. Its machine is `Ready` or `Dead`."""
 
     id: str
+    patience: float
 
     @property
     def machine(self) -> am.Machine[Any]: ...
@@ -44,7 +56,9 @@ class ParentHandlers:
 
     def ForkWorkerState(self, e: am.Event) -> None:
         e.remove(Parent.ForkWorker)
-        self.workers[e.args(Child).id].restart()
+        worker = self.workers[e.args(Child).id]
+        worker.patience = STARTING_PATIENCE
+        worker.restart()
 
     def WorkerForkedState(self, e: am.Event) -> None:
         e.remove(Parent.WorkerForked)

@@ -36,6 +36,7 @@ class Fork:
     def __init__(self, id: str, arguments: Sequence[str] = ()) -> None:
         self.id = id
         self.arguments = tuple(arguments)
+        self.patience = 0.0  # of no meaning: the system tells of a process's end
         self.machine = am.Machine(ForkStates, id=f"process-{id}")
         self.address = ""
         self.process: Process | None = None

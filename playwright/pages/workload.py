@@ -134,6 +134,18 @@ async def hang_late(context: Context) -> None:
         pass
 
 
+async def stand_still(context: Context) -> None:
+    """Tells that it begins. It stands outside of Python, where no error can be raised, if the page is isolated."""
+    await context.port.recv()
+    await context.port.send(b"gone")
+    import js
+
+    if js.crossOriginIsolated:
+        js.Atomics.wait(js.Int32Array.new(js.SharedArrayBuffer.new(4)), 0, 0)
+    while True:
+        pass
+
+
 async def hang_on(context: Context) -> None:
     """Does not even when it is told to."""
     await context.port.recv()

@@ -7,7 +7,7 @@ from asyncmachine.rpc import Transport
 from asyncmachine.rpc.transport.memory import pair
 from asyncmachine.states import Basic
 from examples.wasm_workflow.orders import Child
-from examples.wasm_workflow.parent import FORK_RETRIES, ForkError, ParentHandlers, fork_all
+from examples.wasm_workflow.parent import FORK_RETRIES, STARTING_PATIENCE, ForkError, ParentHandlers, fork_all
 from examples.wasm_workflow.states import Parent
 
 
@@ -27,6 +27,7 @@ class FakeWorker:
     id = "w"
 
     def __init__(self) -> None:
+        self.patience = 0.0
         self.machine = am.Machine(WorkerStates)
         self.starts = 0
 
@@ -54,7 +55,7 @@ def parent(worker: FakeWorker) -> am.Machine[Forking]:
 
 
 def test_workers_are_started_at_once(parent: am.Machine[Forking], worker: FakeWorker) -> None:
-    assert worker.starts == 1
+    assert (worker.starts, worker.patience) == (1, STARTING_PATIENCE)
     worker.machine.add(WorkerStates.Ready)
     assert parent.active_states() == ()
 

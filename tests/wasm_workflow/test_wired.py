@@ -7,6 +7,7 @@ import pytest
 
 from examples.wasm_workflow import dag, seeds
 from examples.wasm_workflow.orders import Child, Cut
+from examples.wasm_workflow.parent import PATIENCE, STARTING_PATIENCE
 from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.states import LEAVES, Orchestrator, Page, Worker, of
 from tests.wasm_workflow.wired import Wired
@@ -30,6 +31,18 @@ async def test_a_seed_tells_the_same_story_as_without_any_network() -> None:
         await flow.machine.when(Orchestrator.WorkDelivered)
         assert flow.handlers.run.round == len(list(seeds.foretell(seeds.EVENTFUL_SEED, 5, 50)))
         assert flow.handlers.run.restarts == 2
+
+
+async def test_workers_are_given_time_to_start_and_less_when_they_are_ready() -> None:
+    async with Wired(BUSY) as flow:
+        leaf, starts = flow.leaves["browser3"], []
+        assert flow.browser2.patience == STARTING_PATIENCE
+        leaf.machine.bind({"StartingState": lambda _: starts.append(leaf.patience)})
+        await flow.mirror.when(of(leaf.id, "Working"))
+        assert [worker.patience for worker in (flow.browser2, *flow.leaves.values())] == [PATIENCE] * 3
+        await flow.mirror.add(Orchestrator.KillWorker, Child(leaf.id))
+        await flow.mirror.when(Orchestrator.WorkDelivered)
+        assert (starts, leaf.patience) == ([STARTING_PATIENCE] * 2, PATIENCE)
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

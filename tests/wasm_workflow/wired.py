@@ -36,6 +36,7 @@ class Thread:
 
     def __init__(self, id: str, main: Callable[[Thread], Coroutine[Any, Any, None]]) -> None:
         self.id = id
+        self.patience = 0.0
         self.machine = am.Machine(WorkerStates, id=f"worker-{id}")
         self.starts = 0
         self._main = main

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, WebError, WebSocket
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Route, WebError, WebSocket
 
 from asyncmachine_relay import Relay, RelayServer, bind
 from asyncmachine_web.build import static_folder
@@ -131,15 +131,27 @@ def wait_for_python(page: Page) -> None:
     run(page, IMPORTS)
 
 
+def without_isolation(route: Route) -> None:
+    """A handler of a route: the page gets no memory that it shares with its workers."""
+    response = route.fetch()
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("cross-origin-")}
+    route.fulfill(response=response, headers=headers)
+
+
 INTERRUPT = """
+    window.answers = 0;
     window.Worker = class extends Worker {
+        constructor(...all) {
+            super(...all);
+            this.addEventListener("message", ({ data }) => { answers += data.type === "PONG"; });
+        }
         postMessage(message, ...rest) {
             if (message.interrupt) window.interrupt = message.interrupt;
             super.postMessage(message, ...rest);
         }
     };
 """
-"""Keeps what the last worker is interrupted by."""
+"""Keeps what the last worker is interrupted by, and counts its signs of life."""
 
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
 """What Chromium itself writes to the console for a request to a server that is not there."""

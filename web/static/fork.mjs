@@ -14,8 +14,8 @@
  *
  * PING and PONG go over the same pair from READY on, since neither a crash nor an endless loop closes a port. A worker
  * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does.
- * For Python to look, and then for what was raised to get here, there is one more patience each. If that does not help,
- * or cannot be, it is dead. A spare has to answer a PING before it gets the order; one that has died meanwhile does not,
+ * It is dead when that has not helped within twice its patience in all, or cannot be. A computer that is slow gets more:
+ * the second half begins when Python has looked. A spare has to answer a PING before it gets the order; one that has died meanwhile does not,
  * and a new worker gets it.
  */
 import { follow, visibility } from "./lifecycle.mjs";
@@ -29,16 +29,17 @@ export { keep as spare };
  * @typedef {import("./boot.mjs").Parts} Parts
  * @typedef {{settings: Settings, parts: Parts, tab: import("./tab.mjs").Tab}} Inherited
  * @typedef {(type: string, json: string) => void} Tell
- * @typedef {{port: MessagePort, connect: () => MessagePort, terminate: () => void}} Forked
+ * @typedef {{port: MessagePort, connect: () => MessagePort, bear: (patience: number) => void, terminate: () => void}}
+ *   Forked `bear` is heeded from the next sign of life on
  */
 
-const BEAT = 500;
+const BEAT = 250;
 /** Beats that it may keep silent until main runs, and in a download: a busy computer or a slow network take their time. */
-const STARTING = 120;
+const STARTING = 240;
 /** From there on to the first answer. */
-const SETTLING = 20;
+const SETTLING = 40;
 /** Beats for a spare's first answer. */
-const PROOF = 2;
+const PROOF = 4;
 const SIGINT = 2;
 
 /** @type {Set<Worker>} */
@@ -72,18 +73,18 @@ export function fork(order, inherited, tell) {
     const { interrupt } = one;
     if (!proven && silent === PROOF) return anew();
     if (downloading && silent < STARTING) return;
-    if (silent < limit || (silent === limit && !interrupt)) return ping();
-    if (silent === limit && interrupt) return raise(interrupt);
+    if (silent <= limit) return ping(); // the first of these that was not answered was sent at the first beat
+    if (interrupt && silent === limit + 1) return raise(interrupt);
     if (interrupted && interrupt?.[0] === 0) {
       interrupted = false;
-      last = silent - 1 + limit; // it has looked since the last beat
+      last = silent + limit - 2; // it has looked since the last beat
     }
-    if (silent >= last) end("ERROR", stuck((silent * BEAT) / 1000));
+    if (!interrupt || silent >= last) end("ERROR", stuck((silent * BEAT) / 1000));
   };
   const raise = (/** @type {Uint8Array} */ interrupt) => {
     interrupt[0] = SIGINT;
     interrupted = true;
-    last = 2 * limit;
+    last = silent + limit - 1;
   };
   const live = () => {
     clearInterval(heart);
@@ -153,6 +154,9 @@ export function fork(order, inherited, tell) {
       const { port1: here, port2: there } = new MessageChannel();
       one.worker.postMessage({ type: "PORT", port: there }, [there]);
       return here;
+    },
+    bear(patience) {
+      order.patience = patience;
     },
     terminate: () => end("EXIT", { reason: "terminated" }),
   };

@@ -40,12 +40,9 @@ def _interrupted(_signal: int, frame: FrameType | None) -> None:
 
 
 def _raise_in(frame: FrameType) -> None:
-    """As soon as this frame goes on, returns or yields."""
-    tracer = sys.gettrace()
+    """As soon as this frame goes on, returns or yields. The error ends the tracing."""
 
     def resumed(_frame: FrameType, _event: str, _argument: Any) -> None:
-        sys.settrace(tracer)
-        frame.f_trace = None
         raise _deadline()
 
     frame.f_trace = resumed

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pyodide.ffi import JsDoubleProxy
 
 
-PATIENCE: Final = 2.0
-"""Seconds that a worker may keep its thread."""
+PATIENCE: Final = 1.5
+"""Seconds that a worker may keep its thread. One that is stuck for good has a successor within twice that."""
 
 
 class WorkerStates(am.StatesDef):
@@ -88,7 +88,8 @@ class Worker:
         self.machine = am.Machine(WorkerStates, id=f"worker-{id}", tags=("worker",), parent=parent)
         self.phase = Value("")
         """How far its Python is, to be shown: the boot phase told last."""
-        self._order = json.dumps({"id": id, "main": main, "env": dict(env or {}), "patience": patience})
+        self._order = {"id": id, "main": main, "env": dict(env or {})}
+        self._patience = patience
         self._forked: Forked | None = None
         self._open: list[PortTransport] = []
         self._connected = False
@@ -110,6 +111,17 @@ class Worker:
         worker.restart()
         return worker
 
+    @property
+    def patience(self) -> float:
+        """Seconds that it may keep its thread. May be set at any time, for instance to be lenient while it starts."""
+        return self._patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._patience = seconds
+        if self._forked is not None:
+            self._forked.bear(seconds)
+
     def restart(self) -> None:
         """Start it, after terminating the one that still runs. The machine stays, its `Starting` ticks."""
         from asyncmachine_js import fork
@@ -120,7 +132,7 @@ class Worker:
         self.machine.add(WorkerStates.Starting)
         tell: JsDoubleProxy = create_proxy(lambda kind, detail: self._told(kind, json.loads(detail), tell))
         self._connected = False
-        self._forked = fork(self._order, tell)
+        self._forked = fork(json.dumps({**self._order, "patience": self._patience}), tell)
 
     def terminate(self) -> None:
         """End it at once, wherever it is. Does nothing for a dead one."""

@@ -1,0 +1,66 @@
+"""How long a parent waits for its worker, counted in its beats: a slow computer changes none of that."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.web.browser import INTERRUPT, open_python, run, without_isolation
+
+BEAT = 250
+"""Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
+
+
+def open_still(page: Page) -> None:
+    """A worker that has just given a sign of life, in a page whose clock stands still from now on."""
+    page.add_init_script(INTERRUPT)
+    page.clock.install()
+    open_python(page)
+    run(page, """worker = Worker.fork("w1", "workload:stand_still"); port = await worker.dial(); None""")
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    hear(page)
+
+
+def hear(page: Page) -> None:
+    """Wait for a sign of life."""
+    before = page.evaluate("answers")
+    while page.evaluate("answers") == before:
+        page.clock.run_for(BEAT)
+
+
+def beats_until_dead(page: Page) -> int:
+    """From when it is stuck on."""
+    run(page, """await port.send(b"go"); await port.recv(); None""")
+    beats = 0
+    while run(page, "json.dumps('Ready' in worker.machine)"):
+        page.clock.run_for(BEAT)
+        beats += 1
+    return beats
+
+
+@pytest.mark.parametrize(("isolated", "beats"), [(True, 12), (False, 7)])
+def test_a_worker_that_is_stuck_for_good_is_ended_within_three_seconds(
+    context: BrowserContext, isolated: bool, beats: int
+) -> None:
+    """Where pages are isolated, it is first told to come to itself."""
+    if not isolated:
+        context.route("**/python.html", without_isolation)
+    page = context.new_page()
+    open_still(page)
+    assert beats_until_dead(page) == beats
+    assert beats * BEAT <= 3_000
+    assert run(page, "json.dumps([worker.machine.err.code, str(worker.machine.err)])") == [
+        "SILENT",
+        f"worker 'w1' failed: SILENT: no sign of life for {beats * BEAT / 1000:g} s",
+    ]
+
+
+def test_patience_may_be_set_while_a_worker_runs(page: Page) -> None:
+    open_still(page)
+    run(page, "worker.patience = 0.5; None")
+    hear(page)
+    assert beats_until_dead(page) == 4
+    run(page, "worker.restart(); port = await worker.dial(); None")
+    hear(page)
+    assert run(page, "json.dumps(worker.patience)") == 0.5
+    assert beats_until_dead(page) == 4, "the next one is treated as this one"
