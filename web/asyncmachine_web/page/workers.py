@@ -179,6 +179,8 @@ class Worker:
     def _ended(self, reason: str, tell: JsDoubleProxy, error: WorkerFailed | None = None) -> None:
         loop = asyncio.get_running_loop()
         loop.call_soon(tell.destroy)  # it is being called right now
+        if self._forked is not None and not self._connected:
+            self._forked.port.close()  # nobody else has it
         self._forked = None
         self._reason = reason
         for transport in self._open:
