@@ -289,3 +289,34 @@ def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(pyth
         None
         """,
     )
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_sleeps_and_deadlines_do_not_follow_the_system_clock(python: Page, hours: int) -> None:
+    """It is set while they run."""
+    run(
+        python,
+        """
+        import time
+        machine = am.Machine({"A": {}}, id="m")
+        wall, begun = time.time(), time.perf_counter()
+
+        async def past(awaitable):
+            try:
+                await awaitable
+            except TimeoutError:
+                pass
+            return time.perf_counter() - begun
+
+        running = [past(asyncio.sleep(0.3)), past(am.wait_all(machine.when("A"), timeout=0.3))]
+        running = [asyncio.create_task(one) for one in running]
+        await asyncio.sleep(0)
+        """,
+    )
+    python.evaluate("(shift) => { const { now } = Date; Date.now = () => now() + shift; }", hours * 3_600_000)
+    took = run(
+        python, "json.dumps([*await asyncio.gather(*running), await past(asyncio.sleep(0.3)), time.time() - wall])"
+    )
+    *seconds, shifted = took
+    assert all(0.3 <= each < 600 for each in seconds)
+    assert abs(shifted - hours * 3600) < 600
