@@ -23,6 +23,7 @@ from asyncmachine_web.build import pack, static_folder
 from bench import binding, counter
 from bench.report import Row, main, row, turns
 from tests.web.browser import CHROMIUM, FLAGS, run, serving
+from tests.web.desk import serve_desk
 
 PAGES = Path(__file__).parent / "pages"
 PATIENCE = 120_000
@@ -35,7 +36,7 @@ READY = "performance.getEntriesByName('python ready')[0]?.startTime"
 def rows() -> Iterator[Row]:
     """All figures; the comparison, which has no aim, comes last, should a busy computer not get that far."""
     yield from binding.rows()
-    dial = [Match("desk", target="desk", serve=serve_desk), Match("bare", target="echo", serve=echo)]
+    dial = [Match("desk", target="desk", serve=serve_desk(Desk)), Match("bare", target="echo", serve=echo)]
     with TemporaryDirectory() as built, sync_playwright() as playwright:
         pack(PAGES, ["worker_jobs.py"], Path(built) / "jobs.zip")
         static: list[StaticRoot] = [("/bench/", PAGES), ("/built/", built), static_folder()]
@@ -276,15 +277,6 @@ class Desk(rpc.StateSource):
     """What the native machine of the round trips has."""
 
     Noted = am.state(multi=True)
-
-
-async def serve_desk(tunnel: Tunnel) -> None:
-    """One page at a desk of its own."""
-    desk = am.Machine(Desk, id="desk")
-    server = rpc.Server(desk, "desk", push_interval=0.001)
-    await server.serve(tunnel.transport)
-    server.machine.dispose()
-    desk.dispose()
 
 
 async def echo(tunnel: Tunnel) -> None:

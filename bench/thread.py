@@ -29,6 +29,7 @@ from examples.wasm_workflow.states import Orchestrator
 from scripts.setup import FIRST_RUN
 from tests.wasm_workflow.native import CALM, PATIENCE, Native, native, reserved_port
 from tests.web.browser import CHROMIUM, FLAGS, run, serving
+from tests.web.desk import serve_desk
 
 ROOT = Path(__file__).parents[1]
 PAGES = Path(__file__).parent / "pages"
@@ -220,15 +221,6 @@ class DeskHandlers:
         e.remove(Desk.Told)
 
 
-async def serve_desk(tunnel: Tunnel) -> None:
-    """One page at a desk of its own."""
-    desk = am.Machine(Desk, DeskHandlers(), id="desk")
-    server = rpc.Server(desk, "desk", push_interval=0.001)
-    await server.serve(tunnel.transport)
-    server.machine.dispose()
-    desk.dispose()
-
-
 async def echo(tunnel: Tunnel) -> None:
     """Sends everything back, until the page has gone."""
     while True:
@@ -237,7 +229,10 @@ async def echo(tunnel: Tunnel) -> None:
 
 def trips(browser: Browser) -> Iterator[Row]:
     """Times and bytes between a page and the native process, through the relay."""
-    dial = [Match("desk", target="desk", serve=serve_desk), Match("bare", target="echo", serve=echo)]
+    dial = [
+        Match("desk", target="desk", serve=serve_desk(Desk, DeskHandlers())),
+        Match("bare", target="echo", serve=echo),
+    ]
     with serving(Relay([("/bench/", PAGES), static_folder()], dial=dial)) as origin, visitor(browser) as page:
         page.goto(f"{origin}/bench/trips.html")
         page.wait_for_selector("#python", state="attached")

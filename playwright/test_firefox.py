@@ -13,9 +13,10 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
-from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
+from asyncmachine_relay import Match, Relay, StaticRoot
 from asyncmachine_web.build import static_folder
 from tests.web.browser import IMPORTS, serving, vendor_folder
+from tests.web.desk import serve_desk
 from tests.web.firefox import Firefox, firefox, installed
 
 PAGES = Path(__file__).parent / "pages"
@@ -38,19 +39,11 @@ class DeskHandlers:
             e.add(Desk.Closed)
 
 
-async def serve_desk(tunnel: Tunnel) -> None:
-    desk = am.Machine(Desk, DeskHandlers(), id="desk")
-    server = rpc.Server(desk, "desk", push_interval=0.001)
-    await server.serve(tunnel.transport)
-    server.machine.dispose()
-    desk.dispose()
-
-
 @pytest.fixture(scope="module")
 def address(base_url: str, built: Path) -> Iterator[str]:
     """Where the pages of all browser tests are, and the desk."""
     static: list[StaticRoot] = [("/pages/", PAGES), ("/built/", built), static_folder(), ("/vendor/", vendor_folder())]
-    with serving(Relay(static, dial=[Match("desk", target="desk", serve=serve_desk)])) as found:
+    with serving(Relay(static, dial=[Match("desk", target="desk", serve=serve_desk(Desk, DeskHandlers()))])) as found:
         yield found
 
 
