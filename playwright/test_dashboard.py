@@ -16,7 +16,7 @@ from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
 from tests.web.browser import UNANSWERED, Mishaps
-from tests.web.looks import check_looks
+from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 
 
 class Native:
@@ -65,6 +65,7 @@ def mishaps(native: Native) -> Mishaps:
 
 @pytest.fixture
 def dashboard(page: Page, native: Native) -> Page:
+    page.add_init_script(FRAMES_UNTIL_STALE)
     page.goto(native.app.address)
     expect(page.locator("#link")).to_have_text("live")
     return page
@@ -144,7 +145,8 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
     expect(dashboard.locator("[data-offline]")).to_be_visible()
     mishaps.expect(f"{UNANSWERED}|WebSocket connection|ERR_")
     native.end()
-    expect(dashboard.locator("#lost")).to_be_visible(timeout=1000)
+    assert dashboard.evaluate("framesUntilStale") <= A_SECOND
+    expect(dashboard.locator("#lost")).to_be_visible()
     expect(dashboard.locator("#open[data-stale]")).to_have_count(1)
     expect(dashboard.locator("#link")).to_have_text("reconnecting")
     expect(dashboard.locator("#pause")).to_be_disabled()

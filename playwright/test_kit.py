@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from asyncmachine_web.build import Project, build, new_app
 from tests.web.browser import UNANSWERED, Mishaps
-from tests.web.looks import check_looks
+from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 
 NAME = "guest_app"
 
@@ -99,11 +99,14 @@ def test_the_projects_own_tests_pass(project: Path) -> None:
 def test_the_page_starts_without_a_network_and_says_that_it_is_stale(
     page: Page, running: Running, mishaps: Mishaps
 ) -> None:
+    page.add_init_script(FRAMES_UNTIL_STALE)
     opened(page, running.address)
+    expect(page.locator("#link")).to_have_text("live")
     expect(page.locator("[data-offline]")).to_be_visible()
     mishaps.expect(UNANSWERED + "|ERR_INTERNET_DISCONNECTED|WebSocket connection")
     running.stop()
-    expect(page.locator("#link")).to_have_text("reconnecting", timeout=2000)
+    assert page.evaluate("framesUntilStale") <= A_SECOND
+    expect(page.locator("#link")).to_have_text("reconnecting")
     expect(page.locator("#link[data-stale]")).to_have_count(1)
     page.reload()
     expect(page.locator("[data-boot=phase]")).to_be_hidden()

@@ -15,8 +15,6 @@ from tests.wasm_workflow.native import ENDLESS, Serve
 from tests.wasm_workflow.tab import Tab
 
 TUNNELS = ("listen/browser1", "dial/browser1", "listen/browser2")
-WITHIN = 1.0
-"""Seconds in which an id has to be free, and in which a free one has to be had."""
 
 
 def at(e: am.Event) -> tuple[str, float]:
@@ -29,9 +27,10 @@ def asked_at(request: Request) -> float:
     return request.timing["startTime"] / 1000
 
 
-def test_a_tab_that_is_reloaded_in_mid_work_has_its_ids_again_within_a_second(
+def test_a_tab_that_is_reloaded_in_mid_work_has_its_ids_again_when_it_first_asks(
     serve: Serve, tab: Tab, address: str
 ) -> None:
+    """The page lets them go while it is left: nobody waits for a ping, or for a refusal and the next try."""
     flow = serve(ENDLESS)
     relay = flow.app.relay.machine
     with flow.unfinished():
@@ -52,14 +51,12 @@ def test_a_tab_that_is_reloaded_in_mid_work_has_its_ids_again_within_a_second(
     assert [flow.machine.tick(of(node, "Ready")) for node in NODES] == [3, 3, 3, 3]
     assert not relay.tick(RelayStates.Exception), "nothing was refused"
     assert dict(closed).keys() == dict(opened).keys() == {*TUNNELS}
-    for tunnel, when in closed:
-        assert when - begun < WITHIN, f"{tunnel} was freed late"
     asked = [request for request in requests if request.url.endswith("/token") and asked_at(request) > begun]
     wishes = [(wish, asked_at(request)) for request in asked for wish in wishes_of(request)]
     assert len(wishes) == len(TUNNELS), "once each"
     for wish, when in wishes:
         tunnel = f"{wish['op']}/{wish['id']}"
-        assert dict(opened)[tunnel] - when < WITHIN, f"{tunnel} was opened late"
+        assert dict(closed)[tunnel] < when < dict(opened)[tunnel], f"{tunnel} was not free yet"
 
 
 def wishes_of(request: Request) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What every page owes to everybody: it fits, it can be read, and nothing moves for those who asked for that."""
+"""What every page owes to everybody: it fits, it can be read, what moves stops when asked, what is old is marked."""
 
 # mypy: disable-error-code="import-untyped"
 from __future__ import annotations
@@ -13,6 +13,27 @@ MOVING = """[...document.querySelectorAll('*')].filter((each) => {
     const { transitionDuration, animationName, animationIterationCount } = getComputedStyle(each);
     return transitionDuration !== '0s' || (animationName !== 'none' && animationIterationCount !== '1');
 }).length"""
+
+FRAMES_UNTIL_STALE = """
+window.framesUntilStale = new Promise((done) => {
+    window.WebSocket = class extends WebSocket {
+        constructor(...given) {
+            super(...given);
+            let frames = 0;
+            const look = () => {
+                if (document.querySelector("[data-stale]")) return done(frames);
+                frames += 1;
+                requestAnimationFrame(look);
+            };
+            this.addEventListener("close", look);
+        }
+    };
+});
+"""
+"""To be run before a page's own scripts: counts the frames it draws from the cut until something is marked stale."""
+
+A_SECOND = 60
+"""Frames: seconds would measure how busy the computer is."""
 
 
 def check_looks(page: Page) -> None:
