@@ -27,11 +27,17 @@ TEST_TIMEOUT = 240
 expect.set_options(timeout=PATIENCE)
 
 
+LONGEST = ("test_wheel.py", "test_kills.py", "test_refusals.py", "test_workers.py", "test_runs.py", "test_tabs.py")
+"""Files that go first: side by side, no long one is left for the end, when the other process has nothing more to do."""
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test more time than those without a browser have."""
+    """Give each test more time than those without a browser have, and begin with those that take longest."""
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
+    items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
 
 
 @pytest.fixture(scope="session")

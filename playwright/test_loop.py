@@ -264,16 +264,16 @@ def test_debug_mode_tells_of_slow_callbacks_and_where_things_were_made(shared: P
 
 
 @pytest.mark.parametrize("load", ["await asyncio.sleep(0)", "await asyncio.create_task(nothing())"])
-def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(python: Page, load: str) -> None:
+def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(shared: Page, load: str) -> None:
     """Frames are drawn and events handled in between."""
-    python.evaluate("""() => {
-        window.turns = { frames: 0, timers: 0 };
-        const frame = () => { turns.frames += 1; requestAnimationFrame(frame); };
+    shared.evaluate("""() => {
+        window.turns = { frames: 0, timers: 0, over: false };
+        const frame = () => { turns.frames += 1; if (!turns.over) requestAnimationFrame(frame); };
         requestAnimationFrame(frame);
-        setInterval(() => turns.timers += 1, 5);
+        turns.timer = setInterval(() => turns.timers += 1, 5);
     }""")
     run(
-        python,
+        shared,
         f"""
         import js, time
         rounds = 0
@@ -289,6 +289,7 @@ def test_the_browser_gets_its_turns_while_python_has_always_something_to_do(pyth
         None
         """,
     )
+    shared.evaluate("turns.over = true; clearInterval(turns.timer)")
 
 
 @pytest.mark.parametrize("hours", [-24, 24])

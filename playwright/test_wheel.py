@@ -35,8 +35,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("far")
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", home, folder=ROOT)
     (wheel,) = home.glob("*.whl")
-    run(sys.executable, "-m", "venv", "venv", folder=home)
-    run(home / "venv/bin/python", "-m", "pip", "install", "--quiet", wheel, folder=home)
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", folder=home)
+    pip = ("-m", "pip", "--python", home / "venv/bin/python")
+    run(sys.executable, *pip, "install", "--quiet", wheel, folder=home)
     run(home / "venv/bin/am", "new", "app", "far_away", folder=home)
     run(sys.executable, "-m", "venv", "venv", folder=home / "far_away")
     run(
