@@ -11,7 +11,7 @@ from scripts.step import Step, hash_files, hash_of
 from scripts.vendor import vendor_folder
 
 SNAPSHOT = "snapshot"
-SCRIPTS = ("asyncmachine_web/build/snapshot.mjs", "static/runtime.mjs", "static/snapshot.mjs")
+SCRIPTS = (*(f"asyncmachine_web/build/snapshot.{kind}" for kind in ("mjs", "py")), "static/runtime.mjs")
 # In a process of its own: it uses the packages of .venv, which the setup itself cannot.
 MAKE = """
 import sys

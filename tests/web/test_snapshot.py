@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import pytest
 
 from asyncmachine_web.build import NodeFailed, compress, snapshot, static_folder
 from asyncmachine_web.build.node import run_node
+from asyncmachine_web.build.snapshot import pack_memory
+
+PREFACE = bytes([1, 2, 3, 4])
+FACTS = {"runtime": "1", "wheels": ["w"], "archives": []}
 
 PRELUDE = """
-const { NoSnapshot, begin, check, fill, pack, readHeader } = await import(process.argv[1]);
-const facts = { runtime: "1", wheels: ["w"], archives: [] };
-const made = new Uint8Array(16 * 1024); made.fill(7, 0, 3000); made.fill(8, 9000, 9001);
-const memory = new Uint8Array(64 * 1024); memory.set(made); memory.fill(0, 1024, 2048);
-memory.fill(9, 5000, 5100); memory.fill(5, 40_000, 50_000);
-const preface = new Uint8Array([1, 2, 3, 4]);
-const bytes = await pack(preface, memory, made, facts);
+import { readFileSync } from "node:fs";
+const { NoSnapshot, begin, check, fill, readHeader } = await import(process.argv[1]);
+const [memory, made, bytes] = process.argv.slice(2).map((path) => new Uint8Array(readFileSync(path)));
 const fails = async (act) => { try { await act(); return null } catch (error) { return error.code ?? String(error) } };
 const restored = (from) => { const header = readHeader(from); const whole = begin(from, header);
   fill(whole, from, header, from_made); return whole };
@@ -29,13 +30,36 @@ const say = (value) => console.log(JSON.stringify(value));
 """
 
 
-def node(code: str) -> Any:
-    """What `say` was given."""
-    command = ["node", "--input-type=module", "--eval", PRELUDE + code, (static_folder() / "snapshot.mjs").as_uri()]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def memories() -> tuple[bytes, bytes]:
+    """One that has run, and the one that it began as."""
+    made = bytearray(16 * 1024)
+    made[:3000] = b"\7" * 3000
+    made[9000] = 8
+    memory = bytearray(64 * 1024)
+    memory[: len(made)] = made
+    memory[1024:2048] = bytes(1024)
+    memory[5000:5100] = b"\t" * 100
+    memory[40_000:50_000] = b"\5" * 10_000
+    return bytes(memory), bytes(made)
 
 
-def test_what_is_packed_comes_back_and_only_differences_are_packed() -> None:
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[[str], Any]:
+    """Runs JavaScript that has a packed memory in `bytes`; what `say` was given."""
+    memory, made = memories()
+    parts = {"memory": memory, "made": made, "packed": pack_memory(PREFACE, memory, made, facts=FACTS)}
+    for name, data in parts.items():
+        (tmp_path / name).write_bytes(data)
+    given = [(static_folder() / "snapshot.mjs").as_uri(), *(str(tmp_path / name) for name in parts)]
+
+    def run(code: str) -> Any:
+        command = ["node", "--input-type=module", "--eval", PRELUDE + code, *given]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    return run
+
+
+def test_what_is_packed_comes_back_and_only_differences_are_packed(node: Callable[[str], Any]) -> None:
     told = node(
         """
         await check(bytes);
@@ -49,7 +73,7 @@ def test_what_is_packed_comes_back_and_only_differences_are_packed() -> None:
     assert told == [True, [1, 2, 3, 4], True, 50176, 9216, runs, True]
 
 
-def test_every_changed_or_missing_byte_is_seen() -> None:
+def test_every_changed_or_missing_byte_is_seen(node: Callable[[str], Any]) -> None:
     told = node(
         """
         const seen = new Set();
@@ -67,12 +91,12 @@ def test_every_changed_or_missing_byte_is_seen() -> None:
     assert told == ["DAMAGED"]
 
 
-def test_another_runtime_is_refused() -> None:
+def test_another_runtime_is_refused(node: Callable[[str], Any]) -> None:
     told = node("from_made = made.slice(); from_made[2999] = 6; say(await fails(() => restored(bytes)));")
     assert told == "UNFIT"
 
 
-def test_without_a_hash_function_there_is_none() -> None:
+def test_without_a_hash_function_there_is_none(node: Callable[[str], Any]) -> None:
     told = node(
         """
         Object.defineProperty(globalThis, "crypto", { value: {} });
@@ -82,10 +106,17 @@ def test_without_a_hash_function_there_is_none() -> None:
     assert told == "INSECURE"
 
 
+def test_the_facts_are_in_the_header(node: Callable[[str], Any]) -> None:
+    told = node(
+        "const { runtime, wheels, archives, preface } = readHeader(bytes); say([runtime, wheels, archives, preface])"
+    )
+    assert told == ["1", ["w"], [], 4]
+
+
 def test_a_snapshot_needs_what_it_is_made_of(tmp_path: Path) -> None:
     with pytest.raises(NodeFailed, match=r"snapshot\.mjs failed \(exit 1\)"):
         snapshot(tmp_path)
-    assert not (tmp_path / "vendor" / "snapshot" / "python.snapshot").exists()
+    assert not list((tmp_path / "vendor" / "snapshot").iterdir())
 
 
 def test_node_is_named_when_it_is_missing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import { fork, spare } from "./fork.mjs";
 import { lead } from "./leader.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
-import { WrongMediaType, compile, downloadSnapshot, restore, start, version } from "./runtime.mjs";
+import { WrongMediaType, compile, downloadSnapshot, fetchOk, restore, start, version } from "./runtime.mjs";
 import { Records } from "./store.mjs";
 import { claim } from "./tab.mjs";
 
@@ -151,7 +151,7 @@ async function boot(options, enter) {
   tab ??= claim();
   parts ??= getParts();
   parts.catch(() => (parts = undefined)); // to be tried again
-  const lock = options.lockFileContents ?? get(at("vendor/wheels/pyodide-lock.json")).then((found) => found.json());
+  const lock = options.lockFileContents ?? fetchOk(at("vendor/wheels/pyodide-lock.json")).then((found) => found.json());
   const ui = globalThis.document && import("./ui.mjs");
   const sources = Promise.all((currentSettings().sources ?? []).map(download));
   const all = await Promise.all([parts, lock, tab, ui, sources]);
@@ -245,11 +245,4 @@ async function loadPackages(python, names) {
 }
 
 /** @param {string} url */
-async function get(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  return response;
-}
-
-/** @param {string} url */
-const download = async (url) => ({ url, bytes: await (await get(url)).arrayBuffer() });
+const download = async (url) => ({ url, bytes: await (await fetchOk(url)).arrayBuffer() });

@@ -27,12 +27,18 @@ export class WrongMediaType extends Error {
   name = "WrongMediaType";
 }
 
+/** @param {string} url */
+export async function fetchOk(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return response;
+}
+
 /** Downloads and compiles the runtime. */
 export async function compile() {
   // Pyodide imports it later by itself; by then it is there.
   import(ASSEMBLY).catch(() => undefined);
-  const response = await fetch(RUNTIME);
-  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
+  const response = await fetchOk(RUNTIME);
   const type = response.headers.get("content-type")?.split(";")[0];
   if (type === "application/wasm") return WebAssembly.compileStreaming(response);
   throw new WrongMediaType(`the server sends ${response.url} as ${type}, it must be application/wasm`);
@@ -45,15 +51,6 @@ export async function downloadSnapshot() {
   const bytes = await response.bytes().catch(() => new Uint8Array());
   await check(bytes);
   return bytes;
-}
-
-/**
- * @param {Options} options
- * @param {WebAssembly.Module} module
- * @returns {Promise<Python>}
- */
-export async function start(options, module) {
-  return run(options, module, [], () => undefined);
 }
 
 /**
@@ -75,7 +72,7 @@ export async function restore(options, module, snapshot) {
     return made;
   };
   const own = { _loadSnapshot: memory, createPyodideModule };
-  const python = await run({ ...options, ...own }, module, [LIBRARY], (made) => {
+  const python = await start({ ...options, ...own }, module, [LIBRARY], (made) => {
     fill(memory, snapshot, header, new Uint8Array(made.buffer));
     const lacking = header.size - made.buffer.byteLength;
     if (lacking > 0) made.grow(Math.ceil(lacking / 65536));
@@ -93,10 +90,11 @@ const compiled = new WeakMap();
  * Runs Pyodide's loader. It finds the runtime compiled already, and each of the files `needless` empty.
  * @param {Options} options
  * @param {WebAssembly.Module} module
- * @param {string[]} needless
- * @param {(memory: WebAssembly.Memory) => void} made called with the memory before anything has run in it
+ * @param {string[]} [needless]
+ * @param {(memory: WebAssembly.Memory) => void} [made] called with the memory before anything has run in it
+ * @returns {Promise<Python>}
  */
-async function run(options, module, needless, made) {
+export async function start(options, module, needless = [], made) {
   const { loadPyodide } = await import("./vendor/pyodide/pyodide.mjs");
   const runtime = new Response();
   /** @type {PromiseWithResolvers<never>} */
@@ -104,7 +102,7 @@ async function run(options, module, needless, made) {
   compiled.set(runtime, async (imports) => {
     try {
       const instance = await WebAssembly.instantiate(module, imports);
-      made(/** @type {WebAssembly.Memory} */ (instance.exports["memory"]));
+      made?.(/** @type {WebAssembly.Memory} */ (instance.exports["memory"]));
       return { module, instance };
     } catch (error) {
       fail(error); // Pyodide only logs it, and waits for ever
@@ -188,7 +186,7 @@ function downloadNow(url) {
  * @param {{name: string, bytes: Bytes}} wheel
  * @param {Bytes[]} natives their wheels
  * @returns {Promise<{path: string, preface: Uint8Array, memory: Uint8Array, made: Uint8Array}>} where the wheel is to be
- *   found, and what `pack` takes
+ *   found, and what `build/snapshot.py` packs
  */
 export async function capture(lock, wheel, natives) {
   const { instantiate } = WebAssembly;

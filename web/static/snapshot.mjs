@@ -6,8 +6,8 @@
  *   40  u32, little endian: length of the header
  *   44  header, JSON (`Facts` and `Layout`), what Pyodide puts before the memory, then the bytes of the runs
  *
- * A run is where the memory differs from that of a runtime that was only just made, which every browser makes anyway:
- * less than half of it. The hash is taken off the main thread while the runtime is still being compiled, so that
+ * `build/snapshot.py` writes it. A run is where the memory differs from that of a runtime that was only just made, which
+ * every browser makes anyway: less than half of it. The hash is taken off the main thread while the runtime is still being compiled, so that
  * checking costs no time.
  */
 
@@ -23,7 +23,6 @@
 const MAGIC = new TextEncoder().encode("amsnap1\n");
 const HASHED = 40;
 const HEADER = HASHED + 4;
-const PAGE = 1024;
 
 /** Why there is none to be used: `code` is MISSING, DAMAGED, STALE, UNFIT, INSECURE or OFF. */
 export class NoSnapshot extends Error {
@@ -33,32 +32,6 @@ export class NoSnapshot extends Error {
     super(`no snapshot: ${code}`);
     this.code = code;
   }
-}
-
-/**
- * @param {Uint8Array} preface
- * @param {Uint8Array} memory
- * @param {Uint8Array} made the memory of a runtime that was only just made
- * @param {Facts} facts
- */
-export async function pack(preface, memory, made, facts) {
-  const runs = differences(memory, made);
-  const size = Math.max(...runs.map(([at, length]) => at + length));
-  const fresh = Math.max(...differences(made, new Uint8Array()).map(([at, length]) => at + length));
-  /** @type {Layout} */
-  const layout = { preface: preface.length, fresh, sum: sum(made, fresh), size, runs };
-  const header = new TextEncoder().encode(JSON.stringify({ ...facts, ...layout }));
-  const parts = [header, preface, ...runs.map(([at, length]) => memory.subarray(at, at + length))];
-  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.length, HEADER));
-  bytes.set(MAGIC);
-  new DataView(bytes.buffer).setUint32(HASHED, header.length, true);
-  let at = HEADER;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  bytes.set(await sha256(bytes.subarray(HASHED)), MAGIC.length);
-  return bytes;
 }
 
 /**
@@ -111,24 +84,7 @@ export function fill(whole, bytes, { preface, fresh, sum: expected, runs }, made
 const dataOf = (bytes) => HEADER + new DataView(bytes.buffer, bytes.byteOffset).getUint32(HASHED, true);
 
 /**
- * @param {Uint8Array} memory
- * @param {Uint8Array} other taken for zero where it ends
- */
-function differences(memory, other) {
-  /** @type {Layout["runs"]} */
-  const runs = [];
-  for (let at = 0; at < memory.length; at += PAGE) {
-    const theirs = other.subarray(at, at + PAGE);
-    if (memory.subarray(at, at + PAGE).every((byte, index) => byte === (theirs[index] ?? 0))) continue;
-    const last = runs.at(-1);
-    if (last && last[0] + last[1] === at) last[1] += PAGE;
-    else runs.push([at, PAGE]);
-  }
-  return runs;
-}
-
-/**
- * A checksum that costs a millisecond.
+ * A checksum that costs a millisecond: 31 times what is before a word, plus the word.
  * @param {Uint8Array} memory
  * @param {number} length a multiple of 4
  */

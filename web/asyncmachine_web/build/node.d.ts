@@ -4,7 +4,7 @@ declare module "node:fs/promises" {
   export function readFile(path: string, encoding: "utf8"): Promise<string>;
   export function rename(from: string, to: string): Promise<void>;
   export function stat(path: string): Promise<{ size: number }>;
-  export function writeFile(path: string, data: Uint8Array): Promise<void>;
+  export function writeFile(path: string, data: Uint8Array | string): Promise<void>;
 }
 declare module "node:process" {
   const process: { argv: string[]; exit(code: number): never };

@@ -1,32 +1,30 @@
 /**
- * Makes a memory snapshot of Pyodide under node, with our modules in it.
+ * Starts Pyodide under node, with our modules in it, and writes down what its memory looks like.
  *
- *     node snapshot.mjs STATIC TARGET       paths of the folder of runtime.mjs and of the result
+ *     node snapshot.mjs STATIC TARGET       paths of the folder of runtime.mjs, and of one for what snapshot.py packs
  */
 import { readFile, stat, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 
 const [home = "", target = ""] = process.argv.slice(2);
-const load = (/** @type {string} */ name) => import(pathToFileURL(`${home}/${name}`).href);
 const size = async (/** @type {string} */ url) => (await stat(`${home}/vendor/${url}`)).size;
 const wheel = async (/** @type {string} */ name) => new Uint8Array(await readFile(`${home}/vendor/wheels/${name}`));
 
-/** @type {typeof import("../../static/snapshot.mjs")} */
-const { pack } = await load("snapshot.mjs");
 /** @type {typeof import("../../static/runtime.mjs")} */
-const { capture, version } = await load("runtime.mjs");
+const { capture, version } = await import(pathToFileURL(`${home}/runtime.mjs`).href);
 
 const lock = await readFile(`${home}/vendor/wheels/pyodide-lock.json`, "utf8");
 const { asyncmachine, msgspec } = JSON.parse(lock).packages;
 const wheels = [asyncmachine.file_name, msgspec.file_name];
 const ours = { name: wheels[0], bytes: await wheel(wheels[0]) };
-const { path, preface, memory, made } = await capture(lock, ours, [await wheel(wheels[1])]);
+const { path, ...parts } = await capture(lock, ours, [await wheel(wheels[1])]);
 
 const library = "pyodide/python_stdlib.zip";
 const archives = [
   { path: "/lib/python314.zip", url: library, size: await size(library) },
   { path, url: `wheels/${ours.name}`, size: ours.bytes.length },
 ];
-await writeFile(target, await pack(preface, memory, made, { runtime: version, wheels, archives }));
+for (const [name, bytes] of Object.entries(parts)) await writeFile(`${target}/${name}`, bytes);
+await writeFile(`${target}/facts`, JSON.stringify({ runtime: version, wheels, archives }));
 process.exit(0); // Python does not end by itself
