@@ -146,6 +146,43 @@ def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
     page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
 
 
+def test_requests_in_the_moment_of_the_change_do_not_lose_it(
+    page: Page, running: Running, project: Path, mishaps: Mishaps
+) -> None:
+    """Chromium then leaves the new release waiting for minutes, as some slow runs of the test above have shown."""
+    mishaps.expect("Failed to fetch")  # the busy page leaves in the middle of a request
+    opened(page, running.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    busy = opened(page.context.new_page(), running.address)
+    html = project / "page" / "index.html"
+    html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
+    build(Project.read(project), project / "dist")
+    page.evaluate("async () => { await (await navigator.serviceWorker.ready).update(); }")
+    expect(page.locator("[data-update]")).to_be_visible()
+    busy.evaluate("""() => {
+        const end = performance.now() + 1500;
+        const ask = async () => { while (performance.now() < end) await fetch('style.css') };
+        ask(), ask(), ask();
+    }""")
+    page.locator("[data-update] button").click()
+    for each in (page, busy):
+        expect(each.locator("h1")).to_have_text("Guest app 2")
+        expect(each.locator("[data-update]")).to_be_hidden()
+
+
+def test_a_page_that_stays_behind_whatever_it_does_is_not_reloaded_for_ever(page: Page, running: Running) -> None:
+    opened(page, running.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    page.add_init_script("""
+        navigator.serviceWorker.controller.postMessage = ({ type }, [port]) => port.postMessage("another release");
+        sessionStorage.setItem("loads", Number(sessionStorage.getItem("loads")) + 1);
+    """)
+    with page.expect_event("framenavigated", lambda _: page.evaluate("sessionStorage.getItem('loads')") == "4"):
+        page.reload()
+    expect(page.locator("#link")).to_have_text("live")
+    assert page.evaluate("sessionStorage.getItem('loads')") == "4"
+
+
 def test_pages_that_load_or_failed_or_came_by_the_network_change_over_too(
     page: Page, running: Running, project: Path, mishaps: Mishaps
 ) -> None:

@@ -5,9 +5,36 @@
  * `[data-offline]` is shown once the page would start without a network. A page whose service worker cannot be had works
  * all the same, with the network.
  */
+import { read, write } from "./tab.mjs";
+
 const container = navigator.serviceWorker;
 /** The folder that this release is in. */
 const OWN = import.meta.url.split("/").at(-2);
+/** Milliseconds after which a change to a new release has not merely taken its time. */
+const FORGOTTEN = 2000;
+/** How often in a row a page reloads itself: for ever would help nobody. */
+const RELOADS = 3;
+/** For a release that somebody agreed to, and for one that controls the page already. */
+const agreed = counted("agreed");
+const behind = counted("behind");
+
+/**
+ * Counts reloads for one reason.
+ * @param {string} reason
+ */
+function counted(reason) {
+  const key = `asyncmachine.${reason}`;
+  const made = Number(read(key));
+  write(key, "");
+  return {
+    made,
+    again() {
+      if (made === RELOADS) return;
+      write(key, String(made + 1));
+      location.reload();
+    },
+  };
+}
 
 /** @param {string} name */
 function show(name) {
@@ -18,8 +45,19 @@ function show(name) {
 function offer(worker) {
   show("update");
   document.addEventListener("click", ({ target }) => {
-    if (target instanceof Element && target.closest("[data-update]")) worker.postMessage({ type: "TAKE_OVER" });
+    if (target instanceof Element && target.closest("[data-update]")) changeOver(worker);
   });
+  if (agreed.made) changeOver(worker);
+}
+
+/**
+ * A request to the old release in the very moment of the change makes Chromium forget the change, until a page is loaded:
+ * so this one is.
+ * @param {ServiceWorker} worker
+ */
+function changeOver(worker) {
+  worker.postMessage({ type: "TAKE_OVER" });
+  setTimeout(() => worker.state === "installed" && agreed.again(), FORGOTTEN);
 }
 
 /** @param {ServiceWorkerRegistration} registration */
@@ -36,7 +74,7 @@ function follow(registration) {
  */
 function agree() {
   const { port1, port2 } = new MessageChannel();
-  port1.onmessage = ({ data: release }) => release === OWN || location.reload();
+  port1.onmessage = ({ data: release }) => release === OWN || behind.again();
   container.controller?.postMessage({ type: "RELEASE" }, [port2]);
 }
 
@@ -52,9 +90,7 @@ async function register() {
 
 if (container) {
   container.addEventListener("controllerchange", agree);
-  // A reloaded page that still differs would only be reloaded for ever: what is kept must have been taken from us.
-  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
-  if (navigation?.type !== "reload") agree();
+  agree();
 }
 
 addEventListener("asyncmachine:boot", (event) => {

@@ -80,7 +80,7 @@ async function hold(name) {
 
 // Storage may be forbidden altogether; then nothing is kept.
 /** @param {string} key */
-function read(key) {
+export function read(key) {
   try {
     return sessionStorage.getItem(key);
   } catch {
@@ -92,7 +92,7 @@ function read(key) {
  * @param {string} key
  * @param {string} value
  */
-function write(key, value) {
+export function write(key, value) {
   try {
     sessionStorage.setItem(key, value);
   } catch {
