@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import struct
 from collections.abc import Sequence
@@ -52,17 +53,34 @@ class Way:
         """As a page asks for them: one by itself, several as a list."""
         wishes = [{"op": "dial", "id": each, "target": "backend"} for each in ids]
         body = json.dumps(wishes if len(ids) > 1 else wishes[0]).encode()
-        with socket.create_connection(("127.0.0.1", self.port)) as plain:
-            plain.sendall(
-                f"POST /token HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\norigin: http://127.0.0.1:{self.port}\r\n"
-                f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-                + body
-            )
-            answer = b""
-            while part := plain.recv(65536):
-                answer += part
-        found = json.loads(answer.partition(b"\r\n\r\n")[2])
+        request = (
+            f"POST /token HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\norigin: http://127.0.0.1:{self.port}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        answer = self._asked(request.encode() + body)
+        found = json.loads(answer)
         return [str(each["token"]) for each in (found if isinstance(found, list) else [found])]
+
+    def _asked(self, request: bytes) -> bytes:
+        """The body of the answer. The connection is kept for the next request, as browsers do, unless it has ended."""
+        for _ in range(2):
+            kept = _KEPT.get(self.port) or socket.create_connection(("127.0.0.1", self.port))
+            _KEPT[self.port] = kept
+            with suppress(ConnectionError):
+                kept.sendall(request)
+                answer = b""
+                while part := kept.recv(65536):
+                    answer += part
+                    head, end, body = answer.partition(b"\r\n\r\n")
+                    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+                    if end and length and len(body) >= int(length[1]):
+                        return body
+            _KEPT.pop(self.port).close()
+        raise RuntimeError(f"{self.name} does not answer")
+
+
+_KEPT: dict[int, socket.socket] = {}
+"""Connections for tokens, by port."""
 
 
 class Link:
