@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -92,6 +93,16 @@ async def small() -> AsyncIterator[Running]:
         yield run
 
 
+WISH = {"op": "dial", "id": "browser1", "target": "orchestrator"}
+
+
+def wanted(run: Running, wishes: object) -> bytes:
+    """The bytes of a token request."""
+    body = json.dumps(wishes).encode()
+    head = f"POST /token HTTP/1.1\r\nhost: {run.host}\r\norigin: {run.origin}\r\nconnection: close\r\n"
+    return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
 @pytest.mark.nightly
 async def test_damaged_requests_are_answered_or_dropped(rounds: Rounds) -> None:
     async with small() as run:
@@ -102,6 +113,8 @@ async def test_damaged_requests_are_answered_or_dropped(rounds: Rounds) -> None:
                 [
                     upgrade(run, "/dial/browser1/orchestrator", using),
                     f"POST /token HTTP/1.1\r\nhost: {run.host}\r\ncontent-length: 3\r\n\r\n{{}} ".encode(),
+                    wanted(run, WISH),
+                    wanted(run, [WISH, {**WISH, "id": "browser2"}]),
                     f"GET /x HTTP/1.1\r\nhost: {run.host}\r\nrange: bytes=0-1\r\n\r\n".encode(),
                 ]
             )
