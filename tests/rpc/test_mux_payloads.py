@@ -423,6 +423,31 @@ async def test_servers_that_a_function_makes_send_themselves() -> None:
         mux.send_payload("news", 1, destination=ID)
 
 
+async def test_what_such_a_server_could_not_deliver_is_told_by_the_mux() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    listener = MemoryListener()
+
+    async def listen() -> Listener:
+        return listener
+
+    mux = rpc.Mux(lambda name, _: rpc.Server(source, name), listen, "test")
+    told: list[str] = []
+    mux.machine.bind({"DeliveryErrState": lambda e: told.append(str(e.args(ErrorArgs).err))})
+    mux.start()
+    await mux.when_ready()
+    end = await listener.dial()
+    assert isinstance(end, MemoryTransport)
+    await Raw(end).handshake()
+    (server,) = mux.servers.values()
+    server.send_payload("news", 1)
+    failed = mux.machine.when_ticks(M.DeliveryErr, 2)
+    end.cut()
+    await failed
+    assert told == [f"SHUTDOWN: server {server.machine.id} has stopped"]
+    assert mux.machine.is_(M.Ready)
+    await mux.stop()
+
+
 async def test_a_payload_goes_over_with_a_client_that_leaves_a_server_for_another() -> None:
     source: am.Machine[Any] = am.Machine(Basic, id="source")
     sessions = Sessions(30.0)

@@ -207,6 +207,7 @@ class Mux:
             await server.serve(transport)
         finally:
             del self._servers[name]
+            server._sending.tell(self._undelivered)
             server.machine.dispose()
             self._left(name)
 

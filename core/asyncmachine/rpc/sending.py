@@ -147,6 +147,12 @@ class Sending:
         else:
             self._in_loop(self._pass_on, self._shared, why)
 
+    def tell(self, failed: Callable[[AmError], object]) -> None:
+        """Somebody else is told of failures that nobody awaits: the server's machine is about to end."""
+        self._failed = failed
+        for kept in self._outbox.all():
+            kept.result.tell(failed)
+
     def _pass_on(self, shared: Sessions, why: str) -> None:
         for kept in self._outbox.all():
             # A client that is here may still take it before its connection ends; see `left`.

@@ -86,7 +86,7 @@ class MuxStates(Basic):
     """Many servers at one address: it listens (`Ready`), and has `HasClients` while a client of one of them is let in.
 
     `ClientConnected` is an event. `NewServerErr` tells that no server could be made for a connection; the others go on.
-    `DeliveryErr` is an event too: a payload that nobody awaits has failed, since its client did not come back.
+    `DeliveryErr` is an event too: a payload that nobody awaits has failed, since its client is gone or stays away.
     """
 
     Exception = state(multi=True, remove="Ready")
