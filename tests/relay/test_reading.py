@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -278,6 +280,40 @@ def test_any_text_is_a_config_or_a_list_of_problems(text: str) -> None:
         parse(text)
     except ConfigProblems:
         return  # whatever else is raised fails the test
+
+
+SETTINGS = sorted(
+    {where for _, where in variables()} | {("targets", each.name) for each in fields(Target) if each.init}
+)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 1 << 21)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "x", "127.0.0.1", "0.0.0.0", "1-2", "[", "https://a.example", "a:b", "dial", "2m", "é"])
+    | st.lists(st.sampled_from(["dial", "listen", "10.0.0.0/8", "https://a.example", "tls://a:1", ""]), max_size=2)
+)
+
+
+@given(st.dictionaries(st.sampled_from(SETTINGS), VALUES, max_size=12))
+def test_any_settings_are_a_config_or_problems_with_lines(given: dict[tuple[str, ...], object]) -> None:
+    sections: dict[str, list[str]] = {}
+    for where, value in given.items():
+        if value is not None:
+            section = "[[targets]]" if where[0] == "targets" else f"[{where[0]}]" if len(where) > 1 else ""
+            sections.setdefault(section, []).append(f"{where[-1]} = {json.dumps(value, ensure_ascii=False)}")
+    text = "\n".join("\n".join([section, *sections[section]]) for section in sorted(sections))
+    text = text.replace("Infinity", "inf")
+    try:
+        parse(text, "relay.toml")
+    except ConfigProblems as error:
+        found = error.problems
+    else:
+        return
+    numbers = [int(problem.split(":")[1]) for problem in found]
+    assert numbers, "a refusal says why"
+    assert numbers == sorted(numbers)
+    assert len(set(found)) == len(found)
 
 
 def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
