@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from examples.wasm_workflow import dag
 from examples.wasm_workflow.run import Run
-from examples.wasm_workflow.settings import Settings
 from examples.wasm_workflow.story import Event, RunBegan
+
+if TYPE_CHECKING:
+    from examples.wasm_workflow.settings import Settings  # the page has no command line
 
 FIGURES = "figures"
 """Name of the payload."""

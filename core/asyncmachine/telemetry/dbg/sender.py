@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import sys
 import threading
 from collections.abc import Iterator
@@ -257,6 +256,6 @@ def this_process() -> m.Process:
     return m.Process(
         clipped(program or PurePath(sys.executable or "python").name, m.ID_LENGTH),
         os.getpid(),
-        platform.python_version(),
+        sys.version.split()[0],
         sys.platform,
     )
