@@ -42,6 +42,8 @@ class Way:
         """A connection to the backend. Asks for a token first where one is needed, unless it is given."""
         if using is None:
             using = self.tokens([id])[0] if self.kind == "ours" else ""
+            if self.port in _KEPT:
+                _KEPT.pop(self.port).close()  # nothing else is open while one tunnel is measured
         plain = socket.create_connection(("127.0.0.1", self.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link = Link(plain, framed=self.kind != "tcp")
