@@ -17,7 +17,7 @@ import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from asyncmachine.rpc.transport import (
     FRAME_TOO_LARGE,
@@ -152,10 +152,10 @@ class SocketTransport(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-        self.peer = _peer(transport)
+        # A cast: the transports of uvloop do all that an asyncio.Transport does, but are not of its class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self.peer = _peer(self._transport)
         self._room.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -337,6 +337,7 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     try:
+        _check_loop(loop, ssl)
         async with asyncio.timeout(timeout):
             _, transport = await loop.create_connection(SocketTransport, host, port, ssl=ssl, **settings)
     except (OSError, TimeoutError) as error:
@@ -352,6 +353,7 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     when the address cannot be had.
     """
     loop = asyncio.get_running_loop()
+    _check_loop(loop, ssl)
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, place = found[0]
     plain = socket.create_server((str(place[0]), int(place[1])), family=family, backlog=ARRIVING)
@@ -359,6 +361,13 @@ async def listen(host: str = "127.0.0.1", port: int = 0, *, ssl: tls.SSLContext 
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=plain.detach())
     address = address_of("tls" if ssl else "tcp", host, listening.getsockname()[1])
     return SocketListener(listening, address, ssl)
+
+
+def _check_loop(loop: asyncio.AbstractEventLoop, ssl: tls.SSLContext | None) -> None:
+    """Raises `OSError` for TLS on another loop than asyncio's, where it would only hang."""
+    if ssl is not None and not isinstance(loop, asyncio.BaseEventLoop):
+        cure = "use asyncio's event loop, or let a proxy take the TLS"
+        raise OSError(errno.ENOTSUP, f"no TLS on {type(loop).__module__}: {cure}")
 
 
 def _last_word(message: bytes) -> tuple[int, str, bool]:
