@@ -64,6 +64,19 @@ def test_names_and_values_become_records() -> None:
     }
 
 
+def test_of_classes_that_take_the_same_who_lacks_nothing_is_meant() -> None:
+    @dataclass(frozen=True)
+    class Ordered(am.Args, state="Serving", prefix="orders"):
+        guests: int
+        table: str
+
+    kinds = [Ordered, Serve]
+    assert LooseArgs(kinds).typed(["Serving"], {"guests": 3}) == {Serve.key: Serve(3)}
+    both = LooseArgs(kinds).typed(["Serving"], {"guests": 3, "table": "7"})
+    assert both == {Ordered.key: Ordered(3, "7")}
+    del am.Args.registry[Ordered.key]
+
+
 def test_what_is_typed_already_or_declared_by_nobody_stays() -> None:
     assert typed({}) == {}
     assert typed({Bake.key: Bake("bread")}) == {Bake.key: Bake("bread")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -532,16 +533,64 @@ async def test_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     stranded.clear("it is over")
 
 
-async def test_two_clients_of_one_id_do_not_get_each_others() -> None:
+async def test_a_client_that_is_back_in_a_new_session_before_its_end_was_seen_gets_what_it_left() -> None:
+    stranded = Stranded(30.0)
+    new: list[Kept] = []
+    stranded.arrived(ID, b"1", lambda _: None)
+    assert stranded.arrived(ID, b"2", new.append) == []
+    stranded.left(b"1")
+    left = kept(b"left", 1)
+    stranded.put(left, ID, b"1", None)
+    assert new == [left]
+    assert len(stranded) == 0
+
+
+async def test_the_id_is_the_address_and_of_two_that_have_it_the_session_decides_and_else_the_newest_gets_it() -> None:
     stranded = Stranded(30.0)
     one: list[Kept] = []
     same: list[Kept] = []
     stranded.arrived(ID, b"1", one.append)
     stranded.arrived(ID, b"2", same.append)
-    stranded.left(b"1")
-    mine, more, any_of_them = kept(b"mine", 1), kept(b"more", 1), kept(b"any", 1)
-    stranded.put(mine, ID, b"1", None)
-    assert stranded.arrived(ID, b"1", one.append) == [mine]
+    more, any_of_them = kept(b"more", 1), kept(b"any", 1)
     stranded.put(more, ID, b"1", None)
     stranded.put(any_of_them, ID, NOBODY, None)
-    assert (one, same) == ([more, any_of_them], []), "the newest of them"
+    assert (one, same) == ([more], [any_of_them])
+
+
+async def listening() -> Listener:
+    return MemoryListener()
+
+
+async def test_what_is_sent_before_it_starts_tells_its_failure_too() -> None:
+    mux = rpc.Mux(am.Machine(Basic, id="source"), listening, "test")
+    told = mux.machine.when_ticks(M.DeliveryErr, 2)
+    mux.send_payload("news", 1, destination=ID, within=0.01)
+    mux.start()
+    await told
+    await mux.stop()
+
+
+async def test_a_mux_that_is_stopped_before_it_starts_fails_what_waits() -> None:
+    mux = rpc.Mux(am.Machine(Basic, id="source"), listening, "test")
+    sent = mux.send_payload("news", 1, destination=ID)
+    await mux.stop()
+    with pytest.raises(rpc.DeliveryFailed, match="SHUTDOWN: rm-test has stopped"):
+        await sent
+
+
+async def test_what_another_thread_sends_while_the_mux_starts_is_sent_once() -> None:
+    """The thread's payload is in the outbox before the loop hears of it, and starting passes it on."""
+    mux = rpc.Mux(am.Machine(Basic, id="source"), listening, "test")
+    mux.start()
+    await mux.when_ready()
+    await mux.stop()
+    sent: list[Delivery] = []
+    thread = threading.Thread(target=lambda: sent.append(mux.send_payload("news", 1, destination=ID)))
+    thread.start()
+    thread.join()
+    mux.start()
+    await mux.when_ready()
+    assert len(mux._sessions.stranded) == 1  # type: ignore[union-attr]
+    await mux.stop()
+    with pytest.raises(rpc.DeliveryFailed, match="SHUTDOWN"):
+        await sent[0]

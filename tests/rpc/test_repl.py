@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.machine.settings import SettingsError
+from asyncmachine.rpc import repl_files
 from asyncmachine.rpc.repl_files import AddressFile
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
@@ -242,6 +244,37 @@ async def test_files_of_killed_processes_are_swept_when_another_machine_gets_its
         assert rpc.repl_address(other.file) == other.address, "that of a machine that lives stays"
         await other.stop()
         await third.stop()
+
+
+def test_a_file_that_another_process_puts_there_meanwhile_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "oven-repl.addr"
+    file.write_text("tcp://127.0.0.1:1")
+    living = AddressFile(file)
+
+    def looked_at(_: int) -> bool:
+        living.write("tcp://127.0.0.1:2")
+        return False
+
+    monkeypatch.setattr(repl_files, "_is_held", looked_at)
+    assert repl_files.sweep(tmp_path) == []
+    assert file.read_text() == "tcp://127.0.0.1:2"
+    living.remove()
+    assert not file.exists()
+
+
+def test_where_files_cannot_be_locked_they_count_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(repl_files.fcntl, "flock", flock)
+    own = AddressFile(tmp_path / "oven-repl.addr")
+    own.write("tcp://127.0.0.1:1")
+    assert rpc.repl_address(own.path) == "tcp://127.0.0.1:1"
+    assert repl_files.sweep(tmp_path) == []
+    own.remove()
+    assert not own.path.exists()
 
 
 async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -84,6 +84,14 @@ async def test_a_relay_that_takes_no_list_is_asked_one_by_one(status: int) -> No
     assert relay.asked == [[{"id": "a"}, {"id": "b"}], *[{"id": "a"}, {"id": "b"}] * 2]
 
 
+async def test_a_list_that_is_too_long_is_halved_and_not_given_up() -> None:
+    relay = Relay()
+    relay.answers.append((413, "{}"))
+    for _ in range(2):
+        assert await relay.all(*"abcd") == [(200, {"token": each}) for each in "abcd"]
+    assert [len(asked) for asked in relay.asked] == [4, 2, 2, 2, 2]
+
+
 @pytest.mark.parametrize("text", ["<html>", "{}", "[]", '[{"token": "a"}]', "[1, 2, 3]"])
 async def test_an_answer_that_fits_no_list_is_no_answer(text: str) -> None:
     relay = Relay()

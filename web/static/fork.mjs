@@ -15,8 +15,8 @@
  * PING and PONG go over the same pair from READY on, since neither a crash nor an endless loop closes a port. A worker
  * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does.
  * It is dead when that has not helped within twice its patience in all, or cannot be. A computer that is slow gets more:
- * the second half begins when Python has looked. A spare has to answer a PING before it gets the order; one that has died meanwhile does not,
- * and a new worker gets it.
+ * the second half begins when Python has looked. A spare has to answer a PING before it gets the order; one that has
+ * died meanwhile does not, and a new worker gets it.
  */
 import { follow, visibility } from "./lifecycle.mjs";
 import { end as discard, hatch, keep, refill, take } from "./spares.mjs";

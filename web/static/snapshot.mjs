@@ -7,8 +7,8 @@
  *   44  header, JSON (`Facts` and `Layout`), what Pyodide puts before the memory, then the bytes of the runs
  *
  * `build/snapshot.py` writes it. A run is where the memory differs from that of a runtime that was only just made, which
- * every browser makes anyway: less than half of it. The hash is taken off the main thread while the runtime is still being compiled, so that
- * checking costs no time.
+ * every browser makes anyway: less than half of it. The hash is taken off the main thread while the runtime is still
+ * being compiled, so that checking costs no time.
  */
 
 /**

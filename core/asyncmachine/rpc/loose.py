@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ class LooseArgs:
 
     __slots__ = ("_kinds",)
 
-    def __init__(self, kinds: Iterable[type[Args]]) -> None:
+    def __init__(self, kinds: Collection[type[Args]]) -> None:
         self._kinds = kinds
 
     def typed(self, states: Iterable[str], args: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +32,8 @@ class LooseArgs:
         if not loose or not kinds:
             return {**found, **loose}
         left = set(loose)
-        # Who has most of the fields comes first: two classes of one state may share some.
-        for kind in sorted(kinds, key=lambda kind: -len(left & _names(kind))):
+        # Two classes of one state may share some fields: who has most of them comes first, and who lacks none.
+        for kind in sorted(kinds, key=lambda kind: (-len(left & _names(kind)), bool(_missing(kind, loose)))):
             named = left & _names(kind)
             if named:
                 found[kind.key] = _record(kind, {name: loose[name] for name in loose if name in named})
@@ -48,17 +48,20 @@ class LooseArgs:
 
 
 def _record(kind: type[Args], values: dict[str, Any]) -> Args:
-    missing = [
-        field.name
-        for field in _fields(kind)
-        if field.name not in values and field.default is MISSING and field.default_factory is MISSING
-    ]
-    if missing:
+    if missing := _missing(kind, values):
         raise InvalidArgs(f"{kind.state} needs {', '.join(missing)} as well ({kind.__qualname__})")
     try:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise InvalidArgs(f"{kind.state} ({kind.__qualname__}): {error}") from error
+
+
+def _missing(kind: type[Args], values: Mapping[str, Any]) -> list[str]:
+    return [
+        field.name
+        for field in _fields(kind)
+        if field.name not in values and field.default is MISSING and field.default_factory is MISSING
+    ]
 
 
 def _unknown(name: str, kinds: Iterable[type[Args]]) -> str:

@@ -108,8 +108,11 @@ class Mux:
         self.machine.remove(M.Start)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        why = f"{self.machine.id} has stopped"
+        if self._sending is not None:
+            self._sending.fail_all(why)
         if self._sessions is not None:
-            self._sessions.clear(f"{self.machine.id} has stopped")
+            self._sessions.clear(why)
 
     async def drain(self, within: float = DRAIN, reason: str = "") -> None:
         """Asks all clients to make their connections elsewhere (see `Server.drain`), and stops once they have left."""

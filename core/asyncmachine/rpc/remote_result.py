@@ -50,6 +50,10 @@ class Delivery(RemoteResult):
         self.size = size
         self.acknowledged = 0
 
+    def on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """There is a loop now, on which a failure can be told."""
+        self._loop = loop
+
     def tell(self, unheard: Callable[[AmError], object]) -> None:
         """Somebody else is told of a failure that nobody awaits."""
         self._unheard = unheard

@@ -39,7 +39,8 @@ class AddressFile:
         held = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             if fcntl is not None:
-                fcntl.flock(held, fcntl.LOCK_EX)
+                with suppress(OSError):  # some file systems of networks have no locks
+                    fcntl.flock(held, fcntl.LOCK_EX)
             os.write(held, address.encode())
             draft.replace(self.path)
         except BaseException:
@@ -69,7 +70,8 @@ def sweep(folder: Path) -> list[Path]:
         with suppress(OSError):
             file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
-                if not _is_held(file):
+                # Another process may have put its own there meanwhile.
+                if not _is_held(file) and os.path.samestat(os.fstat(file), path.lstat()):
                     path.unlink()
                     removed.append(path)
             finally:

@@ -102,7 +102,10 @@ class Sending:
     def started(self) -> None:
         """There is a loop now: the time of what was sent before begins."""
         self._is_over = False
+        loop = self._loop()
         for kept in self._outbox.all():
+            if loop is not None:
+                kept.result.on(loop)
             self._arm(kept)
             if self._shared is not None and not self._here(kept):
                 self._for_elsewhere(self._shared, kept)
@@ -143,7 +146,7 @@ class Sending:
         self._is_over = True
         loop = self._loop()
         if self._shared is None or loop is None or loop.is_closed():
-            self._fail_all(why)
+            self.fail_all(why)
         else:
             self._in_loop(self._pass_on, self._shared, why)
 
@@ -160,7 +163,8 @@ class Sending:
                 self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
         shared.stranded.orphan(self)
 
-    def _fail_all(self, why: str) -> None:
+    def fail_all(self, why: str) -> None:
+        """Nothing that waits here is sent any more."""
         for kept in self._outbox.all():
             self._settle(kept.token, DeliveryFailed(Code.SHUTDOWN, why))
 
@@ -210,6 +214,8 @@ class Sending:
         return Kept(payload.token, payload.name, frame, payload.destination, result, parcel, within)
 
     def _send(self, kept: Kept) -> None:
+        if self._outbox.get(kept.token) is not kept:
+            return  # it was passed on before the loop came to this
         self._arm(kept)
         here = self._here(kept)
         for client in here:

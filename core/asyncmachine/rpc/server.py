@@ -7,7 +7,7 @@ does shows in `server.machine`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class Server:
         compression: bool | None = None,
         max_payload: int = MAX_PAYLOAD,
         chunk: int = CHUNK,
-        args: Iterable[type[Args]] | None = None,
+        args: Collection[type[Args]] | None = None,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)

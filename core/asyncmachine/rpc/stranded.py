@@ -92,10 +92,10 @@ class Stranded:
             self._fail(kept, DeliveryFailed(Code.SHUTDOWN, why))
 
     def _at(self, id: str, session: bytes) -> Give | None:
-        if session != NOBODY:
-            found = self._here.get(session)
-            return None if found is None else found[1]
-        # The newest, if there are several: the others may be connections of which the end was not seen yet.
+        if found := self._here.get(session):
+            return found[1]
+        # An id is the address, also in a new session. The newest, if there are several: the ends of the others may not
+        # have been seen yet.
         return next((give for name, give in reversed(self._here.values()) if name == id), None)
 
     def _arm(self, kept: Kept, owner: object) -> None:

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 MOST: Final = 16
 """Tokens that a relay gives out in one request."""
-TOO_MUCH: Final = frozenset({400, 413})
-"""What a relay answers that knows no lists, or takes none of that length."""
+TOO_LONG: Final = 413
+"""What a relay answers that takes no list of that length."""
+NO_LISTS: Final = 400
+"""What one answers that knows none."""
 
 Post = Callable[[str, str], Awaitable[tuple[int, str]]]
 """Sends a text to a path; status and text of the answer. Raises `TransportClosed` when there is none."""
@@ -29,7 +31,7 @@ class Tokens:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._due: list[_Wish] = []
-        self._together = True
+        self._most = MOST
         self._asking: set[asyncio.Task[None]] = set()
 
     async def ask(self, wish: Mapping[str, str]) -> Answer:
@@ -45,7 +47,7 @@ class Tokens:
     async def _ask_all(self) -> None:
         await asyncio.sleep(0)  # whoever is about to open a tunnel too comes along
         due, self._due = self._due, []
-        while wishes := [wish for wish in due if not wish.answer.done()][: MOST if self._together else 1]:
+        while wishes := [wish for wish in due if not wish.answer.done()][: self._most]:
             asking = asyncio.ensure_future(self._request(wishes))
             for wish in wishes:
                 wish.answer.add_done_callback(partial(_cancel_unwanted, wishes, asking))
@@ -60,8 +62,8 @@ class Tokens:
             for wish in wishes:
                 wish.fail(error)
             return
-        if status in TOO_MUCH and not alone:
-            self._together = False  # and they are asked for again, one by one
+        if status in (TOO_LONG, NO_LISTS) and not alone:
+            self._most = len(wishes) // 2 if status == TOO_LONG else 1  # and they are asked for again
             return
         answer = _decoded(text)
         if alone or status != 200:
