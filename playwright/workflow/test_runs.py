@@ -84,7 +84,7 @@ def test_nothing_that_a_thread_does_wrong_escapes_these_tests(
     told = ("console error: provoked error in {}", "unhandled: provoked rejection in {}")
     due = {line.format(node) for line in told for node in ("", "browser2", "browser3", "browser4")}
     for _ in range(PATIENCE):  # a rejection is told some turns of its thread later
-        if due <= set(watched._seen):
+        if due <= set(watched.seen):
             break
         tab.page.wait_for_timeout(50)
     with pytest.raises(AssertionError) as caught:

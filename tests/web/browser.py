@@ -165,7 +165,7 @@ class Mishaps:
 
     def __init__(self, base_url: str) -> None:
         self._own = base_url
-        self._seen: list[str] = []
+        self.seen: list[str] = []
         self._expected: list[re.Pattern[str]] = []
         self._server_is_away = False
         self.requests: list[str] = []
@@ -205,7 +205,7 @@ class Mishaps:
             page.remove_listener("websocket", self._request)
 
     def check(self) -> None:
-        unexpected = [text for text in self._seen if not any(pattern.search(text) for pattern in self._expected)]
+        unexpected = [text for text in self.seen if not any(pattern.search(text) for pattern in self._expected)]
         assert not unexpected, "\n".join(unexpected)
         assert not self.foreign, f"asked for by a page: {self.foreign}"
 
@@ -222,9 +222,9 @@ class Mishaps:
         self.requests.append(asked.url)
 
     def _error(self, error: WebError) -> None:
-        self._seen.append(f"unhandled: {error.error}")
+        self.seen.append(f"unhandled: {error.error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         unanswered = message.text in (UNANSWERED, STOPPING) and message.location["url"].startswith(f"{self._own}/")
         if message.type in {"error", "warning", "assert"} and not (unanswered and self._server_is_away):
-            self._seen.append(f"console {message.type}: {message.text}")
+            self.seen.append(f"console {message.type}: {message.text}")
