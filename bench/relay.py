@@ -21,6 +21,7 @@ from pathlib import Path
 from asyncmachine_relay import Limits
 from bench.report import Row, main, row
 from bench.tunnels.client import CHUNK, MIB, Way
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 HERE = ROOT / "bench" / "tunnels"
@@ -46,13 +47,13 @@ def rows() -> Iterator[Row]:
     servers, others = {cores[0]}, {cores[-1]}
     os.sched_setaffinity(0, others)
     with ExitStack() as stack:
-        backend = _free_port()
+        backend = free_port()
         stack.enter_context(_program([HERE / "backend.py", backend], backend, others))
         direct = Way("plain TCP", backend, "tcp")
-        bare = Way("bare tunnel", _free_port(), "bare")
-        ours = Way("ours", _free_port(), "ours")
-        sock = Way("websockify", _free_port(), "bare")
-        asking = Way("bare tunnel, bare token", _free_port(), "ours")
+        bare = Way("bare tunnel", free_port(), "bare")
+        ours = Way("ours", free_port(), "ours")
+        sock = Way("websockify", free_port(), "bare")
+        asking = Way("bare tunnel, bare token", free_port(), "ours")
         plain = stack.enter_context(_program([HERE / "bare.py", bare.port, backend], bare.port, servers))
         asked = stack.enter_context(_program([HERE / "bare.py", asking.port, backend], asking.port, servers))
         relay = stack.enter_context(_program([HERE / "ours.py", ours.port, backend], ours.port, servers))
@@ -214,12 +215,6 @@ def _program(command: Sequence[object], port: int, cores: set[int]) -> Iterator[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

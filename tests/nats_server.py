@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from tests.ports import free_port
 
 
 class NatsServer:
@@ -18,8 +19,7 @@ class NatsServer:
         self._directory = directory
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port: int = taken.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

@@ -18,9 +18,9 @@ from asyncmachine.rpc.transport.websocket import WebSocketTransport
 from asyncmachine_relay import EVERY_TUNNEL, Limits, Op, Relay, RelayConfigError, RelayStates
 from asyncmachine_relay.tokens import Claims, Tokens
 from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.relay.cluster_support import CALLER, FORWARDED, QUIET, SECRET, ask, through, together, waits
 from tests.relay.support import ending, http
-from tests.relay.test_proxies import free_port
 
 DATA = os.urandom(3 << 20)
 

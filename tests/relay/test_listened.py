@@ -16,6 +16,7 @@ from asyncmachine_relay import Limits, Op, RelayConfigError, Target
 from asyncmachine_relay.address_files import AddressFiles
 from asyncmachine_relay.states import ListeningTunnelStates as S
 from asyncmachine_relay.tcp import RawEnd
+from tests.ports import free_ports
 from tests.relay.support import Running, ask_token, ending, opened, running
 from tests.relay.tcp_support import body_of, framed, listener
 
@@ -127,13 +128,15 @@ async def test_only_a_repl_has_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_range_gives_each_page_a_port_of_its_own_until_none_is_left(tmp_path: Path) -> None:
-    ports = await two_free_ports()
+    ports = free_ports(2)
     target = listener(f"{ports[0]}-{ports[1]}")
     async with (
         running(targets=[target], address_dir=tmp_path) as run,
         opened(run, "repl-a", "listen", "repl"),
         opened(run, "repl-b", "listen", "repl"),
     ):
+        while len(run.relay.tunnels) < 2:
+            await asyncio.sleep(0)
         for tunnel in run.relay.tunnels:
             await tunnel.machine.when(S.TcpListening)
         found = {path.name: path.read_text() for path in tmp_path.glob("*.addr")}
@@ -146,7 +149,7 @@ async def test_a_range_gives_each_page_a_port_of_its_own_until_none_is_left(tmp_
 
 
 async def test_the_owner_that_comes_again_has_its_port_again(tmp_path: Path) -> None:
-    ports = await two_free_ports()
+    ports = free_ports(2)
     async with running(targets=[listener(ports[0])], address_dir=tmp_path) as run:
         answer = (await ask_token(run, "repl-a", "listen", "repl")).json
         async with opened(run, "repl-a", "listen", "repl", using=answer["token"]) as first:
@@ -162,22 +165,6 @@ async def test_a_url_binds_nothing_that_is_not_in_the_table() -> None:
         for target in ("127.0.0.1:14103", "0.0.0.0:14100", "repl:22", "127.0.0.1:0"):
             answer = await ask_token(run, "repl-a", "listen", target)
             assert (answer.status, answer.json["code"]) == (404, "TARGET")
-
-
-async def two_free_ports() -> tuple[int, int]:
-    """Two that follow each other."""
-    while True:
-        server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
-        port: int = server.sockets[0].getsockname()[1]
-        try:
-            second = await asyncio.start_server(lambda r, w: None, "127.0.0.1", port + 1)
-        except (OSError, OverflowError):
-            server.close()
-            continue
-        for each in (server, second):
-            each.close()
-            await each.wait_closed()
-        return port, port + 1
 
 
 # Files

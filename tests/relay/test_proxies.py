@@ -9,7 +9,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 import websockets
 
 from asyncmachine_relay import EVERY_TUNNEL, Limits, Relay, RelayServer, bind
+from tests.ports import free_port
 from tests.relay.support import QUICK, Running, ask_token, ending, http, opened
 from tests.relay.tcp_support import backend, echo_bytes
 
@@ -46,12 +46,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed: make test PROXIES=1 does that, and CI")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -19,9 +19,10 @@ import websockets
 
 from asyncmachine_relay import EVERY_TUNNEL, TunnelGrants
 from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.relay.cluster_support import FORWARDED
 from tests.relay.support import Answer, ask_token, ending, http, opened
-from tests.relay.test_proxies import NGINX, PATH, RELAY, free_port, program
+from tests.relay.test_proxies import NGINX, PATH, RELAY, program
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 1.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Listener, Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryListener
+from tests.ports import free_port
 from tests.rpc.behaviour import QUICK, Basic, Taking
 
 
@@ -54,8 +54,7 @@ class TcpPlace(Place):
 
     def __init__(self, handlers: object = None, **options: Any) -> None:
         super().__init__(handlers, **options)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"tcp://127.0.0.1:{free_port()}"
 
     async def listen(self) -> Listener:
         self.listeners.append(await rpc.listen(self.address)())
