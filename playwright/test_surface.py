@@ -70,7 +70,8 @@ def test_only_what_changed_is_written_and_a_frame_is_asked_for_once(ui: Page) ->
         ui.define(1, "#p", "text", "", 0);
         await show([1, "a"]);
         let writes = 0;
-        new MutationObserver((records) => (writes += records.length)).observe(p, { childList: true });
+        const written = new MutationObserver((records) => (writes += records.length));
+        written.observe(p, { childList: true, characterData: true, subtree: true });
         const before = flushes;
         for (let i = 0; i < 10; i++) ui.frame();
         await show([1, "a"]);
@@ -79,6 +80,20 @@ def test_only_what_changed_is_written_and_a_frame_is_asked_for_once(ui: Page) ->
         return [same, writes, flushes - before];
         """,
     ) == [0, 1, 2]
+
+
+def test_a_text_keeps_its_node_and_takes_the_place_of_all_else(ui: Page) -> None:
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = "<p>x</p><p><i>x</i></p><p>x<br>y</p><p><!--x--></p><p></p>";
+        const all = [...document.querySelectorAll("p")];
+        const node = all[0].firstChild;
+        ui.define(1, "p", "text", "", 0);
+        await show([1, "a"]);
+        return [...all.map((p) => p.innerHTML), all[0].firstChild === node];
+        """,
+    ) == ["a", "a", "a", "a", "a", True]
 
 
 def test_rows_keep_their_elements_by_key(ui: Page) -> None:

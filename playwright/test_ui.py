@@ -43,7 +43,7 @@ def test_a_hundred_changes_between_two_frames_are_written_once(counter: Page) ->
         """async () => {
             let writes = 0;
             const seen = new MutationObserver((records) => (writes += records.length));
-            seen.observe(document.getElementById("badge"), { childList: true });
+            seen.observe(document.getElementById("badge"), { childList: true, characterData: true, subtree: true });
             for (let i = 0; i < 100; i++) counter("Click");
             await new Promise(requestAnimationFrame);
             await new Promise(requestAnimationFrame);

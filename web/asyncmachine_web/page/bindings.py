@@ -75,6 +75,8 @@ def as_text(value: object) -> str:
 
 def as_content(value: object) -> str | Markup:
     """Text, or HTML that is marked as such."""
+    if type(value) is str:
+        return value
     return {"html": str(value)} if isinstance(value, Html) else as_text(value)
 
 
@@ -192,7 +194,8 @@ class Bindings:
                 self._report(binding.where, error)
                 self._reads(binding, binding.reads | reads)
                 continue
-            self._reads(binding, reads)
+            if reads != binding.reads:
+                self._reads(binding, reads)
             if value != binding.sent:
                 binding.sent = value
                 batch.append((binding.id, value))
@@ -200,8 +203,6 @@ class Bindings:
 
     def _reads(self, binding: Binding, reads: Reads) -> None:
         """Enter what the binding reads now; a source is watched from its first reader to its last."""
-        if reads == binding.reads:
-            return
         for readable, key in reads - binding.reads:
             if readable not in self._readers:
                 self._readers[readable] = {}
