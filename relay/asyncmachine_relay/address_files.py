@@ -1,22 +1,17 @@
 """Where the tools of this machine find a page's REPL: `<dir>/<id>.addr` holds the address that leads to it.
 
 A file is written once the port is open, whole or not at all, for its owner only, and removed when the port closes. Its
-lock is held as long, so that files of a process that was killed can be told from those of one that lives.
+lock is held as long (`asyncmachine.rpc.held_files`), so that files of a relay that was killed can be told from others.
 """
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from asyncmachine.rpc.held_files import HeldFile, sweep
 from asyncmachine_relay.policy import RelayConfigError, check_id
-
-logger = logging.getLogger("asyncmachine.relay")
 
 PREFIX = "repl-"
 """Ids that begin so get a file."""
@@ -35,17 +30,7 @@ class AddressFiles:
 
     def sweep(self) -> list[str]:
         """Removes files that a relay left behind when it was killed; returns their names."""
-        removed = []
-        for path in sorted(self._directory.glob(f"{PREFIX}*{SUFFIX}")):
-            with suppress(OSError):
-                file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                    removed.append(path.name)
-                finally:
-                    os.close(file)
-        return removed
+        return [path.name for path in sweep(self._directory, f"{PREFIX}*{SUFFIX}")]
 
     @contextmanager
     def holding(self, id: str, address: str) -> Iterator[None]:
@@ -53,26 +38,9 @@ class AddressFiles:
         if not id.startswith(PREFIX):
             yield
             return
-        path = self._directory / f"{check_id(id)}{SUFFIX}"
-        file = self._write(path, address)
+        file = HeldFile(self._directory / f"{check_id(id)}{SUFFIX}")
+        file.write(address)
         try:
             yield
         finally:
-            with suppress(OSError):
-                if os.path.samestat(os.fstat(file), path.lstat()):
-                    path.unlink()
-            os.close(file)
-
-    def _write(self, path: Path, address: str) -> int:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            os.write(file, address.encode())
-            draft.replace(path)
-        except BaseException:
-            os.close(file)
-            with suppress(OSError):
-                draft.unlink()
-            raise
-        return file
+            file.remove()

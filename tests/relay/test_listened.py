@@ -190,7 +190,8 @@ def test_a_file_of_a_process_that_was_killed_is_swept_and_that_of_a_living_one_i
         dead.kill()
         dead.wait()
         (tmp_path / "other.addr").write_text("of somebody else")
-        assert AddressFiles(tmp_path).sweep() == ["repl-dead.addr"]
+        (tmp_path / ".repl-dead.addr.0123abcd").write_text("127.0")  # as one leaves it that is killed while it writes
+        assert AddressFiles(tmp_path).sweep() == [".repl-dead.addr.0123abcd", "repl-dead.addr"]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["other.addr", "repl-alive.addr"]
         alive.communicate()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.addr"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -17,8 +16,6 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.machine.settings import SettingsError
-from asyncmachine.rpc import repl_files
-from asyncmachine.rpc.repl_files import AddressFile
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport
@@ -155,25 +152,6 @@ async def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
         rpc.repl_hook(machine(), am.Settings(repl="127.0.0.1:0", repl_dir=str(tmp_path / "file")))
 
 
-async def test_an_address_replaces_the_one_before_as_a_whole(tmp_path: Path) -> None:
-    file = AddressFile(tmp_path / "oven-repl.addr")
-    file.write("tcp://127.0.0.1:1")
-    file.write("tcp://127.0.0.1:2")
-    assert rpc.repl_address(file.path) == "tcp://127.0.0.1:2"
-    assert list(tmp_path.iterdir()) == [file.path]
-    file.remove()
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_file_that_another_process_has_replaced_is_left_to_it(tmp_path: Path) -> None:
-    mine, other = (AddressFile(tmp_path / "oven-repl.addr") for _ in range(2))
-    mine.write("tcp://127.0.0.1:1")
-    other.write("tcp://127.0.0.1:2")
-    mine.remove()
-    assert rpc.repl_address(other.path) == "tcp://127.0.0.1:2"
-    other.remove()
-
-
 KILLED = """
 import asyncio, sys
 import asyncmachine as am
@@ -244,37 +222,6 @@ async def test_files_of_killed_processes_are_swept_when_another_machine_gets_its
         assert rpc.repl_address(other.file) == other.address, "that of a machine that lives stays"
         await other.stop()
         await third.stop()
-
-
-def test_a_file_that_another_process_puts_there_meanwhile_is_not_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "oven-repl.addr"
-    file.write_text("tcp://127.0.0.1:1")
-    living = AddressFile(file)
-
-    def looked_at(_: int) -> bool:
-        living.write("tcp://127.0.0.1:2")
-        return False
-
-    monkeypatch.setattr(repl_files, "_is_held", looked_at)
-    assert repl_files.sweep(tmp_path) == []
-    assert file.read_text() == "tcp://127.0.0.1:2"
-    living.remove()
-    assert not file.exists()
-
-
-def test_where_files_cannot_be_locked_they_count_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(file: int, how: int) -> None:
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr(repl_files.fcntl, "flock", flock)
-    own = AddressFile(tmp_path / "oven-repl.addr")
-    own.write("tcp://127.0.0.1:1")
-    assert rpc.repl_address(own.path) == "tcp://127.0.0.1:1"
-    assert repl_files.sweep(tmp_path) == []
-    own.remove()
-    assert not own.path.exists()
 
 
 async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

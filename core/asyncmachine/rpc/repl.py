@@ -28,8 +28,9 @@ from asyncmachine.machine.settings import Settings, SettingsError
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.grants import Allow
+from asyncmachine.rpc.held_files import HeldFile, sweep
 from asyncmachine.rpc.mux import Mux
-from asyncmachine.rpc.repl_files import SUFFIX, AddressFile, sweep
+from asyncmachine.rpc.repl_files import SUFFIX
 from asyncmachine.rpc.server import Server
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
@@ -52,7 +53,7 @@ class ReplHook:
 
     def __init__(self, end: Mux | Server, source: View[Any], folder: Path | None = None) -> None:
         self.end = end
-        self._file = None if folder is None else AddressFile(folder / f"{source.id}{SUFFIX}")
+        self._file = None if folder is None else HeldFile(folder / f"{source.id}{SUFFIX}")
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
         if isinstance(end, Mux):
@@ -171,5 +172,5 @@ def _folder(text: str, id: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"AM_REPL_DIR: {error}") from error
-    sweep(folder)
+    sweep(folder, f"*{SUFFIX}")
     return folder
