@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Frame, Page, expect
 
 from asyncmachine_web.build import Project, build, new_app
 from tests.web.browser import UNANSWERED, Mishaps
@@ -177,8 +177,11 @@ def test_a_page_that_stays_behind_whatever_it_does_is_not_reloaded_for_ever(page
         navigator.serviceWorker.controller.postMessage = ({ type }, [port]) => port.postMessage("another release");
         sessionStorage.setItem("loads", Number(sessionStorage.getItem("loads")) + 1);
     """)
-    with page.expect_event("framenavigated", lambda _: page.evaluate("sessionStorage.getItem('loads')") == "4"):
-        page.reload()
+    loads: list[Frame] = []
+    page.on("framenavigated", loads.append)
+    page.reload()
+    while len(loads) < 4:
+        page.wait_for_event("framenavigated")
     expect(page.locator("#link")).to_have_text("live")
     assert page.evaluate("sessionStorage.getItem('loads')") == "4"
 

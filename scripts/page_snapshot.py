@@ -8,7 +8,7 @@ from scripts.console import run
 from scripts.page_wheels import LOCK, WHEELS
 from scripts.prerequisites import need_node
 from scripts.step import Step, hash_files, hash_of
-from scripts.vendor import vendor_folder
+from scripts.vendor import COMPRESSOR, vendor_folder
 
 SNAPSHOT = "snapshot"
 SCRIPTS = (*(f"asyncmachine_web/build/snapshot.{kind}" for kind in ("mjs", "py")), "static/runtime.mjs")
@@ -32,7 +32,7 @@ def inputs(root: Path) -> str:
     """Hash of all that it depends on; the wheels are named in their lock with their hashes."""
     lock = vendor_folder(root) / WHEELS / LOCK
     return hash_of(
-        hash_files(root, (root / "web" / name for name in SCRIPTS)),
+        hash_files(root, (root / name for name in (COMPRESSOR, *(f"web/{name}" for name in SCRIPTS)))),
         lock.read_text() if lock.exists() else "",
         (root / "package-lock.json").read_text(),
         Path(__file__).read_text(),

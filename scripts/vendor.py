@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.console import SetupError, run
 from scripts.prerequisites import need_node
-from scripts.step import Step, hash_of
+from scripts.step import Step, hash_files, hash_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ COPIES = (
 )
 
 
+COMPRESSOR = "web/asyncmachine_web/build/compress.py"
 COMPRESS = """
 import sys
 from pathlib import Path
@@ -60,7 +61,9 @@ def vendored_libraries(root: Path) -> Step:
     return Step(
         "page libraries in web/static/vendor",
         vendor_folder(root),
-        lambda: hash_of((root / "package-lock.json").read_text(), Path(__file__).read_text()),
+        lambda: hash_of(
+            (root / "package-lock.json").read_text(), Path(__file__).read_text(), hash_files(root, [root / COMPRESSOR])
+        ),
         lambda: copy_and_compress(root),
     )
 

@@ -56,7 +56,8 @@ MEDIA_TYPES = {
     ".zip": "application/zip",
 }
 
-_ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
+_ENCODINGS = (("zstd", ".zst"), ("br", ".br"), ("gzip", ".gz"))
+"""The one that is unpacked soonest comes first: where there is a copy, it was worth it."""
 _HASHED = re.compile(r"[^/]+\.[0-9a-f]{12,64}\.[a-z0-9.]+")
 _KEEP = "public, max-age=31536000, immutable"
 _ASK = "no-cache"

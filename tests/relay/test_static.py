@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import brotli  # type: ignore[import-untyped]
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.staticfiles import StaticFiles
@@ -116,9 +117,11 @@ async def test_compressed_copies_are_sent_to_those_who_take_them(tmp_path: Path)
     (tmp_path / "a.mjs").write_bytes(body)
     (tmp_path / "a.mjs.br").write_bytes(brotli.compress(body))
     (tmp_path / "a.mjs.gz").write_bytes(gzip.compress(body))
+    (tmp_path / "a.mjs.zst").write_bytes(zstandard.compress(body))
     async with running(static=tmp_path) as run:
         etags = set()
         for header, encoding, unpack in (
+            ("gzip, deflate, br, zstd", "zstd", zstandard.decompress),
             ("gzip, deflate, br", "br", brotli.decompress),
             ("gzip", "gzip", gzip.decompress),
             ("br;q=0, gzip;q=0.5", "gzip", gzip.decompress),
@@ -131,7 +134,7 @@ async def test_compressed_copies_are_sent_to_those_who_take_them(tmp_path: Path)
             assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
             assert answer.headers["vary"] == "accept-encoding"
             etags.add(answer.headers["etag"])
-        assert len(etags) == 3
+        assert len(etags) == 4
         (tmp_path / "b.mjs").write_bytes(body)
         assert (await http(run, "/b.mjs", headers=[("accept-encoding", "br, gzip")])).body == body
         answer = await http(run, "/a.mjs", headers=[("accept-encoding", "br"), ("range", "bytes=0-9")])

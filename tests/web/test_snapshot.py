@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 import pytest
+import zstandard
 
 from asyncmachine_web.build import NodeFailed, compress, snapshot, static_folder
 from asyncmachine_web.build.node import run_node
@@ -131,3 +134,20 @@ def test_copies_are_made_of_what_is_worth_it(tmp_path: Path) -> None:
     assert made.name == "page.html.br"
     assert brotli.decompress(made.read_bytes()) == b"a" * 5000
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_what_is_large_has_a_copy_that_is_unpacked_sooner(tmp_path: Path) -> None:
+    large = os.urandom(1000) * 20_000
+    (tmp_path / "memory.snapshot").write_bytes(large)
+    made = {path.name: path.read_bytes() for path in compress([tmp_path / "memory.snapshot"])}
+    assert list(made) == ["memory.snapshot.br", "memory.snapshot.zst"]
+    copy = made["memory.snapshot.zst"]
+    assert zstandard.decompress(copy) == large
+    assert zstandard.get_frame_parameters(copy).window_size <= 8 << 20  # what a browser takes
+    assert {path.name for path in tmp_path.iterdir()} == {"memory.snapshot", *made}
+
+
+def test_without_that_compressor_there_is_one_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (tmp_path / "memory.snapshot").write_bytes(bytes(2 << 20))
+    assert [path.name for path in compress(tmp_path.iterdir())] == ["memory.snapshot.br"]

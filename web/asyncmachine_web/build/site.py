@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asyncmachine import AmError
-from asyncmachine_web.build.compress import compress
+from asyncmachine_web.build.compress import COPIES, compress
 from asyncmachine_web.build.runtime import vendor_folder
 from asyncmachine_web.build.sources import pack
 from asyncmachine_web.build.static import static_folder
@@ -31,7 +31,7 @@ PLACEHOLDER = "__release__"
 SOURCES = "app.zip"
 WORKER = "sw.mjs"
 TEXTS = frozenset({".css", ".html", ".js", ".json", ".mjs", ".svg", ".toml", ".txt", ".webmanifest"})
-LEFT_OUT = frozenset({".br", ".gz", ".mts", ".ts"})
+LEFT_OUT = frozenset({*COPIES, ".gz", ".mts", ".ts"})
 """Compressed copies are made beside their files, types are for editors."""
 
 OPTIONAL = frozenset({"pyscript", "uplot"})
@@ -123,9 +123,10 @@ def _lay_out(folder: Path, files: Mapping[str, Path]) -> None:
     """Copy files, and the compressed copies that are there already."""
     for name, path in files.items():
         _write(folder / name, path.read_bytes())
-        copy = path.with_name(f"{path.name}.br")
-        if copy.is_file() and copy.stat().st_mtime >= path.stat().st_mtime:
-            _write(folder / f"{name}.br", copy.read_bytes())
+        for ending in COPIES:
+            copy = path.with_name(f"{path.name}{ending}")
+            if copy.is_file() and copy.stat().st_mtime >= path.stat().st_mtime:
+                _write(folder / f"{name}{ending}", copy.read_bytes())
 
 
 def _named(path: Path, release: str) -> bytes:
