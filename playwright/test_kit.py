@@ -178,7 +178,7 @@ def test_a_page_that_stays_behind_whatever_it_does_is_not_reloaded_for_ever(page
         sessionStorage.setItem("loads", Number(sessionStorage.getItem("loads")) + 1);
     """)
     loads: list[Frame] = []
-    page.on("framenavigated", loads.append)
+    page.on("framenavigated", lambda frame: loads.append(frame))
     page.reload()
     while len(loads) < 4:
         page.wait_for_event("framenavigated")
