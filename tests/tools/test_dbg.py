@@ -66,7 +66,7 @@ def test_what_is_no_dump_fails(content: bytes, tmp_path: Path, capsys: pytest.Ca
     assert main(["dbg", "ls", str(path)]) == 1
     assert "am dbg: " in capsys.readouterr().err
     assert main(["dbg", "ls", str(tmp_path / "absent")]) == 1
-    assert "No such file" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"am dbg: {tmp_path / 'absent'}: No such file or directory\n"
 
 
 def test_a_file_that_is_cut_tells_what_it_has(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:

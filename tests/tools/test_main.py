@@ -21,7 +21,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only commands of these tests."""
     found = {
         name: EntryPoint(name, f"tests.tools.commands:{name}", tool.GROUP)
-        for name in ("fine", "failing", "refusing", "interrupted", "absent")
+        for name in ("fine", "failing", "refusing", "interrupted")
     }
     found["broken"] = EntryPoint("broken", "tests.tools.no_such_module:configure", tool.GROUP)
     monkeypatch.setattr(tool, "commands", lambda: found)
@@ -35,8 +35,14 @@ def test_help_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     for asking in (["--help"], ["-h"]):
         assert main(asking) == 0
         out = capsys.readouterr().out
-        assert "dbg" in out
-        assert "relay" in out
+        assert "  dbg    Look into recorded debug streams" in out
+        assert "  relay  Serve pages and carry their tunnels" in out
+
+
+@pytest.mark.usefixtures("own")
+def test_help_says_of_a_command_which_package_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "  broken       (needs the package tests.tools.no_such_module)\n" in capsys.readouterr().out
 
 
 def test_nothing_is_bad_use_and_shows_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,13 @@ def test_a_name_that_is_no_package_is_refused(tmp_path: Path, name: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["json", "test", "page", "js", "msgspec", "asyncmachine"])
+def test_a_name_that_would_hide_something_the_project_needs_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoProject, match=f"'{name}' is the name of something"):
+        new_app(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_there_already_stays(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(NoProject, match="is there already"):

@@ -16,7 +16,7 @@ UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands."""
-    parser.description = "Look into .amdbg files."
+    parser.description = "Look into recorded debug streams, which are .amdbg files."
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("ls", help="list machines, transitions and errors of a file")
     listing.add_argument("file", metavar="FILE", type=Path)

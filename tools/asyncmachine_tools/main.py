@@ -36,19 +36,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="am", description="Tools for asyncmachine.", add_help=False)
     parser.add_argument("-h", "--help", action="store_true", help="this, or the help of a command")
     parser.add_argument("-v", "--version", action="version", version=f"asyncmachine {am.__version__}")
-    parser.epilog = f"commands: {', '.join(known) or 'none is installed'}"
+    parser.usage = "am [-h] [-v] COMMAND ..."
     if chosen is None:
         parser.parse_args(given)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = overview(known)
         parser.print_help(sys.stdout if {"-h", "--help"} & set(given) else sys.stderr)
         return 0 if given else BAD_USE
     if chosen not in known:
-        print(f"am: there is no command {chosen!r}; {parser.epilog}", file=sys.stderr)
+        names = ", ".join(known) or "none is installed"
+        print(f"am: there is no command {chosen!r}; commands: {names}", file=sys.stderr)
         return BAD_USE
     before = given[: given.index(chosen)]
     rest = given[given.index(chosen) + 1 :]
     if parser.parse_args(before).help:
         rest = ["--help"]
     return run(chosen, known[chosen], rest)
+
+
+def overview(known: Mapping[str, EntryPoint]) -> str:
+    """What each command is for, in its own words: it is imported for that, unless what it needs is missing."""
+    lines = ["commands:"]
+    width = max(map(len, known), default=0)
+    for name, found in known.items():
+        parser = argparse.ArgumentParser()
+        try:
+            cast(Configure, found.load())(parser)
+            about = parser.description or ""
+        except ImportError as error:
+            about = f"(needs the package {error.name or error})"
+        lines.append(f"  {name.ljust(width)}  {about}".rstrip())
+    return "\n".join(lines if known else ["commands: none is installed"])
 
 
 def run(name: str, found: EntryPoint, arguments: Sequence[str]) -> int:
@@ -70,6 +88,10 @@ def run(name: str, found: EntryPoint, arguments: Sequence[str]) -> int:
         # Whoever read has enough. Python would complain again when it closes its output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (am.AmError, OSError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"am {name}: {told}", file=sys.stderr)
+        return FAILED
+    except am.AmError as error:
         print(f"am {name}: {error}", file=sys.stderr)
         return FAILED

@@ -11,7 +11,7 @@ from asyncmachine_web.build.site import Project, build
 
 def configure_new(parser: argparse.ArgumentParser) -> None:
     """Adds the kinds of projects."""
-    parser.description = "Make a new project."
+    parser.description = "Make a new project: `am new app NAME`."
     kinds = parser.add_subparsers(required=True, metavar="KIND")
     app = kinds.add_parser("app", help="a page, a worker and a back end that run with one command")
     app.add_argument("name", metavar="NAME", help="of the folder and of the Python package in it")
@@ -29,7 +29,7 @@ def configure_build(parser: argparse.ArgumentParser) -> None:
 
 def _new_app(options: argparse.Namespace) -> int:
     root = new_app(options.name, options.parent)
-    print(f"{root} is there. In it:\n  pip install -r requirements.txt\n  python -m {options.name}")
+    print(f"{root} is there. Next:\n  cd {root}\n  pip install -r requirements.txt\n  python -m {options.name}")
     return 0
 
 

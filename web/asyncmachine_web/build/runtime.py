@@ -49,7 +49,7 @@ class Pinned:
 
 
 def vendor_folder() -> Path:
-    """The folder to be served as `vendor/` beside our static files; the first call may take a minute.
+    """The folder to be served as `vendor/` beside our static files; the first call may take minutes.
 
     Raises NoRuntime when it cannot be got.
     """
@@ -84,7 +84,7 @@ def key() -> str:
 def _fill(home: Path) -> None:
     """Make all of it beside its place, then put it there at once."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.write("Getting the page's runtime; this is done once.\n")
+    _tell("Getting the page's runtime. This is done once, and takes a few minutes: the libraries by npm and pip …")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as made:
         static = Path(made) / "static"
         shutil.copytree(static_folder(), static)
@@ -93,13 +93,19 @@ def _fill(home: Path) -> None:
         _copy(modules, vendor)
         _wheels(modules, vendor / "wheels")
         (vendor / "snapshot").mkdir()
+        _tell("… a snapshot of Python, ready to start …")
         snapshot(static)
+        _tell("… compressed copies.")
         compress([path for path in vendor.rglob("*") if path.is_file()])
         try:
             static.rename(home)
         except OSError:
             if not home.is_dir():  # another process was faster
                 raise
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _npm(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from asyncmachine import AmError
@@ -16,6 +17,9 @@ TEMPLATE = Path(__file__).parent / "template"
 PACKAGE, TITLE, WHEEL = "app_name", "App Title", "asyncmachine.whl"
 """What stands in the template for the name, for the name in words, and for the wheel."""
 
+TAKEN = frozenset({"dist", "js", "page", "pyodide", "wheels"})
+"""Names of other folders in a project, and of modules that only a page has."""
+
 
 class NoProject(AmError):
     """The project cannot be made."""
@@ -25,6 +29,8 @@ def new_app(name: str, parent: Path) -> Path:
     """Make the project in a new folder below `parent`; its path. Raises NoProject."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise NoProject(f"{name!r} cannot be a Python package: take small letters, digits and _, e.g. my_app")
+    if name in TAKEN or find_spec(name):
+        raise NoProject(f"{name!r} is the name of something that the project itself needs or may import: take another")
     root = parent / name
     if root.exists():
         raise NoProject(f"{root} is there already")
