@@ -232,6 +232,23 @@ def test_what_the_snapshot_lacks_is_imported_from_archives(python: Page, mishaps
     assert len(asked()) == 2
 
 
+def test_a_traceback_through_the_library_does_not_download_it(python: Page, mishaps: Mishaps) -> None:
+    told = run(
+        python,
+        """
+        import traceback
+        try:
+            json.loads("{")
+        except ValueError as error:
+            told = traceback.format_exception(error)
+        json.dumps("".join(told))
+        """,
+    )
+    assert re.search(r'File "/lib/python314.zip/json/decoder.py", line \d+, in raw_decode\n', told)
+    assert "Expecting property name" in told
+    assert not [url for url in mishaps.requests if "python_stdlib" in url]
+
+
 def test_an_archive_that_cannot_be_had_is_an_error_of_the_import(python: Page, mishaps: Mishaps) -> None:
     mishaps.expect("ERR_FAILED")
     python.route("**/python_stdlib.zip", lambda route: route.abort())

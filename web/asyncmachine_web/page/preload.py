@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import linecache
 import marshal
 import sys
 import zipimport
@@ -35,6 +36,9 @@ OURS: Final = ("asyncmachine/", "asyncmachine_web/page/")
 """What of our wheel is meant for pages."""
 
 NATIVE: Final = ("msgspec",)
+
+LIBRARY: Final = "/lib/python314.zip"
+"""Where the standard library is found."""
 
 
 class CompiledFinder(MetaPathFinder):
@@ -91,7 +95,8 @@ def preload(wheel: str) -> None:
     for package in NATIVE:
         del sys.modules[package]
     sys.meta_path.insert(0, finder)
-    _keep({"/lib/python314.zip", wheel})
+    _keep({LIBRARY, wheel})
+    _show_no_lines_of(LIBRARY)
     gc.collect()
 
 
@@ -123,3 +128,13 @@ def _keep(archives: set[str]) -> None:
             forget(importer)
 
     zipimport.zipimporter.invalidate_caches = invalidate_caches  # type: ignore[assignment, method-assign]
+
+
+def _show_no_lines_of(archive: str) -> None:
+    """In tracebacks: one alone would download it while all else stands still. File and line are told anyway."""
+    known = linecache.lazycache
+
+    def lazycache(filename: str, module_globals: dict[str, object]) -> bool:
+        return not filename.startswith(archive) and known(filename, module_globals)
+
+    linecache.lazycache = lazycache
