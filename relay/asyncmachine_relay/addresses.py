@@ -18,6 +18,7 @@ from ipaddress import (
     ip_network,
 )
 
+from asyncmachine.rpc.transport.shares import plain
 from asyncmachine_relay.policy import Reason, Refused, RelayConfigError
 
 Address = IPv4Address | IPv6Address
@@ -38,9 +39,6 @@ METADATA = frozenset(
 )
 """Services that tell whoever asks from inside a cloud its machine's secrets."""
 
-_NAT64 = ip_network("64:ff9b::/96")
-_COMPATIBLE = ip_network("::/96")
-
 
 def networks(texts: Iterable[str], *, field: str = "networks") -> tuple[Network, ...]:
     """Networks as `10.0.0.0/8`, or single addresses. Raises `RelayConfigError`."""
@@ -52,16 +50,6 @@ def networks(texts: Iterable[str], *, field: str = "networks") -> tuple[Network,
             wrong = f"{text!r} is no network: {error}; write an address or a network, as 10.1.0.0/16"
             raise RelayConfigError(wrong, field=field) from None
     return tuple(found)
-
-
-def plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for (mapped, compatible, 6to4, Teredo, NAT64), else itself."""
-    if isinstance(address, IPv4Address):
-        return address
-    inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-    if inner is None and (address in _NAT64 or (address in _COMPATIBLE and int(address) > 0xFFFF)):
-        inner = IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner or address
 
 
 @lru_cache(maxsize=1024)

@@ -24,8 +24,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.websockets import WebSocket
 
+from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay.agreement import Agreement, Alone
-from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.grants import EVERY_TUNNEL, TunnelGrants
 from asyncmachine_relay.guard import Caller
 from asyncmachine_relay.limits import Limits, PeerRate

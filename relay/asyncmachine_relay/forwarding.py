@@ -8,10 +8,10 @@ may have written itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
-from asyncmachine_relay.addresses import Address, Network, plain
+from asyncmachine.rpc.transport.shares import plain
+from asyncmachine_relay.addresses import Address, Network
 from asyncmachine_relay.policy import Reason, Refused
 
 MAX_HOPS = 16
@@ -46,16 +46,6 @@ def client_of(forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
         if not _within(address, proxies):
             break
     return str(address)
-
-
-@lru_cache(maxsize=4096)
-def share_of(address: str) -> str:
-    """By what callers are counted: an IPv4 address, or the /64 of an IPv6 one, within which anybody has any address."""
-    try:
-        found = plain(ip_address(address.partition("%")[0]))
-    except ValueError:
-        return address
-    return str(IPv6Address(int(found) >> 64 << 64)) + "/64" if isinstance(found, IPv6Address) else str(found)
 
 
 def _within(address: Address, networks: Sequence[Network]) -> bool:

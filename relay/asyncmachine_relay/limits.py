@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from asyncmachine_relay.forwarding import share_of
+from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay.policy import RelayConfigError
 
 MIN_WINDOW = 64 << 10

@@ -18,9 +18,9 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine.rpc.transport import NORMAL, TransportClosed
+from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay.agreement import Agreement, Alone, Hold, Key
 from asyncmachine_relay.carrying import Carrying, Note
-from asyncmachine_relay.forwarding import share_of
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Matcher, Serve, Tunnel
 from asyncmachine_relay.policy import Reason, Refused

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmachine_relay.addresses import METADATA, check_address, networks, plain
+from asyncmachine.rpc.transport.shares import plain
+from asyncmachine_relay.addresses import METADATA, check_address, networks
 from asyncmachine_relay.policy import Refused, RelayConfigError
 
 EVERYTHING = networks(("0.0.0.0/0", "::/0"))

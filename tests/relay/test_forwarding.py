@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay import Limits
 from asyncmachine_relay.addresses import networks
-from asyncmachine_relay.forwarding import client_of, is_trusted, share_of
+from asyncmachine_relay.forwarding import client_of, is_trusted
 from asyncmachine_relay.policy import Refused
 from tests.relay.support import ask_token, http, running
 
@@ -66,13 +67,6 @@ def test_whatever_is_forwarded_is_an_address_or_refused(forwarded: list[str]) ->
 def test_only_listed_peers_are_proxies(peer: str, trusted: bool) -> None:
     assert is_trusted(peer, PROXIES) is trusted
     assert not is_trusted(peer, ())
-
-
-def test_callers_of_ipv6_are_counted_by_their_network() -> None:
-    assert share_of("2001:db8:1:2:3:4:5:6") == share_of("2001:db8:1:2:ffff::1") != share_of("2001:db8:1:3::1")
-    assert share_of("203.0.113.9") == share_of("::ffff:203.0.113.9") == "203.0.113.9"
-    assert share_of("fe80::1%eth0") == "fe80::/64"
-    assert share_of("testclient") == "testclient"
 
 
 async def test_without_configuration_nobody_is_believed() -> None:

@@ -15,7 +15,7 @@ from asyncmachine.rpc.transport import Dial, Listener, Transport
 from asyncmachine.rpc.transport.addresses import dial, listen
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
 from asyncmachine.rpc.transport.port import PortTransport
-from asyncmachine.rpc.transport.tcp import SocketTransport
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
 from tests.rpc.behaviour import Net
 from tests.rpc.ports import wires

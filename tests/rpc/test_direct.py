@@ -13,7 +13,7 @@ from asyncmachine.rpc import connection as connections
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.transport import HIGH_WATER, Direct, Transport, TransportClosed
-from asyncmachine.rpc.transport.tcp import SocketTransport
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.behaviour import Basic, paired
 from tests.rpc.nets import tcp
 

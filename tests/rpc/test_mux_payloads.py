@@ -27,7 +27,7 @@ from asyncmachine.rpc.states import MuxStates as M
 from asyncmachine.rpc.stranded import NOBODY, Stranded
 from asyncmachine.rpc.transport import LOST, Listener, Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryListener, MemoryTransport, pair
-from asyncmachine.rpc.transport.tcp import SocketTransport
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.behaviour import QUICK, Basic, Taking
 from tests.rpc.large import MIB, figures, taking_machine
 from tests.rpc.test_server import HELLO, Raw

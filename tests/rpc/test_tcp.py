@@ -13,8 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from asyncmachine.rpc.transport import MAX_FRAME, Transport, TransportClosed, backlog, tcp, unix
-from asyncmachine.rpc.transport.tcp import SocketListener, SocketTransport
+from asyncmachine.rpc.transport import (
+    MAX_FRAME,
+    Transport,
+    TransportClosed,
+    backlog,
+    socket_listener,
+    socket_transport,
+    tcp,
+    unix,
+)
+from asyncmachine.rpc.transport.socket_listener import SocketListener
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.nets import tcp as tcp_net
 
 
@@ -113,7 +123,7 @@ async def test_the_reason_arrives_though_the_closer_has_not_read_everything() ->
 
 
 async def test_somebody_who_does_not_hang_up_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(socket_transport, "CLOSE_TIMEOUT", 0.01)
     async with raw() as (near, reader, _):
         await near.close(1000, "done")
         assert await reader.read() == frame(b"\xc1\x01\x03\xe8done")
@@ -180,7 +190,7 @@ async def test_whoever_was_not_accepted_is_told_of_the_close() -> None:
 
 async def test_what_there_is_no_room_for_waits_in_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "MAX_WAITING", 2)
-    monkeypatch.setattr(tcp, "MAX_WAITING", 2)
+    monkeypatch.setattr(socket_listener, "MAX_WAITING", 2)
     listener = await tcp.listen()
     ends = [await tcp.connect("127.0.0.1", port_of(listener)) for _ in range(9)]
     for number, end in enumerate(ends):
@@ -224,7 +234,7 @@ async def test_a_cancelled_accept_loses_no_connection() -> None:
 
 
 async def test_too_many_open_files_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "EXHAUSTED_PAUSE", 0.0)
+    monkeypatch.setattr(socket_listener, "EXHAUSTED_PAUSE", 0.0)
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, [errno.EMFILE, errno.ECONNABORTED]
 

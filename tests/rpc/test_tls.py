@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,13 +12,14 @@ import trustme
 
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates as C
-from asyncmachine.rpc.transport import TransportClosed, tcp
-from asyncmachine.rpc.transport.tcp import SocketListener
+from asyncmachine.rpc.transport import TransportClosed, socket_listener, tcp
+from asyncmachine.rpc.transport.socket_listener import SocketListener
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.behaviour import QUICK, Basic, paired
 from tests.rpc.nets import authority, client_context, listening, server_context, tls
 
 
-async def connect(listener: SocketListener, context: ssl.SSLContext, name: str = "127.0.0.1") -> tcp.SocketTransport:
+async def connect(listener: SocketListener, context: ssl.SSLContext, name: str = "127.0.0.1") -> SocketTransport:
     port = int(listener.address.rpartition(":")[2])
     return await tcp.connect("127.0.0.1", port, ssl=context, server_hostname=name)
 
@@ -120,6 +122,32 @@ async def test_somebody_who_does_not_shake_hands_hinders_nobody() -> None:
     await asyncio.gather(near.close(), far.close())
     silent.close()
     talking.close()
+    await listener.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this computer has no other address on loopback")
+async def test_a_flood_of_silent_connections_keeps_nobody_of_another_address_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket_listener, "TIMEOUT", 60.0)  # so that nobody gets in because they were given up
+    listener = await tcp.listen(ssl=server_context())
+    port = int(listener.address.rpartition(":")[2])
+    silent = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0)) for _ in range(200)]
+    far = await connect(listener, client_context())
+    near = await listener.accept()
+    assert near.peer.address.startswith("127.0.0.1:")
+    await asyncio.gather(near.close(), far.close())
+    for _, writer in silent:
+        writer.close()
+    await listener.close()
+
+
+async def test_very_many_of_one_address_come_to_their_handshakes_one_after_another() -> None:
+    listener = await tcp.listen(ssl=server_context())
+    context = client_context()
+    ends = await asyncio.gather(*(connect(listener, context) for _ in range(60)))
+    accepted = [await listener.accept() for _ in ends]
+    await asyncio.gather(*(end.close() for end in (*ends, *accepted)))
     await listener.close()
 
 

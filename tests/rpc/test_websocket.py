@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from websockets.asyncio.client import connect as plain_connect
 
-from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine.rpc.transport import TransportClosed, backlog
+from asyncmachine.rpc.transport import websocket as websocket_module
 from asyncmachine.rpc.transport.websocket import connect, listen
-from tests.rpc.nets import websocket
+from tests.rpc.nets import server_context, websocket
 
 
 async def test_text_is_refused() -> None:
@@ -83,4 +85,37 @@ async def test_the_subprotocol_is_confirmed_and_others_are_no_hindrance() -> Non
     for offered, chosen in ((["amrpc.v1", "amtok.x"], "amrpc.v1"), (["other"], None)):
         async with plain_connect(listener.address, subprotocols=offered) as plain:  # type: ignore[arg-type]
             assert plain.subprotocol == chosen
+    await listener.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this computer has no other address on loopback")
+async def test_a_flood_of_one_address_turns_nobody_of_another_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MAX_WAITING", 4)
+    listener = await listen()
+    flood = [await connect(listener.address, local_addr=("127.0.0.2", 0)) for _ in range(6)]
+    for late in flood[4:]:
+        with pytest.raises(TransportClosed, match="too many connections wait"):
+            await late.recv()
+    page = await connect(listener.address)
+    accepted = [await listener.accept() for _ in range(4)]
+    addresses = [each.peer.address.partition(":")[0] for each in accepted]
+    assert addresses == ["127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.2"]
+    with pytest.raises(TransportClosed, match="too many connections wait"):
+        await flood[3].recv()
+    await asyncio.gather(*(each.close() for each in (page, *flood, *accepted)))
+    await listener.close()
+
+
+async def test_who_does_not_shake_hands_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "CONNECT_TIMEOUT", 0.05)
+    told: list[str] = []  # asyncio tells it as an error of nobody
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_exception_handler", lambda context: told.append(str(context["exception"])))
+    listener = await listen(ssl=server_context())
+    port = int(listener.address.rstrip("/").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    assert ["taking longer than 0.05 seconds" in text for text in told] == [True]
+    writer.close()
     await listener.close()

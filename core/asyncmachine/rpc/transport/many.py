@@ -190,7 +190,7 @@ class Many:
         self._theirs = number
         if len(self._control) > 4 * self.limits.connections + 64:
             raise _Fault("more to be told than the other side listens to")
-        if len(self._open) < self.limits.connections and self._backlog.put(self._made(number)):
+        if len(self._open) < self.limits.connections and self._backlog.put(self._made(number)) is None:
             return
         self._forget(number)
         self._say(RESET, number, U16.pack(LIMIT) + b"LIMIT: close another connection first")

@@ -128,7 +128,7 @@ class MemoryListener:
         """A new connection; waits while too many wait. Raises `TransportClosed` if the listener is closed."""
         await self._backlog.room()
         near, far = pair(self._fault)
-        if not self._backlog.put(near):
+        if self._backlog.put(near) is not None:
             raise TransportClosed(LOST, f"{self.address}: nobody accepts")
         return far
 

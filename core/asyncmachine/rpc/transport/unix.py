@@ -10,7 +10,9 @@ from pathlib import Path
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.backlog import ARRIVING
 from asyncmachine.rpc.transport.certificates import ended_by
-from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT, SocketListener, SocketTransport
+from asyncmachine.rpc.transport.socket_listener import SocketListener
+from asyncmachine.rpc.transport.socket_transport import SocketTransport
+from asyncmachine.rpc.transport.tcp import CONNECT_TIMEOUT
 
 
 async def connect(path: str, *, timeout: float = CONNECT_TIMEOUT) -> SocketTransport:

@@ -138,10 +138,10 @@ class WebSocketListener:
         await self._backlog.end()
 
     async def _arrived(self, connection: ServerConnection) -> None:
-        if self._backlog.put(WebSocketTransport(connection)):
-            await connection.wait_closed()
-        else:
-            await connection.close(GOING_AWAY, "too many connections wait")
+        turned_away = self._backlog.put(WebSocketTransport(connection))
+        if turned_away is not None:
+            await turned_away.close(GOING_AWAY, "too many connections wait")
+        await connection.wait_closed()
 
 
 async def listen(
@@ -158,6 +158,8 @@ async def listen(
     listener = WebSocketListener()
     given: dict[str, Any] = {"open_timeout": CONNECT_TIMEOUT, "subprotocols": [SUBPROTOCOL], **SETTINGS, **settings}
     given["select_subprotocol"] = _subprotocol
+    if given.get("ssl"):
+        given.setdefault("ssl_handshake_timeout", CONNECT_TIMEOUT)
     listener._server = server = await serve(listener._arrived, host, port, origins=list(origins), **given)  # type: ignore[arg-type]
     bound = next(iter(server.sockets)).getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
