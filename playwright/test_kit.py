@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Frame, Page, expect
+from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build, new_app
 from tests.web.browser import UNANSWERED, Mishaps
@@ -88,6 +88,24 @@ def test_the_project_runs_with_one_command(page: Page, running: Running) -> None
     expect(page.locator("#names li")).to_have_text(["<Ada>"])
 
 
+def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page, running: Running) -> None:
+    """By a button, or by a script, as of a password manager."""
+    held: list[Route] = []
+    page.route("**/*.wasm", lambda route: held.append(route))
+    page.goto(running.address)
+    expect(page.locator("[data-boot=phase]")).to_have_text("downloading runtime")
+    page.locator("#name").fill("Ada")
+    expect(page.locator("#sign button")).to_be_disabled()
+    page.evaluate("document.querySelector('#sign').requestSubmit()")
+    for route in held:
+        route.continue_()
+    page.unroute("**/*.wasm")
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#name")).to_have_value("Ada")
+    page.locator("#sign button").click()
+    expect(page.locator("#names li")).to_have_text(["Ada"])
+
+
 def test_the_projects_own_tests_pass(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q"], cwd=project, capture_output=True, text=True, check=False
@@ -108,6 +126,7 @@ def test_the_page_starts_without_a_network_and_says_that_it_is_stale(
     assert page.evaluate("framesUntilStale") <= A_SECOND
     expect(page.locator("#link")).to_have_text("reconnecting")
     expect(page.locator("#link[data-stale]")).to_have_count(1)
+    expect(page.locator("#sign button")).to_be_disabled()
     page.reload()
     expect(page.locator("[data-boot=phase]")).to_be_hidden()
     expect(page.locator("#link")).to_have_text("reconnecting")

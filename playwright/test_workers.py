@@ -148,16 +148,16 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page:
     assert "in hang_late" in told[2]
 
 
-def test_an_error_that_says_where_is_waited_for_while_its_sources_are_downloaded(page: Page) -> None:
-    """No Python reads them before; the download has no end before a minute of beats is nearly over."""
+def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(page: Page) -> None:
+    """The download has no end before a minute of beats is nearly over."""
     page.clock.install()
     open_python(page)
     held: list[Route] = []
-    page.context.route("**/asyncmachine-*.whl", lambda route: held.append(route))
+    page.context.route("**/python_stdlib.zip", lambda route: held.append(route))
     run(
         page,
         """
-        worker = Worker.fork("w1", "workload:hang")
+        worker = Worker.fork("w1", "workload:hang_and_import")
         await (await worker.dial()).send(b"go")
         None
         """,
@@ -168,7 +168,7 @@ def test_an_error_that_says_where_is_waited_for_while_its_sources_are_downloaded
     held[0].continue_()
     told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
     assert told[:2] == ["failed", "HandlerDeadline"]
-    assert "in hang" in told[2]
+    assert "in hang_and_import" in told[2]
 
 
 def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(shared: Page) -> None:

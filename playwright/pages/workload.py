@@ -125,6 +125,16 @@ async def hang(context: Context) -> None:
         pass
 
 
+async def hang_and_import(context: Context) -> None:
+    """What comes after its loop needs something that no snapshot has."""
+    await context.port.recv()
+    try:
+        while True:
+            pass
+    finally:
+        import statistics  # noqa: F401
+
+
 async def hang_late(context: Context) -> None:
     """Tells that it begins. Python does not look at signals during the first part."""
     await context.port.recv()

@@ -25,6 +25,12 @@ addEventListener("asyncmachine:boot", (event) => {
   else show("phase", phase === "ready" ? "" : phase);
 });
 
+// Nobody listens to a form before Python does. The browser would send it by loading the page anew, without what was typed.
+addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!form.hasAttribute("action") && form.method !== "dialog") event.preventDefault();
+});
+
 // A script that is not there reports itself only here.
 addEventListener(
   "error",

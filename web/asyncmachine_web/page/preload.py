@@ -62,7 +62,7 @@ class CompiledFinder(MetaPathFinder):
 
 
 class CompiledLoader(SourceFileLoader):
-    """Runs the code that is there. Sources are read when a traceback or `inspect` asks for them."""
+    """Runs the code that is there."""
 
     def __init__(self, name: str, file: str, code: bytes, wheel: str) -> None:
         super().__init__(name, file)
@@ -96,7 +96,7 @@ def preload(wheel: str) -> None:
         del sys.modules[package]
     sys.meta_path.insert(0, finder)
     _keep({LIBRARY, wheel})
-    _show_no_lines_of(LIBRARY)
+    _show_no_lines_of((LIBRARY, wheel))
     gc.collect()
 
 
@@ -130,11 +130,13 @@ def _keep(archives: set[str]) -> None:
     zipimport.zipimporter.invalidate_caches = invalidate_caches  # type: ignore[assignment, method-assign]
 
 
-def _show_no_lines_of(archive: str) -> None:
-    """In tracebacks: one alone would download it while all else stands still. File and line are told anyway."""
+def _show_no_lines_of(archives: tuple[str, ...]) -> None:
+    """In tracebacks: one alone would download an archive while all else stands still, for as long as a network that is
+    just failing takes to say so, and again for the next error. File and line are told anyway.
+    """
     known = linecache.lazycache
 
     def lazycache(filename: str, module_globals: dict[str, object]) -> bool:
-        return not filename.startswith(archive) and known(filename, module_globals)
+        return not filename.startswith(archives) and known(filename, module_globals)
 
     linecache.lazycache = lazycache

@@ -28,6 +28,7 @@ def main() -> None:
     page.bind("#link", guests, text=lambda m: "reconnecting" if m.stale else "live", cls={"on": lambda m: not m.stale})
     page.each("#names", page.payloads("names", last=20, newest_first=True), "<li>{name}</li>")
     page.form("#sign", "Sign", until="Signed", timeout=5, args=lambda f: Name(f["name"]), source=guests)
+    page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
     page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
     page.on("click", "#count", "Count", source=primes)
