@@ -230,6 +230,24 @@ def test_what_the_snapshot_lacks_is_imported_from_archives(python: Page, mishaps
     assert len(asked()) == 2
 
 
+def test_native_packages_come_with_the_snapshot_and_are_installed_as_any_other(python: Page, mishaps: Mishaps) -> None:
+    told = run(
+        python,
+        """
+        import importlib.metadata, inspect, msgspec, pyodide_js, _pyodide
+        import msgspec._core
+        files = importlib.metadata.files("msgspec")
+        json.dumps([importlib.metadata.version("msgspec"), msgspec._core.__file__, len(files) > 10,
+                    all(file.locate().exists() for file in files), pyodide_js.loadedPackages.msgspec,
+                    inspect.getsource(msgspec.inspect.IntType).splitlines()[0]])
+        """,
+    )
+    assert re.fullmatch(r"0\.\d+\.\d+", told[0])
+    assert told[1].startswith("/lib/python3.14/site-packages/msgspec/_core.")
+    assert told[2:] == [True, True, "default channel", "class IntType(Type):"]
+    assert not [url for url in mishaps.requests if "msgspec" in url]
+
+
 def test_a_traceback_through_the_library_and_ours_downloads_neither(python: Page, mishaps: Mishaps) -> None:
     told = run(
         python,
@@ -348,6 +366,7 @@ def test_a_boot_that_hangs_is_ended_by_its_time_out(page: Page, mishaps: Mishaps
 )
 def test_missing_files_are_named(page: Page, mishaps: Mishaps, lost: str, message: str) -> None:
     mishaps.expect("404|did not start|integrity")
+    page.route(SNAPSHOT, lambda route: route.fulfill(status=404))  # it holds packages itself
     page.route(lost, lambda route: route.fulfill(status=404))
     page.goto("/pages/bare-counter.html")
     expect(page.locator("[data-boot=error]")).to_have_text(re.compile(message))

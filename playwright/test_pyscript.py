@@ -48,7 +48,7 @@ def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str)
         ("main", "**/boot.mjs"),
         ("main", "**/pyscript.json"),
         ("main", "**/light.py"),
-        ("main", "**/msgspec-*.whl"),
+        ("main", "**/pyodide.asm.wasm"),
         ("worker", "**/pyscript.toml"),
         ("bare", "**/pyodide-lock.json"),
         ("bare", "**/msgspec-*.whl"),

@@ -19,11 +19,12 @@ from asyncmachine_web.build.node import run_node
 from asyncmachine_web.build.snapshot import pack_memory
 
 PREFACE = bytes([1, 2, 3, 4])
-FACTS = {"runtime": "1", "wheels": ["w"], "archives": []}
+FACTS = {"runtime": "1", "wheels": ["w"], "archives": [], "files": [["/a/one", 3], ["/two", 2]]}
+CONTENTS = b"onetw"
 
 PRELUDE = """
 import { readFileSync } from "node:fs";
-const { NoSnapshot, begin, check, fill, readHeader } = await import(process.argv[1]);
+const { NoSnapshot, begin, check, filesIn, fill, readHeader } = await import(process.argv[1]);
 const [memory, made, bytes] = process.argv.slice(2).map((path) => new Uint8Array(readFileSync(path)));
 const fails = async (act) => { try { await act(); return null } catch (error) { return error.code ?? String(error) } };
 const restored = (from) => { const header = readHeader(from); const whole = begin(from, header);
@@ -50,7 +51,7 @@ def memories() -> tuple[bytes, bytes]:
 def node(tmp_path: Path) -> Callable[[str], Any]:
     """Runs JavaScript that has a packed memory in `bytes`; what `say` was given."""
     memory, made = memories()
-    parts = {"memory": memory, "made": made, "packed": pack_memory(PREFACE, memory, made, facts=FACTS)}
+    parts = {"memory": memory, "made": made, "packed": pack_memory(PREFACE, memory, made, CONTENTS, facts=FACTS)}
     for name, data in parts.items():
         (tmp_path / name).write_bytes(data)
     given = [(static_folder() / "snapshot.mjs").as_uri(), *(str(tmp_path / name) for name in parts)]
@@ -114,6 +115,13 @@ def test_the_facts_are_in_the_header(node: Callable[[str], Any]) -> None:
         "const { runtime, wheels, archives, preface } = readHeader(bytes); say([runtime, wheels, archives, preface])"
     )
     assert told == ["1", ["w"], [], 4]
+
+
+def test_files_come_after_the_memory(node: Callable[[str], Any]) -> None:
+    told = node(
+        "say(filesIn(bytes, readHeader(bytes)).map(([path, found]) => [path, new TextDecoder().decode(found)]));"
+    )
+    assert told == [["/a/one", "one"], ["/two", "tw"]]
 
 
 def test_a_snapshot_needs_what_it_is_made_of(tmp_path: Path) -> None:

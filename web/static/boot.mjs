@@ -9,7 +9,7 @@ import { fork, spare } from "./fork.mjs";
 import { lead } from "./leader.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
-import { WrongMediaType, compile, downloadSnapshot, fetchOk, restore, start, version } from "./runtime.mjs";
+import { PACKAGES, WrongMediaType, compile, downloadSnapshot, fetchOk, restore, start, version } from "./runtime.mjs";
 import { Records } from "./store.mjs";
 import { claim } from "./tab.mjs";
 
@@ -34,7 +34,6 @@ export { version };
  * @typedef {(phase: Phase, snapshot?: string) => void} Enter
  */
 
-const PACKAGES = ["asyncmachine", "msgspec"];
 const ATTEMPTS = 2;
 /** Milliseconds that the page's first frame may take at most. */
 const FRAME = 1000;

@@ -2,7 +2,10 @@
  * Starts Pyodide from parts that several threads can share: the compiled runtime and a memory snapshot. Whatever is
  * private API of Pyodide, or replaces a global, stands in this file; `build/snapshot.mjs` uses it under node.
  */
-import { NoSnapshot, begin, check, fill, readHeader } from "./snapshot.mjs";
+import { NoSnapshot, begin, check, filesIn, fill, readHeader } from "./snapshot.mjs";
+
+/** What every Python of ours has. */
+export const PACKAGES = ["asyncmachine", "msgspec"];
 
 /** The pinned release in `vendor/`. */
 export const version = "314.0.7";
@@ -78,7 +81,8 @@ export async function restore(options, module, snapshot) {
     if (lacking > 0) made.grow(Math.ceil(lacking / 65536));
   });
   header.archives.forEach((archive) => onDemand(python, archive));
-  python.loadedPackages["asyncmachine"] = "default channel"; // or it would be installed once more
+  await install(python, filesIn(snapshot, header));
+  PACKAGES.forEach((name) => (python.loadedPackages[name] = "default channel")); // or they would be installed once more
   return python;
 }
 
@@ -134,6 +138,20 @@ export async function start(options, module, needless = [], made) {
 }
 
 /**
+ * As `loadPackage` would, without a download, and without Python: it unpacks slowly while the browser still compiles it.
+ * @param {Python} python
+ * @param {[path: string, contents: Bytes][]} files
+ */
+async function install(python, files) {
+  const { FS, _api } = /** @type {any} */ (python);
+  for (const [path, contents] of files) {
+    FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
+    FS.writeFile(path, contents);
+    if (path.endsWith(".so")) await _api.loadDynlib(path);
+  }
+}
+
+/**
  * What a snapshot does not have in memory is imported from an archive, which is downloaded when it is first read.
  * @param {Python} python
  * @param {import("./snapshot.mjs").Archive} archive
@@ -185,8 +203,8 @@ function downloadNow(url) {
  * @param {string} lock text of the lock file
  * @param {{name: string, bytes: Bytes}} wheel
  * @param {Bytes[]} natives their wheels
- * @returns {Promise<{path: string, preface: Uint8Array, memory: Uint8Array, made: Uint8Array}>} where the wheel is to be
- *   found, and what `build/snapshot.py` packs
+ * @returns {Promise<{path: string, preface: Uint8Array, memory: Uint8Array, made: Uint8Array, files: [string, Bytes][]}>}
+ *   where the wheel is to be found, and what `build/snapshot.py` packs
  */
 export async function capture(lock, wheel, natives) {
   const { instantiate } = WebAssembly;
@@ -204,13 +222,14 @@ export async function capture(lock, wheel, natives) {
   WebAssembly.instantiate = instantiate;
   const path = `${SITE}/${wheel.name}`;
   natives.forEach((native) => python.unpackArchive(native, "wheel", { extractDir: SITE }));
+  const files = filesBelow(python.FS, SITE);
   python.FS.writeFile(path, wheel.bytes);
   python.pyimport("sys").path.append(path);
   python.pyimport("asyncmachine_web.page.preload").preload(path);
   wipe(python._module);
   const whole = python.makeMemorySnapshot();
   const preface = whole.length - python._module.HEAPU8.length;
-  return { path, preface: whole.subarray(0, preface), memory: whole.subarray(preface), made };
+  return { path, preface: whole.subarray(0, preface), memory: whole.subarray(preface), made, files };
 }
 
 /**
@@ -231,4 +250,17 @@ function wipe({ _malloc, _free, HEAPU8 }) {
   }
   WebAssembly.Memory.prototype.grow = grow;
   taken.forEach(_free);
+}
+
+/**
+ * @param {any} FS Emscripten's
+ * @param {string} folder
+ * @returns {[path: string, contents: Bytes][]}
+ */
+function filesBelow(FS, folder) {
+  const names = FS.readdir(folder).filter((/** @type {string} */ name) => !name.startsWith("."));
+  const paths = names.map((/** @type {string} */ name) => `${folder}/${name}`);
+  return paths.flatMap((/** @type {string} */ path) =>
+    FS.isDir(FS.stat(path).mode) ? filesBelow(FS, path) : [[path, FS.readFile(path)]],
+  );
 }

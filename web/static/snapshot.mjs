@@ -4,7 +4,7 @@
  *    0  "amsnap1\n"
  *    8  SHA-256 of all that follows
  *   40  u32, little endian: length of the header
- *   44  header, JSON (`Facts` and `Layout`), what Pyodide puts before the memory, then the bytes of the runs
+ *   44  header, JSON (`Facts` and `Layout`), what Pyodide puts before the memory, the bytes of the runs, and of the files
  *
  * `build/snapshot.py` writes it. A run is where the memory differs from that of a runtime that was only just made, which
  * every browser makes anyway: less than half of it. The hash is taken off the main thread while the runtime is still
@@ -14,8 +14,9 @@
 /**
  * @typedef {Uint8Array<ArrayBuffer>} Bytes
  * @typedef {{path: string, url: string, size: number}} Archive where Python looks for it, its address below `vendor/`
- * @typedef {{runtime: string, wheels: string[], archives: Archive[]}} Facts what the memory was made with: the release of
- *   Pyodide, the file names of the wheels, and the archives that modules were imported from
+ * @typedef {{runtime: string, wheels: string[], archives: Archive[], files: [path: string, length: number][]}} Facts what
+ *   the memory was made with: the release of Pyodide, the file names of the wheels, the archives that modules were imported
+ *   from, and the files of native packages, which cannot be in the memory
  * @typedef {{preface: number, fresh: number, sum: number, size: number, runs: [at: number, length: number][]}} Layout
  *   bytes before the memory; how much a new runtime fills, and the sum of that; how much is filled in the end
  */
@@ -78,6 +79,17 @@ export function fill(whole, bytes, { preface, fresh, sum: expected, runs }, made
     whole.set(bytes.subarray(next, next + length), preface + at);
     next += length;
   }
+}
+
+/**
+ * The files of native packages.
+ * @param {Bytes} bytes checked before
+ * @param {Facts & Layout} header
+ * @returns {[path: string, contents: Bytes][]}
+ */
+export function filesIn(bytes, { preface, runs, files }) {
+  let next = runs.reduce((at, [, length]) => at + length, dataOf(bytes) + preface);
+  return files.map(([path, length]) => [path, bytes.subarray(next, (next += length))]);
 }
 
 /** @param {Bytes} bytes */

@@ -18,13 +18,15 @@ const lock = await readFile(`${home}/vendor/wheels/pyodide-lock.json`, "utf8");
 const { asyncmachine, msgspec } = JSON.parse(lock).packages;
 const wheels = [asyncmachine.file_name, msgspec.file_name];
 const ours = { name: wheels[0], bytes: await wheel(wheels[0]) };
-const { path, ...parts } = await capture(lock, ours, [await wheel(wheels[1])]);
+const { path, files, ...parts } = await capture(lock, ours, [await wheel(wheels[1])]);
 
 const library = "pyodide/python_stdlib.zip";
 const archives = [
   { path: "/lib/python314.zip", url: library, size: await size(library) },
   { path, url: `wheels/${ours.name}`, size: ours.bytes.length },
 ];
-for (const [name, bytes] of Object.entries(parts)) await writeFile(`${target}/${name}`, bytes);
-await writeFile(`${target}/facts`, JSON.stringify({ runtime: version, wheels, archives }));
+const contents = new Uint8Array(await new Blob(files.map(([, bytes]) => bytes)).arrayBuffer());
+for (const [name, bytes] of Object.entries({ ...parts, contents })) await writeFile(`${target}/${name}`, bytes);
+const lengths = files.map(([file, bytes]) => [file, bytes.length]);
+await writeFile(`${target}/facts`, JSON.stringify({ runtime: version, wheels, archives, files: lengths }));
 process.exit(0); // Python does not end by itself

@@ -29,17 +29,19 @@ def snapshot(static: Path, *, path: str | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as folder:
         made = Path(folder)
         run_node("snapshot.mjs", static.resolve(), made.resolve(), path=path)
-        parts = [(made / name).read_bytes() for name in ("preface", "memory", "made")]
+        parts = [(made / name).read_bytes() for name in ("preface", "memory", "made", "contents")]
         draft = made / SNAPSHOT
         draft.write_bytes(pack_memory(*parts, facts=json.loads((made / "facts").read_text())))
         return draft.replace(target)
 
 
-def pack_memory(preface: bytes, memory: bytes, made: bytes, *, facts: Mapping[str, Any]) -> bytes:
+def pack_memory(
+    preface: bytes, memory: bytes, made: bytes, contents: bytes = b"", *, facts: Mapping[str, Any]
+) -> bytes:
     """A file of the format that `static/snapshot.mjs` describes and reads.
 
     `preface` is what Pyodide puts before the memory, `made` the memory of a runtime that was only just made; `facts`
-    say with what all of it was made.
+    say with what all of it was made, and which files are one after the other in `contents`.
     """
     runs = differences(memory, made)
     fresh = sum(differences(made, b"")[-1])
@@ -51,8 +53,8 @@ def pack_memory(preface: bytes, memory: bytes, made: bytes, *, facts: Mapping[st
         "runs": runs,
     }
     header = json.dumps({**facts, **layout}, separators=(",", ":")).encode()
-    data = [struct.pack("<I", len(header)), header, preface, *(memory[at : at + length] for at, length in runs)]
-    hashed = b"".join(data)
+    differing = (memory[at : at + length] for at, length in runs)
+    hashed = b"".join([struct.pack("<I", len(header)), header, preface, *differing, contents])
     return MAGIC + hashlib.sha256(hashed).digest() + hashed
 
 
