@@ -106,6 +106,52 @@ def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page,
     expect(page.locator("#names li")).to_have_text(["Ada"])
 
 
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "told"),
+    [
+        ("page.py", "page = Page(shown)", "page = Page(shown", "SyntaxError: '(' was never closed"),
+        ("page.py", 'until="Signed"', 'until="Singed"', "'Singed' (did you mean 'Signed'?)"),
+        ("page.py", "def main(", "def mian(", f"{NAME}.page:main failed: there is no main in it"),
+        ("worker.py", "STEP = 5_000", "STEP = =", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_mistake_in_the_projects_code_is_told_on_the_page(
+    page: Page, project: Path, mishaps: Mishaps, file: str, right: str, wrong: str, told: str
+) -> None:
+    code = project / NAME / file
+    text = code.read_text()
+    assert right in text
+    code.write_text(text.replace(right, wrong, 1))
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ")))
+    try:
+        page.goto(running.address)
+        expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(told)
+    finally:
+        running.stop()
+
+
+def test_an_error_in_a_handler_is_told_to_whoever_runs_the_server(project: Path) -> None:
+    code = project / NAME / "backend.py"
+    text = code.read_text()
+    code.write_text(text.replace("self.names.append(", "self.nmaes.append(", 1))
+    made = subprocess.run(
+        [sys.executable, "-c", FAILING.format(name=NAME)], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert "AttributeError: 'GuestHandlers' object has no attribute 'nmaes'" in made.stderr
+
+
+FAILING = """
+import asyncmachine as am
+from {name}.backend import GuestHandlers
+from {name}.states import Guests, Name
+guests = am.Machine(Guests, GuestHandlers())
+guests.add(Guests.Open)
+assert guests.add(Guests.Sign, Name("Ada")).canceled
+"""
+
+
 def test_the_projects_own_tests_pass(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q"], cwd=project, capture_output=True, text=True, check=False

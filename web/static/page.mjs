@@ -2,5 +2,16 @@
 import { currentSettings, loadPyodide } from "./boot.mjs";
 
 const python = await loadPyodide();
-const [module = "", name = ""] = (currentSettings().main ?? "").split(":");
-await python.pyimport(module)[name]();
+const { main = "" } = currentSettings();
+const [module = "", name = ""] = main.split(":");
+try {
+  const called = python.pyimport(module)[name];
+  if (!called) throw new Error(`there is no ${name} in it`);
+  await called();
+} catch (error) {
+  // A traceback's last line says what it is; all of it goes to the console.
+  const why = String(/** @type {Error} */ (error).message).trim().split("\n").at(-1);
+  const detail = { phase: "failed", attempt: 1, code: "MAIN", message: `${main} failed: ${why}` };
+  dispatchEvent(new CustomEvent("asyncmachine:boot", { detail }));
+  throw error;
+}

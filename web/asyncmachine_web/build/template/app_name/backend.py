@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import asyncmachine as am
@@ -25,6 +26,10 @@ class GuestHandlers:
         e.remove(Guests.Sign)
         self.names.append(e.args(Name).text.strip())
         e.add(Guests.Signed)
+
+    def ExceptionState(self, e: am.Event) -> None:
+        """An error in a handler is a state; this tells whoever runs the server."""
+        logging.getLogger(__name__).error(e.args(am.ErrorArgs).trace)
 
 
 class Backend:

@@ -31,5 +31,7 @@ def main() -> None:
     page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
     page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
+    trouble = worker.machine
+    page.bind("#trouble", trouble, visible="Exception", text=lambda m: str(trouble.err) if "Exception" in m else "")
     page.on("click", "#count", "Count", source=primes)
     shown.add(Shown.Ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import asyncmachine as am
 from asyncmachine import rpc
@@ -26,6 +27,10 @@ class PrimeHandlers:
         self.server.send_payload("found", f"{count_primes(self.limit)} primes below {self.limit}")
         e.add(Primes.Counted)
         e.remove(Primes.Count)
+
+    def ExceptionState(self, e: am.Event) -> None:
+        """An error in a handler is a state; this tells it to the browser's console."""
+        logging.getLogger(__name__).error(e.args(am.ErrorArgs).trace)
 
 
 def count_primes(limit: int) -> int:
