@@ -9,7 +9,8 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine.rpc.clock import Clock
-from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
+from asyncmachine.rpc.errors import SourceRestarted
+from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.watching import Watch
 
 

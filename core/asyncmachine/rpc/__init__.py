@@ -41,6 +41,7 @@ from asyncmachine.rpc.errors import (
     Rejected,
     RemoteError,
     RpcError,
+    SourceRestarted,
     TickRange,
     TooLarge,
     UnknownOutcome,
@@ -48,7 +49,7 @@ from asyncmachine.rpc.errors import (
 )
 from asyncmachine.rpc.grants import Grants
 from asyncmachine.rpc.mux import Mux
-from asyncmachine.rpc.netmach import NetworkMachine, SourceRestarted
+from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.repl import ReplHook, repl_hook
 from asyncmachine.rpc.repl_files import repl_address, repl_dial

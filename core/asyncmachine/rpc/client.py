@@ -1,12 +1,11 @@
 """The client: connects to a server, keeps the mirror of its source, and comes back after a drop.
 
-The life of the connection is in `connecting`, the mirror in `netmach`, payloads are in `consuming`. Here they are put
-together; what they do with the events of a session is in `reacting`.
+The life of the connection is in `connecting` and `carrying`, the mirror in `netmach`, payloads are in `consuming`.
+Here they are put together; what they do with the events of a session is in `reacting`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -24,6 +23,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.calling import Calling, Link
+from asyncmachine.rpc.carrying import Carrying
 from asyncmachine.rpc.chunks import MAX_PAYLOAD
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.consuming import Consuming
@@ -32,8 +32,10 @@ from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.mirroring import Mirroring
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
+from asyncmachine.rpc.readiness import ready_or_over
 from asyncmachine.rpc.schemas import groups_given, schema_given
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
@@ -98,23 +100,25 @@ class Client(Generic[S]):
             )
         suffix = id or token_hex(3)[:5]
         self.token = token
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = OwnLoop()
         self._compression = compression
-        self._connecting = Connecting(
+        backoff = backoff or default_backoff()
+        self._carrying = Carrying(
             dial_to(dial) if isinstance(dial, str) else dial,
             self._hello,
             self._react,
             self._lost,
             self._nothing_came,
             timing=timing or default_timing(),
-            backoff=backoff or default_backoff(),
+            backoff=backoff,
             dial_timeout=dial_timeout,
             reconnect=reconnect,
         )
+        self._connecting = Connecting(self._carrying, backoff)
         self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
         # Bound once, and shared.
-        ready, loop, in_loop = self._connecting.ready_link, self._running_loop, self._in_loop
-        self._calling = Calling(self.machine, ready, self._connecting.is_between, loop, in_loop, tracing)
+        ready, loop, in_loop = self._carrying.ready_link, self._loop.get, self._in_loop
+        self._calling = Calling(self.machine, ready, self._carrying.is_between, loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
@@ -133,7 +137,13 @@ class Client(Generic[S]):
         )
         self._mirroring = Mirroring(self.netmach, known, wanted, self._calling)
         self._reacting = Reacting(
-            self.machine, self._connecting, self._mirroring, self._calling, self._watching, self._consuming
+            self.machine,
+            self._connecting,
+            self._carrying,
+            self._mirroring,
+            self._calling,
+            self._watching,
+            self._consuming,
         )
         self.machine.on_dispose(self._disposed)
 
@@ -148,7 +158,7 @@ class Client(Generic[S]):
 
     def start(self) -> None:
         """Begins to connect. Needs a running loop."""
-        self._loop = asyncio.get_running_loop()
+        self._loop.enter()
         self.machine.add((C.Start, C.Connecting))
 
     def when_ready(self) -> Wait:
@@ -157,25 +167,15 @@ class Client(Generic[S]):
         Waits through drops and new attempts for as long as something is tried; ends with `NotConnected`, which tells
         how the last attempt ended, once the client has given up, was refused for good or stopped.
         """
-        ready = self.machine.when(C.Ready)
-        # Before the first start its end is the second change of Start; afterwards a client that is not started is over.
-        over = self.machine.when_time([C.Start], [2]) if self._loop is None else self.machine.when_not(C.Start)
-        over.then(lambda: ready._end(self._given_up))
-        ready.then(over.cancel)
-        return ready
-
-    def _given_up(self) -> NotConnected:
-        last = self.machine.err or self._connecting.end
-        failure = NotConnected(f"{self.machine.id} has stopped connecting" + (f": {last}" if last is not None else ""))
-        failure.__cause__ = last
-        return failure
+        was_started = self._loop.get() is not None
+        return ready_or_over(self.machine, lambda: self.last_end, was_started=was_started)
 
     def stop(self) -> Wait:
         """Says goodbye and closes; await the returned wait for the end of the connection. It can be started again."""
         if self.machine.any_(C.Connecting, C.Connected):
             self.machine.add(C.Disconnecting)
         self.machine.remove(C.Start)
-        stopped, task = Wait(), self._connecting.task
+        stopped, task = Wait(), self._carrying.task
 
         def left() -> None:
             if task is None or task.done():
@@ -201,13 +201,13 @@ class Client(Generic[S]):
     @property
     def statistics(self) -> Statistics:
         """Counts of the current or last session, as they are now; zeros before the first."""
-        session = self._connecting.session
-        return Statistics() if session is None or self._loop is None else session.statistics(self._loop.time())
+        session = self._carrying.session
+        return Statistics() if session is None else session.statistics(self._loop.now)
 
     @property
     def delivering(self) -> tuple[int, int] | None:
         """How many bytes have come of the large payload that is under way, and of how many. None if there is none."""
-        partial = None if self._connecting.session is None else self._connecting.session.arriving
+        partial = None if self._carrying.session is None else self._carrying.session.arriving
         return None if partial is None else (partial.received, partial.payload.size)
 
     @property
@@ -218,7 +218,7 @@ class Client(Generic[S]):
     @property
     def last_end(self) -> TransportClosed | None:
         """How the last connection ended: code and reason of whoever closed it. None before the first end."""
-        return self._connecting.end
+        return self._carrying.end
 
     # The mirror's calls
 
@@ -258,8 +258,8 @@ class Client(Generic[S]):
     def _asking(self) -> Questions:
         found = self._reacting.questions
         if found is None:
-            ready, places, failed = self._connecting.ready_link, self._calling.places_of, self.machine.add_err
-            found = self._reacting.questions = Questions(ready, self._running_loop, self._in_loop, places, failed)
+            ready, places, failed = self._carrying.ready_link, self._calling.places_of, self.machine.add_err
+            found = self._reacting.questions = Questions(ready, self._loop.get, self._in_loop, places, failed)
         return found
 
     def watch(self, watch: Watch) -> None:
@@ -287,17 +287,11 @@ class Client(Generic[S]):
         if not coming_back and self._reacting.questions is not None:
             self._reacting.questions.lost()
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
-        return self._loop
-
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
-        if self._loop is None:
+        if self._loop.get() is None:
             raise NotConnected(f"{self.machine.id} has not been started: call start() first")
-        if asyncio._get_running_loop() is self._loop:
-            function(*args)
-        else:
-            self._loop.call_soon_threadsafe(function, *args)
+        self._loop.call(function, *args)
 
     def _disposed(self, _: str) -> None:
-        self._connecting.hang_up()
+        self._carrying.hang_up()
         self.netmach.dispose()

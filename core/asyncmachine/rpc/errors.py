@@ -154,6 +154,12 @@ class HandshakeFailed(RpcError):
     """The session was not ready in time, or the welcome does not fit what this side knows."""
 
 
+class SourceRestarted(RpcError):
+    """The source has begun anew, so the queue tick that was waited for means nothing any more."""
+
+    state = "ErrNetwork"
+
+
 class ForeignSource(HandshakeFailed):
     """The source lacks states of the class that the client was given: another machine, or an older release of it."""
 

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from asyncmachine.machine.args import ErrorArgs
-from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import AmError, SchemaError
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.machine import Machine
@@ -21,7 +20,8 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
-from asyncmachine.rpc.remote_result import Delivery
+from asyncmachine.rpc.own_loop import OwnLoop
+from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
@@ -39,7 +39,7 @@ NewServer = Callable[[str, Peer], Server]
 """Makes the server for a connection. It gets the name the server should have, and who is there."""
 
 
-class Mux:
+class Mux(PayloadSender):
     """Listens at `listen` (a text such as ``tcp://127.0.0.1:0``, or a function that opens a listener).
 
     `serve` is the machine that all clients see, exposed with the further options of `Server`, or a function that makes
@@ -59,7 +59,7 @@ class Mux:
     ) -> None:
         self._sessions: Sessions | None = None
         self._sending: Sending | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = OwnLoop()
         if isinstance(serve, View):
             if problem := check_source(serve):
                 raise SchemaError(problem)
@@ -91,7 +91,7 @@ class Mux:
 
     def start(self) -> None:
         """Begins to listen. Needs a running loop."""
-        self._loop = asyncio.get_running_loop()
+        self._loop.enter()
         if self._sending is not None:
             self._sending.started()
         self.machine.add(M.Start)
@@ -127,27 +127,13 @@ class Mux:
         finally:
             self._draining = False
 
-    def send_payload(
-        self,
-        name: str,
-        data: Any,
-        e: Source = None,
-        destination: str = "",
-        meta: Mapping[str, Any] | None = None,
-        *,
-        within: float | None = None,
-    ) -> Delivery:
-        """As `Server.send_payload`, to the client with the id `destination` wherever it is: it may be away, or come.
+    # Inside
 
-        Without it, to the client whose mutation is being handled. Raises `DeliveryFailed` if there is none, `TypeError`
-        if a function makes the servers: then they send, each to its own client.
-        """
+    def _sender(self) -> tuple[Sending, str]:
         if self._sending is None:
             raise TypeError("the servers of this mux are made by a function: send by the one of the client")
         askers = (server._clients.asker for server in self._servers.values())
-        return self._sending.send(name, data, source_of(e), destination or next(filter(None, askers), ""), meta, within)
-
-    # Inside
+        return self._sending, next(filter(None, askers), "")
 
     def _new_sending(
         self,
@@ -159,13 +145,7 @@ class Mux:
     ) -> Sending:
         """What sends for all servers: it has no clients itself, so each payload is for one of theirs."""
         failed = self._undelivered
-        return Sending(Clients(2), lambda: self._loop, self._in_loop, failed, tracing, max_payload, chunk, sessions)
-
-    def _in_loop(self, function: Callable[..., None], *args: object) -> None:
-        if self._loop is None or asyncio._get_running_loop() is self._loop:
-            function(*args)
-        else:
-            self._loop.call_soon_threadsafe(function, *args)
+        return Sending(Clients(2), self._loop.get, self._loop.call, failed, tracing, max_payload, chunk, sessions)
 
     def _undelivered(self, error: AmError) -> None:
         self.machine.add(M.DeliveryErr, ErrorArgs(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc.calling import Calling, Link
+from asyncmachine.rpc.carrying import Carrying
 from asyncmachine.rpc.connecting import Connecting
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.errors import Rejected
@@ -17,12 +18,22 @@ from asyncmachine.rpc.watching import Watching
 class Reacting:
     """Hands each event to the part of the client that it is for. Most clients never ask any `questions`."""
 
-    __slots__ = ("_calling", "_connecting", "_consuming", "_machine", "_mirroring", "_watching", "questions")
+    __slots__ = (
+        "_calling",
+        "_carrying",
+        "_connecting",
+        "_consuming",
+        "_machine",
+        "_mirroring",
+        "_watching",
+        "questions",
+    )
 
     def __init__(
         self,
         machine: Machine[C],
         connecting: Connecting,
+        carrying: Carrying,
         mirroring: Mirroring,
         calling: Calling,
         watching: Watching,
@@ -30,6 +41,7 @@ class Reacting:
     ) -> None:
         self._machine = machine
         self._connecting = connecting
+        self._carrying = carrying
         self._mirroring = mirroring
         self._calling = calling
         self._watching = watching
@@ -40,8 +52,8 @@ class Reacting:
         """To an event of the connection there is, or of the one that is to take its place."""
         if self._calling.settle(connection, event):
             return
-        if connection is not self._connecting.connection:
-            if connection is self._connecting.next:
+        if connection is not self._carrying.connection:
+            if connection is self._carrying.next:
                 self._react_to_next(connection, event)
             return  # the others of one that was left already, and is only ending, do not count
         match event:
@@ -70,7 +82,7 @@ class Reacting:
             case e.RejectReceived():
                 self._rejected(event)
             case e.GoAwayReceived():
-                self._connecting.move(self._machine, event.within)
+                self._carrying.move(self._machine, event.within)
             case e.ByeReceived() if not event.reconnect:
                 self._machine.remove(C.Start)
             case e.SessionFailed():
@@ -80,13 +92,13 @@ class Reacting:
         """To the connection that is to take the place of the one there is. What else goes wrong with it ends it."""
         match event:
             case e.WelcomeReceived():
-                held = self._connecting.take_over()
+                held = self._carrying.take_over()
                 self._welcomed(connection, event)
                 for outcome in held:
                     self._calling.settle(connection, outcome)
                 self._calling.moved()
             case e.RejectReceived():
-                self._connecting.refused(event.retry_after)
+                self._carrying.refused(event.retry_after)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         self._mirroring.welcomed(event)

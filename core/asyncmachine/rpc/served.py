@@ -17,12 +17,13 @@ from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.called import args_of, called_by, states_of
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
 from asyncmachine.rpc.deliveries import Kept
 from asyncmachine.rpc.errors import CallRefused, Code
-from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationKind, MutationRequested, WatchRequested
+from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.loose import LooseArgs
@@ -150,7 +151,7 @@ class ServedClient:
     def watch(self, request: WatchRequested) -> None:
         """Waits for arguments of a state on behalf of the client."""
         try:
-            state = self._states((request.state,))[0]
+            state = states_of(self.exposure, (request.state,))[0]
             self.watched.arm(request.token, state, unpack_args(request.args))
         except (CallRefused, InvalidArgs) as error:
             code = error.code if isinstance(error, CallRefused) else Code.BAD_ARGS
@@ -159,8 +160,8 @@ class ServedClient:
     def can(self, request: CanRequested) -> None:
         """Asks the source whether it would accept something, and tells the client."""
         try:
-            called = self._called(request.kind, request.states)
-            asked = self._dry_run(request.kind)(called, self._args(called, request.args) or None)
+            called = called_by(self.exposure, self._source.names, request)
+            asked = self._dry_run(request.kind)(called, args_of(called, request, self._loose) or None)
         except CallRefused as refused:
             self._reply(request.id, refused)
         except AmError as error:
@@ -251,8 +252,8 @@ class ServedClient:
             return CANCELED  # its caller has given up
         if request.expires is not None and self._loop.time() > request.expires:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
-        called = self._called(request.kind, request.states)
-        args = self._args(called, request.args)
+        called = called_by(self.exposure, self._source.names, request)
+        args = args_of(called, request, self._loose)
         event = request.source
         source = None if event is None else MutationSource(event.machine, event.tx, event.time)
         told = args.get(ErrorArgs.key)
@@ -265,30 +266,6 @@ class ServedClient:
         finally:
             self._pushing.holds = False
         return found
-
-    def _called(self, kind: MutationKind, numbers: tuple[int, ...]) -> tuple[str, ...]:
-        """The states, if the client may call them so."""
-        called = self._states(numbers)
-        # A Set touches the states it does not name as well.
-        if not self.exposure.grants.mutates(called if kind != "set" else self._source.names):
-            raise CallRefused(Code.FORBIDDEN, f"this client may not {kind} {', '.join(called)}")
-        return called
-
-    def _args(self, called: tuple[str, ...], args: m.WireArgs | None) -> dict[str, Any]:
-        """The arguments as handlers get them."""
-        if not args:
-            return {}
-        try:
-            found = unpack_args(args)
-            return found if self._loose is None else self._loose.typed(called, found)
-        except InvalidArgs as error:
-            raise CallRefused(Code.BAD_ARGS, str(error)) from error
-
-    def _states(self, numbers: tuple[int, ...]) -> tuple[str, ...]:
-        names = self.exposure.names
-        if any(number >= len(names) for number in numbers):
-            raise CallRefused(Code.NO_STATE, f"no state has number {max(numbers)}, the session has {len(names)}")
-        return tuple([names[number] for number in numbers])
 
     def _done(self, request: MutationRequested, result: Result) -> None:
         try:

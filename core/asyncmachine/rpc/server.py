@@ -7,37 +7,37 @@ does shows in `server.machine`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
 from asyncmachine.machine.args import Args
-from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.errors import SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
-from asyncmachine.rpc import events as e
-from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
-from asyncmachine.rpc.clients import RETRY_AFTER, Clients
+from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import Code, Rejected, close_code
+from asyncmachine.rpc.errors import Code, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.pause import Pause
+from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
-from asyncmachine.rpc.served import Link, ServedClient
+from asyncmachine.rpc.served import Link
+from asyncmachine.rpc.server_events import ServerEvents, info_of
 from asyncmachine.rpc.serving import ServerHandlers
 from asyncmachine.rpc.sessions import Sessions
-from asyncmachine.rpc.states import ClientInfo, ServerPayload, ServerStates
+from asyncmachine.rpc.states import ServerPayload, ServerStates
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
@@ -48,7 +48,7 @@ DRAIN: Final = 10.0
 """Seconds that clients have to go over to another server, unless told otherwise."""
 
 
-class Server:
+class Server(PayloadSender):
     """Exposes `source`. All methods but the coroutines may be called from any thread.
 
     `push_interval` (seconds) is the shortest time between two pushes, 0 for none: then a mirror learns of changes with
@@ -98,13 +98,14 @@ class Server:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)
         self._stopped: tuple[Wait, ...] = ()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = OwnLoop()
+        self._events = ServerEvents(self)
         self.machine = Machine(
             ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
         )
         failed = self.machine.add_err
         self._sending = Sending(
-            self._clients, self._running_loop, self._in_loop, failed, tracing, max_payload, chunk, sessions
+            self._clients, self._loop.get, self._loop.call, failed, tracing, max_payload, chunk, sessions
         )
         self._greeting = Greeting(
             source, self._clients, self._sessions, allow, tracing, compression, failed, self._replaced,
@@ -120,7 +121,7 @@ class Server:
         if "Start" not in self.machine:
             self.machine.add(S.Start)
         session = ServerSession(asyncio.get_running_loop().time(), self._timing)
-        connection = Connection(session, transport, self._react)
+        connection = Connection(session, transport, self._events.react)
         self._connections[connection] = None
         try:
             return await connection.run()
@@ -186,8 +187,7 @@ class Server:
 
     def statistics(self) -> dict[str, Statistics]:
         """Counts of the sessions there are, by the ids of their clients."""
-        now = 0.0 if self._loop is None else self._loop.time()
-        return {client.id: client.connection.session.statistics(now) for client in self._clients}
+        return {client.id: client.connection.session.statistics(self._loop.now) for client in self._clients}
 
     @property
     def client_ids(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class Server:
         return self._clients.ids
 
     def _entered(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop.enter()
         self._sending.started()
 
     def _begin(self, *states: S) -> None:
@@ -217,99 +217,18 @@ class Server:
 
     # Payloads
 
-    def send_payload(
-        self,
-        name: str,
-        data: Any,
-        e: Source = None,
-        destination: str = "",
-        meta: Mapping[str, Any] | None = None,
-        *,
-        within: float | None = None,
-    ) -> Delivery:
-        """Sends data to the client's consumer: now or once there is a client, and again after a reconnect until taken.
-
-        Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`: also, with the code
-        DEADLINE, if that has not happened `within` so many seconds. Meanwhile it tells how far it has come. `e` stamps
-        the payload with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive
-        equal, `TooLarge` beyond `max_payload`, `DeliveryFailed` if `destination` is not the id of the connected client.
-        With several clients, a payload without a destination is for the one whose mutation is being handled; there has
-        to be one. Payloads of one name arrive in their order; one that is in chunks lets those of other names pass.
-        """
-        return self._sending.send(name, data, source_of(e), destination, meta, within)
-
     def forward(self, payload: ServerPayload) -> Delivery:
         """Sends a payload on that came from elsewhere; the consumer sees the original source."""
         origin = MutationSource(payload.source, payload.source_tx)
         return self._sending.send(payload.name, payload.data, origin, "", payload.meta)
 
-    # Events
+    # Inside
 
-    def _react(self, connection: Link, event: e.Event) -> None:
-        if isinstance(event, e.HelloReceived):
-            self._greet(connection, event.hello)
-            return
-        client = self._clients.at(connection)
-        if client is None:
-            return
-        match event:
-            case e.MutationRequested():
-                self._clients.asking(client, client.run, event)
-            case e.AnswerRequested():
-                client.answer_again(event)
-            case e.CanRequested():
-                self._clients.asking(client, client.can, event)
-            case e.ArgsRequested():
-                client.tell_args(event.id)
-            case e.WatchRequested():
-                client.watch(event)
-            case e.WatchEnded():
-                client.watched.end(event.token)
-            case e.ByeReceived():
-                client.has_left = True
-            case e.PayloadSettled():
-                self._sending.settled(event)
-            case e.PayloadWanted():
-                self._sending.wanted(client, event)
-            case e.SyncRequested():
-                client.sync(event.id)
-                self.machine.add(S.MetricSync)
-            case e.Established():
-                client.established()
-                self.machine.add(S.HandshakeDone, self._info(client))
-                self._sending.resume(client)
-            case e.SessionFailed():
-                self.machine.add_err(event.error)
-
-    def _greet(self, connection: Link, hello: m.Hello) -> None:
-        try:
-            if self._draining or "RpcReady" not in self.machine:
-                raise Rejected(Code.SHUTDOWN, "the server is stopping", RETRY_AFTER)
-            client = self._greeting.let_in(connection, hello, self.push_interval)
-        except Rejected as no:
-            if no.__cause__ is not None:
-                self.machine.add_err(no.__cause__)
-            connection.session.reject(no.code, no.message, no.retry_after)
-            connection.close(close_code(no.code), str(no))
-            return
-        # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
-        self.machine.remove(S.Exception)
-        self.machine.add((S.ClientConnected, S.Handshaking), self._info(client))
-
-    def _info(self, client: ServedClient) -> ClientInfo:
-        return ClientInfo(client.id, client.connection.transport.peer.address)
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
-        return self._loop
+    def _sender(self) -> tuple[Sending, str]:
+        return self._sending, ""
 
     def _disposed(self, _: str) -> None:
         self.stop()
-
-    def _in_loop(self, function: Callable[..., None], *args: object) -> None:
-        if self._loop is None or asyncio._get_running_loop() is self._loop:
-            function(*args)
-        else:
-            self._loop.call_soon_threadsafe(function, *args)
 
     def _left(self, connection: Link) -> None:
         client = self._clients.remove(connection)
@@ -322,7 +241,7 @@ class Server:
                 self._sessions.park(client)
             self._sending.left(client)
             if not self._clients:
-                self.machine.remove(S.ClientConnected, self._info(client))
+                self.machine.remove(S.ClientConnected, info_of(client))
 
     def _replaced(self, connection: Link) -> None:
         """The same client over a new connection: this one is dead, or was left, and only has not ended yet."""

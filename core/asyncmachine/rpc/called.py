@@ -1,0 +1,43 @@
+"""How a request becomes a call: its numbers become states, which the client may call, its values arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.events import CanRequested, MutationRequested
+from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.values import unpack_args
+
+Request = MutationRequested | CanRequested
+
+
+def called_by(seen: Exposure, source: Sequence[str], request: Request) -> tuple[str, ...]:
+    """The states that are called; the `source` has these. Raises `CallRefused` if the client may not call them so."""
+    called = states_of(seen, request.states)
+    # A Set touches the states it does not name as well.
+    if not seen.grants.mutates(called if request.kind != "set" else source):
+        raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {', '.join(called)}")
+    return called
+
+
+def states_of(seen: Exposure, numbers: tuple[int, ...]) -> tuple[str, ...]:
+    """States by their numbers in the session. Raises `CallRefused` for a number that none has."""
+    names = seen.names
+    if any(number >= len(names) for number in numbers):
+        raise CallRefused(Code.NO_STATE, f"no state has number {max(numbers)}, the session has {len(names)}")
+    return tuple([names[number] for number in numbers])
+
+
+def args_of(called: tuple[str, ...], request: Request, loose: LooseArgs | None) -> dict[str, Any]:
+    """The arguments as handlers get them. Raises `CallRefused` for those that are none of the states'."""
+    if not request.args:
+        return {}
+    try:
+        found = unpack_args(request.args)
+        return found if loose is None else loose.typed(called, found)
+    except InvalidArgs as error:
+        raise CallRefused(Code.BAD_ARGS, str(error)) from error

@@ -1,0 +1,44 @@
+"""How an application sends payloads: the same from a server and from a mux."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncmachine.machine.drain import Source, source_of
+from asyncmachine.rpc.remote_result import Delivery
+from asyncmachine.rpc.sending import Sending
+
+
+class PayloadSender:
+    """Gives a server and a mux their `send_payload`."""
+
+    def send_payload(
+        self,
+        name: str,
+        data: Any,
+        e: Source = None,
+        destination: str = "",
+        meta: Mapping[str, Any] | None = None,
+        *,
+        within: float | None = None,
+    ) -> Delivery:
+        """Sends data to a client's consumer: now or once there is a client, and again after a reconnect until taken.
+
+        Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`: also, with the code
+        DEADLINE, if that has not happened `within` so many seconds. Meanwhile it tells how far it has come. `e` stamps
+        the payload with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive
+        equal, `TooLarge` beyond `max_payload`. Payloads of one name arrive in their order; one that is in chunks lets
+        those of other names pass.
+
+        `destination` is the id of the client. From a mux, and from a server with several clients, a payload without one
+        is for the client whose mutation is being handled; there has to be one. A mux sends to a client wherever it is:
+        it may be away, or come. Raises `DeliveryFailed` if a server for one client has another, and `TypeError` from a
+        mux whose servers are made by a function: then they send, each to its own client.
+        """
+        sending, otherwise = self._sender()
+        return sending.send(name, data, source_of(e), destination or otherwise, meta, within)
+
+    def _sender(self) -> tuple[Sending, str]:
+        """Who sends, and the client's id for payloads without a destination (empty: as `Clients` has it)."""
+        raise NotImplementedError
