@@ -142,7 +142,7 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page:
     run(page, """await port.send(b"go"); await port.recv(); None""")
     while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
         page.clock.run_for(BEAT)
-    page.clock.run_for(4 * BEAT)
+    page.clock.run_for(2 * BEAT)
     told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "in hang_late" in told[2]

@@ -23,3 +23,15 @@ async def desk(context: Context) -> None:
     server = rpc.Server(machine, "desk", push_interval=0.001)
     server.listen(context.dial)
     await machine.when_disposed()
+
+
+async def hang_on(context: Context) -> None:
+    """Tells that it begins, and never lets go of the thread, whatever is raised in it."""
+    await context.port.recv()
+    await context.port.send(b"gone")
+    while True:
+        try:
+            while True:
+                pass
+        except am.HandlerDeadline:
+            pass

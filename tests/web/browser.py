@@ -146,12 +146,12 @@ INTERRUPT = """
             this.addEventListener("message", ({ data }) => { answers += data.type === "PONG"; });
         }
         postMessage(message, ...rest) {
-            if (message.interrupt) window.interrupt = message.interrupt;
+            window.interrupt ??= message.interrupt;
             super.postMessage(message, ...rest);
         }
     };
 """
-"""Keeps what the last worker is interrupted by, and counts its signs of life."""
+"""Keeps what the first worker is interrupted by, and counts its signs of life."""
 
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
 """What Chromium itself writes to the console for a request to a server that is not there."""

@@ -14,12 +14,20 @@
  *
  * PING and PONG go over the same pair from READY on, since neither a crash nor an endless loop closes a port. A worker
  * that keeps silent for longer than its patience is stuck: where pages are isolated an error is raised in what it does.
- * It is dead when that has not helped within twice its patience in all, or cannot be. A computer that is slow gets more:
- * the second half begins when Python has looked. A spare has to answer a PING before it gets the order; one that has
- * died meanwhile does not, and a new worker gets it.
+ * It is dead when that has not helped within half its patience more, or cannot be. A computer that is slow gets more: this
+ * half begins when Python has looked. A spare has to answer a PING before it gets the order; one that has died meanwhile
+ * does not, and a new worker gets it.
+ *
+ * So with a patience of 1.5 s, counted from the last sign of life, which is up to a beat before it got stuck:
+ *
+ *   0.25 s   the first PING that is not answered
+ *   1 s      a spare begins to start, if there is none
+ *   1.75 s   the error; where that cannot be raised, dead
+ *   2.5 s    dead, or a beat later if Python has looked; who forked it forks again, and the spare gets the order
+ *   2.8 s    the new one's main runs
  */
 import { follow, visibility } from "./lifecycle.mjs";
-import { end as discard, hatch, keep, refill, take } from "./spares.mjs";
+import { end as discard, expect, hatch, keep, refill, take } from "./spares.mjs";
 
 export { keep as spare };
 
@@ -73,19 +81,21 @@ export function fork(order, inherited, tell) {
     const { interrupt } = one;
     if (!proven && silent === PROOF) return anew();
     if (downloading && silent < STARTING) return;
+    if (silent === half() + 1) expect(inherited);
     if (silent <= limit) return ping(); // the first of these that was not answered was sent at the first beat
     if (interrupt && silent === limit + 1) return raise(interrupt);
     if (interrupted && interrupt?.[0] === 0) {
       interrupted = false;
-      last = silent + limit - 2; // it has looked since the last beat
+      last = silent + half(); // it has looked since the last beat
     }
     if (!interrupt || silent >= last) end("ERROR", stuck((silent * BEAT) / 1000));
   };
   const raise = (/** @type {Uint8Array} */ interrupt) => {
     interrupt[0] = SIGINT;
     interrupted = true;
-    last = silent + limit - 1;
+    last = silent + half();
   };
+  const half = () => Math.ceil(limit / 2);
   const live = () => {
     clearInterval(heart);
     heart = setInterval(beat, BEAT);

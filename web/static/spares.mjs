@@ -19,6 +19,8 @@ const LOOK = 5_000;
 /** Milliseconds until a failed spare is replaced: none after the first failure, then doubled from this one on. */
 const RETRY = 500;
 const LONGEST_RETRY = 60_000;
+/** Milliseconds that a spare is kept for an order that is expected. */
+const EXPECTING = 5_000;
 
 /** @type {Set<Hatchling>} */
 const spares = new Set();
@@ -27,6 +29,8 @@ let wanted = 0;
 let failures = 0;
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let looking;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let expecting;
 
 /**
  * Keeps so many ready.
@@ -36,13 +40,25 @@ let looking;
 export function keep(count, inherited) {
   wanted = count;
   for (const one of [...spares].slice(count)) drop(one);
-  while (spares.size < wanted) brood(inherited);
+  refill(inherited);
   if (wanted) looking ??= setInterval(look, LOOK, inherited);
   else looking = void clearInterval(looking);
 }
 
 /** As many as are wanted, after one was taken. @param {Inherited} inherited */
-export const refill = (inherited) => keep(wanted, inherited);
+export function refill(inherited) {
+  while (spares.size < wanted) brood(inherited);
+}
+
+/**
+ * Has one for an order that may come soon: a worker seems to be stuck.
+ * @param {Inherited} inherited
+ */
+export function expect(inherited) {
+  if (!spares.size) brood(inherited);
+  clearTimeout(expecting);
+  expecting = setTimeout(() => keep(wanted, inherited), EXPECTING);
+}
 
 /** One to be given an order, if there is any. @returns {Hatchling | undefined} */
 export function take() {

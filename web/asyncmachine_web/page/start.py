@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -12,8 +13,13 @@ from asyncmachine_web.page.loop import install
 def start(env: str) -> None:
     """`env` is a JSON object.
 
-    The memory may be that of a snapshot, with the environment of where it was made and everybody's random numbers.
+    The memory may be that of a snapshot, with the environment of where it was made and everybody's random numbers. A
+    worker runs what is needed for every order now, for it may be a spare, whose order should not have to wait for that.
     """
+    from asyncmachine_js import context
+
     os.environ.update(json.loads(env))
     random.seed()
     install()
+    if context:
+        importlib.import_module("asyncmachine_web.page.workers")
