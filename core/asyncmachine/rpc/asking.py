@@ -1,5 +1,7 @@
 """The client's half of a session: it asks for mutations, and follows the clock of the source.
 
+What it does with payloads is in `receiving`.
+
 A session may continue an earlier one after a drop. If the server still knows that one, calls without an answer are sent
 again under their numbers; if not, their outcome is unknown.
 """
@@ -12,14 +14,14 @@ from typing import ClassVar, Final
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER, Calls
-from asyncmachine.rpc.chunks import Partial
 from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, Misuse, PeerFault, UnknownOutcome
-from asyncmachine.rpc.features import ASK, CHUNKS, GROWN, STEPS, known
+from asyncmachine.rpc.features import ASK, GROWN, STEPS, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.receiving import ReceivingSession
 from asyncmachine.rpc.session import Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
 
@@ -32,12 +34,12 @@ NOTIFICATIONS: Final = 256
 _CALLS: Final[Mapping[str, type[m.Mutation]]] = {"add": m.Add, "remove": m.Remove, "set": m.Set}
 
 
-class ClientSession(Session):
+class ClientSession(ReceivingSession):
     """The client's side. `after` is the session that it would like to continue."""
 
     __slots__ = (
-        "_following", "_lender", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left",
-        "partial", "questions", "syncs",
+        "_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left", "questions",
+        "syncs",
     )  # fmt: skip
 
     role = Role.CLIENT
@@ -55,9 +57,9 @@ class ClientSession(Session):
         self._received_there = 0
         self._looking: float | None = None
         self._offered: tuple[str, ...] = ()
-        self.partial: Partial | None = None
-        # Whoever has what has come of a payload: until WELCOME the earlier connection may still work, and get more.
-        self._lender: ClientSession | None = after if after is None or after._following is not None else after._lender
+        self.partial = None
+        # One that was never welcomed has nothing itself.
+        self._lender = after if after is None or after._following is not None else after._lender
         if after is not None:
             self.id, self.epoch, self.calls, self.counters = after.id, after.epoch, after.calls, after.counters
 
@@ -67,11 +69,6 @@ class ClientSession(Session):
         """Introduces this client."""
         self._send(hello)
         self._offered = hello.features
-
-    @property
-    def arriving(self) -> Partial | None:
-        """The large payload that is under way, in this connection or, until it is welcomed, in the one before."""
-        return self.partial if self._lender is None else self._lender.partial
 
     @property
     def is_busy(self) -> bool:
@@ -87,8 +84,7 @@ class ClientSession(Session):
         """Tells the server that its welcome is applied: calls and pushes are legal from now on."""
         self._send(m.Ready(self.id), now)
         self._ask_again(self._received_there, now)
-        if self.partial is not None and CHUNKS in self.features:
-            self._tell_received(self.partial)
+        self._go_on()
 
     def call(
         self,
@@ -146,21 +142,6 @@ class ClientSession(Session):
         """Tells that this is over: it has fired, or nobody waits for it any more."""
         self._send(m.WhenCancel(token))
 
-    def want(self, payload: m.Payload) -> None:
-        """Asks for the data of a large payload, or for what is still missing of them."""
-        self._phase_after(m.PayloadAck)
-        if self.partial is None or not self.partial.is_of(payload):
-            self.partial = Partial(payload)
-        self._tell_received(self.partial)
-
-    def ack(self, token: bytes) -> None:
-        """Tells the server that the consumer has taken a payload."""
-        self._send(m.PayloadAck(token))
-
-    def nack(self, token: bytes, code: str, message: str = "") -> None:
-        """Tells the server that a payload will not be taken."""
-        self._send(m.PayloadNack(token, code, message))
-
     def end(self) -> list[e.Event]:
         """The transport has closed. Calls without an answer stay open, for a session that continues this one."""
         super().end()
@@ -174,7 +155,7 @@ class ClientSession(Session):
 
     def abandon(self) -> list[e.Event]:
         """Nothing continues this session: the outcome of its open calls is unknown."""
-        self.partial = self._lender = None
+        self._drop_partial()
         return self._lose_calls()
 
     def expired(self, now: float) -> list[e.Event]:
@@ -212,9 +193,6 @@ class ClientSession(Session):
         self.counters.retries += len(missing)
         return len(missing)
 
-    def _tell_received(self, partial: Partial) -> None:
-        self._send(m.PayloadAck(partial.payload.token, consumed=False, received=partial.tells()))
-
     def _ask_for_all(self) -> int:
         self._send(m.SyncRequest(self.syncs + 1))
         self.syncs += 1
@@ -244,16 +222,16 @@ class ClientSession(Session):
         """The counters as they are now."""
         return Statistics.of(self.counters, len(self.calls), now - self.keepalive.heard_at, self.keepalive.rtt)
 
+    def _arrived(self) -> None:
+        if self.calls.emptied is not None:
+            self.calls.emptied()
+
     def _source(self) -> Following:
         assert self._following is not None, "the table lets clocks through only after WELCOME"
         return self._following
 
     def _reads(self, feature: str) -> bool:
         return feature in (self._offered if self.phase is Phase.GREETED else self.features)
-
-    def _uses(self, feature: str) -> None:
-        if feature not in self.features:
-            raise PeerFault(f"the server uses {feature!r}, agreed is {self.features}")
 
     def _answered(self, number: int, now: float) -> bool:
         if not self.calls.was_made(number):
@@ -284,8 +262,7 @@ class ClientSession(Session):
             events += self._lose_calls()
             self.calls.reset()
         self.id, self.epoch, self.features = welcome.session, welcome.epoch, known(welcome.features)
-        if self._lender is not None:
-            self.partial, self._lender.partial, self._lender = self._lender.partial, None, None
+        self._take_back()
         self._following = Following(clock, welcome.seq, self.counters)
         return [*events, e.WelcomeReceived(welcome, clock)]
 
@@ -356,41 +333,6 @@ class ClientSession(Session):
             events.append(e.Synced(number))
         return events
 
-    def _on_payload(self, payload: m.Payload, now: float) -> list[e.Event]:
-        if payload.size:
-            self._uses(CHUNKS)
-            if payload.data is not None:
-                raise PeerFault("a payload has its data, and announces them")
-        if payload.size and self.partial is not None and not self.partial.is_of(payload):
-            self._no_more()  # the server has begun another one, so this one was given up
-        self.counters.payloads += 1
-        return [e.PayloadReceived(payload)]
-
-    def _on_chunk(self, chunk: m.Chunk, now: float) -> list[e.Event]:
-        self._uses(CHUNKS)
-        partial = self.partial
-        if partial is None or partial.payload.token != chunk.token:
-            return []  # of one that was refused meanwhile
-        partial.check(chunk)
-        self.counters.chunks += 1
-        if partial.take(chunk):
-            self._no_more()
-            return [e.PayloadComplete(partial.payload, partial.data, partial.is_intact(chunk.sha256))]
-        if partial.is_due:
-            self._tell_received(partial)
-        return []
-
-    def _on_withdrawn(self, withdrawn: m.PayloadWithdrawn, now: float) -> list[e.Event]:
-        self._uses(CHUNKS)
-        if self.partial is not None and self.partial.payload.token == withdrawn.token:
-            self._no_more()
-        return [e.PayloadLost(withdrawn.token)]
-
-    def _no_more(self) -> None:
-        self.partial = None
-        if self.calls.emptied is not None:
-            self.calls.emptied()
-
     def _on_fired(self, fired: m.WhenFired, now: float) -> list[e.Event]:
         return [e.Fired(fired.token, fired.code, fired.message)]
 
@@ -408,8 +350,8 @@ class ClientSession(Session):
         m.ClockSteps: _on_steps,
         m.Full: _on_full,
         m.Grown: _on_grown,
-        m.Payload: _on_payload,
-        m.Chunk: _on_chunk,
-        m.PayloadWithdrawn: _on_withdrawn,
+        m.Payload: ReceivingSession._on_payload,
+        m.Chunk: ReceivingSession._on_chunk,
+        m.PayloadWithdrawn: ReceivingSession._on_withdrawn,
         m.WhenFired: _on_fired,
     }
