@@ -30,7 +30,7 @@ class Records(Protocol):
     def close(self) -> None: ...
 
 ui: Ui  # in a page
-context: Context  # in a worker
+context: Context  # in a worker; None in a page
 tab: Tab
 discarded: bool
 base: str  # address of the folder of boot.mjs

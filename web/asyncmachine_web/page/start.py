@@ -21,5 +21,5 @@ def start(env: str) -> None:
     os.environ.update(json.loads(env))
     random.seed()
     install()
-    if context:
+    if context is not None:
         importlib.import_module("asyncmachine_web.page.workers")
