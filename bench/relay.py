@@ -29,6 +29,8 @@ HERE = ROOT / "bench" / "tunnels"
 TURNS = 5
 ECHOES = 1500
 BULK = 96 * MIB
+BULK_TURNS = 10
+"""More of them: a computer that is shared is half as fast for seconds at a time, and the best of few is then luck."""
 OPENS = 60
 OPEN_TURNS = 12
 TOGETHER = 4
@@ -66,7 +68,8 @@ def rows() -> Iterator[Row]:
         yield _row("added round trip, 64 B", "µs", added, aim="ratio >= 0.8")
         yield row("plain TCP round trip", "µs", trips["plain TCP"])
         for name, measure in (("bulk, page to target", _up), ("bulk, target to page", _down)):
-            yield _row(name, "MB/s", _best(everybody, measure, max), aim="ratio >= 0.85", more=True)
+            found = _best(everybody, measure, max, BULK_TURNS)
+            yield _row(name, "MB/s", found, aim="ratio >= 0.85", more=True)
         servers_of = {bare.name: plain.pid, asking.name: asked.pid, ours.name: relay.pid}
         alike = (bare, asking, ours)
         for name, together, ways in (
