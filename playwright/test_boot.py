@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
@@ -246,6 +248,21 @@ def test_native_packages_come_with_the_snapshot_and_are_installed_as_any_other(p
     assert told[1].startswith("/lib/python3.14/site-packages/msgspec/_core.")
     assert told[2:] == [True, True, "default channel", "class IntType(Type):"]
     assert not [url for url in mishaps.requests if "msgspec" in url]
+
+
+def test_a_wheel_beside_the_page_is_installed_as_the_docs_say(python: Page, mishaps: Mishaps) -> None:
+    wheel = io.BytesIO()
+    with ZipFile(wheel, "w") as archive:
+        archive.writestr("greet.py", "def greet(): return 'hello'")
+        archive.writestr("greet-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n")
+        archive.writestr("greet-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("greet-1.0.dist-info/RECORD", "")
+    python.route("**/wheels/greet-1.0-py3-none-any.whl", lambda route: route.fulfill(body=wheel.getvalue()))
+    section = (Path(__file__).parents[1] / "docs" / "pages.md").read_text().partition("## Other packages")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:1]
+    told = run(python, f"{code}\nimport greet\njson.dumps(greet.greet())")
+    assert told == "hello"
+    assert not mishaps.foreign
 
 
 def test_a_traceback_through_the_library_and_ours_downloads_neither(python: Page, mishaps: Mishaps) -> None:

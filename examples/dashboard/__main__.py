@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 
 from asyncmachine_relay import bind
@@ -20,6 +21,7 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m examples.dashboard", description=__doc__).parse_args()
     try:
         asyncio.run(serve())
     except KeyboardInterrupt:

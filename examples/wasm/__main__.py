@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 
 from asyncmachine_relay import bind
@@ -15,6 +16,7 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m examples.wasm", description=__doc__).parse_args()
     try:
         asyncio.run(serve())
     except KeyboardInterrupt:

@@ -32,6 +32,7 @@ _SYNTAX = (
     ("Unterminated string", 'a text has no " at its end'),
     ("Illegal character '\\n'", 'a text has no " at its end'),
     ("Expected '=' after a key", "after a key stands = and its value"),
+    ("Invalid value (at end of document)", "what begins above has no end: a list its ], or a setting its value"),
     ("Invalid value", 'texts stand in quotes, as "…"; numbers, true and false do not'),
     ("Expected newline", 'one setting a line; texts stand in quotes, as "…"'),
 )
@@ -45,7 +46,7 @@ def syntax(error: tomllib.TOMLDecodeError, text: str) -> tuple[int, str]:
     number = int(found[1]) if found and found[1] else len(written)
     reason = str(error)[: found.start()] if found else str(error)
     shown = written[number - 1].strip() if number <= len(written) else ""
-    cure = next((cure for begin, cure in _SYNTAX if reason.startswith(begin)), "")
+    cure = next((cure for begin, cure in _SYNTAX if str(error).startswith(begin)), "")
     place = f"{shown[:60]!r}: " if shown else ""
     return number, f"{place}{reason}{f'; {cure}' if cure else ''}"
 

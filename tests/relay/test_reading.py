@@ -181,6 +181,7 @@ port = 1
         ("[[targets]]\nname='x'\nhost='localhost'\nport=true", "write a number, or a text in quotes: port = 14000"),
         ("[server]\nhost = 127.0.0.1\n", "relay.toml:2: 'host = 127.0.0.1': Expected newline"),
         ("[server]\nhost = localhost\n", "Invalid value; texts stand in quotes"),
+        ("[server]\norigins = [", "Invalid value; what begins above has no end: a list its ], or a setting its value"),
         ("[server]\nhosts = [\n'a'\nport = 1\n", "a list that begins above has no ]"),
         ('[server]\nhost = "a\n', 'a text has no " at its end'),
         ("[server\n", "a header ends with ]"),

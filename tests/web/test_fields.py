@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 import asyncmachine as am
+from asyncmachine import rpc
 from asyncmachine_web.page.bindings import BindingError, Html, as_content
 from asyncmachine_web.page.ui import Page
 from tests.web.surface import FakeDocument
@@ -185,6 +186,22 @@ async def test_a_form_without_until_is_done_when_the_mutation_is() -> None:
     document.draw()
     assert form_state(document) == ("done", None)
     assert handlers.orders == [{"name": "tea"}]
+
+
+async def test_a_form_without_a_connection_says_that_nothing_was_sent_and_keeps_its_fields() -> None:
+    document = FakeDocument(form=1)
+    document.elements["form [data-message]"] = 1
+    client = rpc.Client("tcp://127.0.0.1:9", Shop, id="shop")
+    page = Page(client, surface=document.open)
+    page.form("form", "Order")
+    document.draw()
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    assert ("form", "reset", "") not in document.draw()
+    told = "There is no connection now. Nothing was sent: try again when it is back."
+    assert form_state(document) == ("unsent", told)
+    page.close()
+    client.machine.dispose()
 
 
 async def test_arguments_that_cannot_be_made_are_told() -> None:

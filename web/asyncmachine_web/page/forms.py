@@ -1,8 +1,9 @@
 """A form that makes a mutation of what was filled in, and waits for what follows from it.
 
 How it stands shows in the form's `data-state`: nothing at first, then `busy`, then one of `done`, `refused` (relations
-or a handler said no), `late` (the time is over; it may still happen) and `failed`. While it is busy, `aria-busy` is set
-and sending it again does nothing. What there is to say is shown in the element inside of it that has `data-message`.
+or a handler said no), `late` (the time is over; it may still happen), `unsent` (there is no connection) and `failed`.
+While it is busy, `aria-busy` is set and sending it again does nothing. What there is to say is shown in the element
+inside of it that has `data-message`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from asyncmachine.helpers.mutations import add_async, add_sync
 from asyncmachine.machine.errors import AmError, WaitTimeout
 from asyncmachine_web.page.reads import Value
 
-BUSY, DONE, REFUSED, LATE, FAILED = "busy", "done", "refused", "late", "failed"
+BUSY, DONE, REFUSED, LATE, UNSENT, FAILED = "busy", "done", "refused", "late", "unsent", "failed"
 
 MESSAGES: Final[Mapping[str, str]] = {
     REFUSED: "This is not possible now.",
     LATE: "No answer yet. It may still come: look before you try again.",
+    UNSENT: "There is no connection now. Nothing was sent: try again when it is back.",
     FAILED: "This did not work: {error}",
 }
 """By state; others say nothing."""
@@ -59,7 +61,7 @@ class Form:
         except WaitTimeout:
             self._show(LATE)
         except AmError as error:
-            self._show(FAILED, error)
+            self._show(UNSENT if _is_unsent(error) else FAILED, error)
         except BaseException:
             self._show("")
             raise
@@ -77,3 +79,9 @@ class Form:
     def _show(self, state: str, error: BaseException | None = None) -> None:
         self.state.set(state)
         self.message.set(self._messages.get(state, "").format(error=error))
+
+
+def _is_unsent(error: AmError) -> bool:
+    from asyncmachine.rpc.errors import NotConnected  # a page of local machines alone need not load it
+
+    return isinstance(error, NotConnected)
