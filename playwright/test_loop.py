@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 from playwright.sync_api import Page
 
@@ -137,6 +139,19 @@ def test_python_can_wait_in_the_middle_of_a_callback_while_others_run(shared: Pa
     assert whole == "whole"
     assert seen[:2] == ["before", "other"]
     assert seen[2:5] == ["inner", "inner done", "run"]
+
+
+def test_a_callback_may_wait_for_javascript(python: Page) -> None:
+    """What cannot leaves the loop standing still: so the browser's own timer ends the test."""
+    code = """
+        from pyodide.ffi import run_sync
+        async def waits():
+            return run_sync(asyncio.sleep(0.005, "waited"))
+        await asyncio.create_task(waits())
+    """
+    late = "new Promise((done) => setTimeout(done, 20_000, 'still waits'))"
+    told = python.evaluate(f"code => Promise.race([python.runPythonAsync(code), {late}])", textwrap.dedent(code))
+    assert told == "waited"
 
 
 def test_what_asyncio_is_made_of_works(shared: Page) -> None:
