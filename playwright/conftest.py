@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expe
 
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import pack, static_folder
-from tests.web.browser import CHROMIUM, FLAGS, Mishaps, open_python, run, serving, vendor_folder
+from tests.web.browser import CHROMIUM, FLAGS, INTERRUPT, Mishaps, open_python, run, serving, vendor_folder
 
 HERE = Path(__file__).parent
 
@@ -74,6 +74,13 @@ async def echo(tunnel: Tunnel) -> None:
 def python(page: Page) -> Page:
     """A page in which a test can `run` Python that has only just started."""
     open_python(page)
+    return page
+
+
+@pytest.fixture
+def interruptible(page: Page) -> Page:
+    """A page, to be opened by the test, that has its first worker's `interrupt` and counts its workers' `answers`."""
+    page.add_init_script(INTERRUPT)
     return page
 
 

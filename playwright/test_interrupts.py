@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import Page
 
-from tests.web.browser import INTERRUPT, open_python, run
-
-
-@pytest.fixture
-def interruptible(page: Page) -> Page:
-    page.add_init_script(INTERRUPT)
-    open_python(page)
-    return page
+from tests.web.browser import open_python, run
 
 
 def test_a_served_machine_answers_however_often_its_worker_is_interrupted(interruptible: Page) -> None:
     """None of the application's code runs for this mutation."""
+    open_python(interruptible)
     told = run(
         interruptible,
         """
@@ -38,6 +31,7 @@ def test_a_served_machine_answers_however_often_its_worker_is_interrupted(interr
 
 def test_a_pool_answers_however_often_its_worker_is_interrupted(interruptible: Page) -> None:
     """A call may fail, no call gets lost."""
+    open_python(interruptible)
     told = run(
         interruptible,
         """

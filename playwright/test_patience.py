@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
-from tests.web.browser import INTERRUPT, open_python, run, without_isolation
+from tests.web.browser import open_python, run, without_isolation
 
 BEAT = 250
 """Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
 
 
-def open_still(page: Page) -> None:
+def open_still(page: Page, main: str = "stand_still") -> None:
     """A worker that has just given a sign of life, in a page whose clock stands still from now on."""
-    page.add_init_script(INTERRUPT)
     page.clock.install()
     open_python(page)
-    run(page, """worker = Worker.fork("w1", "workload:stand_still"); port = await worker.dial(); None""")
+    run(page, f"""worker = Worker.fork("w1", "workload:{main}"); port = await worker.dial(); None""")
     page.clock.pause_at(page.evaluate("Date.now() + 1000"))
     hear(page)
 
@@ -40,12 +39,12 @@ def beats_until_dead(page: Page) -> int:
 
 @pytest.mark.parametrize(("isolated", "beats"), [(True, 10), (False, 7)])
 def test_a_worker_that_is_stuck_for_good_is_ended_in_time_for_a_successor(
-    context: BrowserContext, isolated: bool, beats: int
+    interruptible: Page, isolated: bool, beats: int
 ) -> None:
     """Where pages are isolated, it is first told to come to itself. The successor has what is left of three seconds."""
+    page = interruptible
     if not isolated:
-        context.route("**/python.html", without_isolation)
-    page = context.new_page()
+        page.context.route("**/python.html", without_isolation)
     open_still(page)
     assert beats_until_dead(page) == beats
     assert run(page, "json.dumps([worker.machine.err.code, str(worker.machine.err)])") == [
@@ -74,7 +73,8 @@ NOTED = """
 """
 
 
-def test_a_successor_starts_before_a_stuck_worker_is_dead(page: Page) -> None:
+def test_a_successor_starts_before_a_stuck_worker_is_dead(interruptible: Page) -> None:
+    page = interruptible
     page.add_init_script(NOTED)
     open_still(page)
     beats_until_dead(page)
@@ -88,7 +88,8 @@ def test_a_successor_starts_before_a_stuck_worker_is_dead(page: Page) -> None:
     ]
 
 
-def test_a_successor_that_nobody_needs_is_let_go(page: Page) -> None:
+def test_a_successor_that_nobody_needs_is_let_go(interruptible: Page) -> None:
+    page = interruptible
     page.add_init_script(NOTED)
     open_still(page)
     run(page, """await port.send(b"go"); await port.recv(); None""")
@@ -99,7 +100,21 @@ def test_a_successor_that_nobody_needs_is_let_go(page: Page) -> None:
     assert page.evaluate("told")[2:] == ["spare 0 starts", "w1 ends", "spare 0 ends"]
 
 
-def test_patience_may_be_set_while_a_worker_runs(page: Page) -> None:
+def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(interruptible: Page) -> None:
+    """As on a slow computer."""
+    page = interruptible
+    open_still(page, "hang_late")
+    run(page, """await port.send(b"go"); await port.recv(); None""")
+    while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
+        page.clock.run_for(BEAT)
+    page.clock.run_for(2 * BEAT)
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
+    assert told[:2] == ["failed", "HandlerDeadline"]
+    assert "in hang_late" in told[2]
+
+
+def test_patience_may_be_set_while_a_worker_runs(interruptible: Page) -> None:
+    page = interruptible
     open_still(page)
     run(page, "worker.patience = 0.5; None")
     hear(page)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 from playwright.sync_api import Worker as Thread
 
-from tests.web.browser import INTERRUPT, Mishaps, open_python, run, without_isolation
+from tests.web.browser import Mishaps, open_python, run, without_isolation
 
 
 def test_a_worker_starts_talks_and_returns(shared: Page) -> None:
@@ -126,26 +126,6 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page) -> Non
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "workload.py" in told[2]
     assert "in hang" in told[2]
-
-
-BEAT = 250
-"""Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
-
-
-def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(page: Page) -> None:
-    """As on a slow computer."""
-    page.add_init_script(INTERRUPT)
-    page.clock.install()
-    open_python(page)
-    run(page, """worker = Worker.fork("w1", "workload:hang_late"); port = await worker.dial(); None""")
-    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
-    run(page, """await port.send(b"go"); await port.recv(); None""")
-    while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
-        page.clock.run_for(BEAT)
-    page.clock.run_for(2 * BEAT)
-    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
-    assert told[:2] == ["failed", "HandlerDeadline"]
-    assert "in hang_late" in told[2]
 
 
 def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(page: Page) -> None:
