@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.machine import transition
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
@@ -86,7 +89,7 @@ async def test_several_see_and_do_the_same_and_leave_one_by_one() -> None:
     async with place(clients=3) as at, at.client("a") as a:
         async with at.client("b") as b, at.client("c") as c:
             assert list(at.server.client_ids) == ["rc-a", "rc-b", "rc-c"]
-            await b.netmach.add("A")
+            await b.netmach.add(Basic.A)
             await am.wait_all(*(each.netmach.when("A") for each in (a, b, c)))
             assert a.netmach.clock() == b.netmach.clock() == c.netmach.clock() == at.source.clock()
             ticks = at.server.machine.tick(S.ClientConnected)
@@ -186,3 +189,27 @@ async def test_retry_conn(made: type[Place]) -> None:
     at.server.machine.dispose()
     client.machine.dispose()
     await asyncio.sleep(0)
+
+
+# A computer that stands still
+
+
+async def test_a_computer_that_stands_still_in_every_handler_breaks_nothing_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asleep, or starved: two seconds pass in each, by the clock that handlers are measured with."""
+    ahead = count(step=2.0)
+    monkeypatch.setattr(transition, "perf_counter", lambda: perf_counter() + next(ahead))
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    mux = rpc.Mux(source, "tcp://127.0.0.1:0", push_interval=0.001)
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(mux.address, Basic, id="sleeper", backoff=QUICK)
+    client.start()
+    await client.when_ready()
+    (server,) = mux.servers.values()
+    assert await client.netmach.add(Basic.A)
+    await client.stop()
+    await mux.stop()
+    assert [machine.err for machine in (client.machine, server.machine, mux.machine)] == [None, None, None]
+    assert client.machine.is_(C.Disconnected)

@@ -33,6 +33,7 @@ from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.mirroring import Mirroring
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.own_loop import OwnLoop
+from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
 from asyncmachine.rpc.readiness import ready_or_over
@@ -115,7 +116,7 @@ class Client(Generic[S]):
             reconnect=reconnect,
         )
         self._connecting = Connecting(self._carrying, backoff)
-        self.machine = Machine(ClientStates, self._connecting, id=f"rc-{suffix}", tags=("rpc-client",), parent=parent)
+        self.machine = own_machine(ClientStates, self._connecting, f"rc-{suffix}", "rpc-client", parent)
         # Bound once, and shared.
         ready, loop, in_loop = self._carrying.ready_link, self._loop.get, self._in_loop
         self._calling = Calling(self.machine, ready, self._carrying.is_between, loop, in_loop, tracing)

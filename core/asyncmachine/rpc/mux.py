@@ -11,7 +11,6 @@ from typing import Any, Final
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, SchemaError
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.accepting import keep_accepting
@@ -21,6 +20,7 @@ from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.own_loop import OwnLoop
+from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
@@ -82,7 +82,7 @@ class Mux(PayloadSender):
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._accepting: asyncio.Task[None] | None = None
-        self.machine = Machine(MuxStates, _Handlers(self), id=f"rm-{self._name}", tags=("rpc-mux",), parent=parent)
+        self.machine = own_machine(MuxStates, _Handlers(self), f"rm-{self._name}", "rpc-mux", parent)
 
     @property
     def servers(self) -> Mapping[str, Server]:

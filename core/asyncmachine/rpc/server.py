@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from asyncmachine.machine.args import Args
 from asyncmachine.machine.errors import SchemaError
-from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
@@ -29,6 +28,7 @@ from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.own_loop import OwnLoop
+from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.remote_result import Delivery
@@ -100,9 +100,7 @@ class Server(PayloadSender):
         self._stopped: tuple[Wait, ...] = ()
         self._loop = OwnLoop()
         self._events = ServerEvents(self)
-        self.machine = Machine(
-            ServerStates, ServerHandlers(self), id=f"rs-{name or 'rpc'}", tags=("rpc-server",), parent=parent
-        )
+        self.machine = own_machine(ServerStates, ServerHandlers(self), f"rs-{name or 'rpc'}", "rpc-server", parent)
         failed = self.machine.add_err
         self._sending = Sending(
             self._clients, self._loop.get, self._loop.call, failed, tracing, max_payload, chunk, sessions
