@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -148,6 +149,50 @@ def test_an_expression_that_raises_is_reported_and_tried_again_when_its_states_t
     assert "ZeroDivisionError" in document.reports[0]
     machine.add(Light.On)
     assert document.draw() == {("#a", "text", ""): "1", ("#b", "visible", ""): True}
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        lambda m: m.is_("On", "Blnk"),
+        lambda m: m.any_("On", "Blnk"),
+        lambda m: "Blnk" in m,
+        lambda m: m.tick("Blnk"),
+        lambda m: m.count("Blnk"),
+    ],
+)
+def test_a_misspelt_state_in_an_expression_is_told_once_with_the_name_that_was_meant(
+    slip: Callable[[Source], object],
+) -> None:
+    machine, document, page = opened(a=1)
+    page.bind("#a", text=slip)
+    for _ in range(3):
+        document.draw()
+        machine.add(Light.Blink)
+    (report,) = document.reports
+    assert "StateMissing" in report
+    assert "Blink" in report.splitlines()[-1]
+
+
+def test_an_error_is_told_again_when_it_is_another_one_or_was_gone() -> None:
+    machine, document, page = opened(a=1)
+    faults: list[Exception | None] = [ValueError("a"), ValueError("a"), ValueError("b"), None, ValueError("b")]
+
+    def faulty(m: Source) -> str:
+        fault = faults[m.count("Blink")]
+        if fault:
+            raise fault
+        return "well"
+
+    page.bind("#a", text=faulty)
+    for _ in faults:
+        document.draw()
+        machine.add(Light.Blink)
+    assert [report.splitlines()[-1] for report in document.reports] == [
+        "ValueError: a",
+        "ValueError: b",
+        "ValueError: b",
+    ]
 
 
 def test_closing_ends_a_binding_and_the_last_one_the_watch() -> None:

@@ -4,7 +4,7 @@
 
 At a frame, the sources that were touched say which states ticked, only the bindings that read one of these are
 evaluated, and only values that differ from the last ones are sent. A binding whose expression raises keeps its value
-and its reads.
+and its reads, and tells of an error once until it is another one, or none.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Binding:
     compute: Callable[[], Sent]
     reads: Reads = field(default_factory=set)
     sent: Sent | object = UNSENT
+    failed: str = ""
+    """How it failed the last time it was evaluated."""
 
 
 _TEXTLESS: Final = (bytes, bytearray, memoryview, set, frozenset)
@@ -191,9 +193,12 @@ class Bindings:
             try:
                 value = evaluate(binding.compute, reads)
             except Exception as error:  # noqa: BLE001  # anything may be wrong with one; the others are shown
-                self._report(binding.where, error)
+                if binding.failed != repr(error):  # once, not with each frame
+                    binding.failed = repr(error)
+                    self._report(binding.where, error)
                 self._reads(binding, binding.reads | reads)
                 continue
+            binding.failed = ""
             if reads != binding.reads:
                 self._reads(binding, reads)
             if value != binding.sent:

@@ -185,8 +185,11 @@ class Source(Tracer):
         return self.is_(state)
 
     def tick(self, state: str) -> int:
-        if _noted is not None:  # as `_note` does, without its detours: the read that pages make most
-            _noted.add((self, self.machine.index(state)))
+        index = self.machine.index(state)
+        if index == EVERY:
+            self._note((state,))
+        elif _noted is not None:  # as `_note` does, without its detours: the read that pages make most
+            _noted.add((self, index))
         return self.machine.tick(state)
 
     def count(self, state: str) -> int:
@@ -234,7 +237,11 @@ class Source(Tracer):
         return active[0] if active else None
 
     def _note(self, states: tuple[str, ...] | None) -> None:
-        note(self, (EVERY,) if states is None else map(self.machine.index, states))
+        """Raises `StateMissing` for an unknown name, which would never be active: a slip that nothing else shows."""
+        keys = [EVERY] if states is None else [self.machine.index(state) for state in states]
+        note(self, keys)  # also an unknown one: all may change with the schema
+        if states is not None and EVERY in keys and self.machine.names:  # a mirror may have to learn them first
+            self.machine.not_(*states)
 
     def start(self, touched: Callable[[Readable], None]) -> None:
         self._touched = touched

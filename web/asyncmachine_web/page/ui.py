@@ -10,7 +10,8 @@
 An expression is the name of a state (is it active?), a `Value`, a `Clock` or a function of the machine. It works alike
 for a local machine, a network machine and values set from payloads, is evaluated again when a state it read has ticked,
 and what changed is written once a frame. Text stays text: nothing is parsed as HTML but templates and what is marked
-as `Html`.
+as `Html`. An expression that fails, for instance by a misspelt state, is told on the console, once, and what was
+shown stays.
 
 Where a machine is asked for, an `rpc.Client` may stand: then its mirror is read, `m.stale` tells whether the connection
 is gone, and every element that shows something of the mirror has the attribute `data-stale` until it is back.
