@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
 import sys
 from collections.abc import Callable
@@ -13,6 +15,8 @@ import trustme
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import TransportClosed, socket_listener, tcp
+from asyncmachine.rpc.transport.certificates import Judge
+from asyncmachine.rpc.transport.handshakes import SHARE
 from asyncmachine.rpc.transport.socket_listener import SocketListener
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.behaviour import QUICK, Basic, paired
@@ -21,7 +25,8 @@ from tests.rpc.nets import authority, client_context, listening, server_context,
 
 async def connect(listener: SocketListener, context: ssl.SSLContext, name: str = "127.0.0.1") -> SocketTransport:
     port = int(listener.address.rpartition(":")[2])
-    return await tcp.connect("127.0.0.1", port, ssl=context, server_hostname=name)
+    # Longer than a busy computer needs for many of them.
+    return await tcp.connect("127.0.0.1", port, ssl=context, server_hostname=name, timeout=60.0)
 
 
 async def test_a_client_knows_its_server_and_a_server_only_clients_with_certificates() -> None:
@@ -139,6 +144,28 @@ async def test_a_flood_of_silent_connections_keeps_nobody_of_another_address_out
     await asyncio.gather(near.close(), far.close())
     for _, writer in silent:
         writer.close()
+    await listener.close()
+
+
+async def test_connections_for_which_no_descriptor_is_left_give_their_places_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[socket.socket] = []
+
+    def judge(context: ssl.SSLContext, connected: socket.socket) -> Judge:
+        judged.append(connected)
+        if len(judged) <= SHARE:
+            raise OSError(errno.EMFILE, "too many open files")
+        return Judge(context, connected)
+
+    monkeypatch.setattr(socket_listener, "Judge", judge)
+    listener = await tcp.listen(ssl=server_context())
+    for _ in range(SHARE):
+        with pytest.raises(TransportClosed):
+            await connect(listener, client_context())
+    far = await connect(listener, client_context())
+    near = await listener.accept()
+    await asyncio.gather(near.close(), far.close())
     await listener.close()
 
 

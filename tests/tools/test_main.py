@@ -21,7 +21,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only commands of these tests."""
     found = {
         name: EntryPoint(name, f"tests.tools.commands:{name}", tool.GROUP)
-        for name in ("fine", "failing", "refusing", "interrupted")
+        for name in ("fine", "failing", "refusing", "interrupted", "absent")
     }
     found["broken"] = EntryPoint("broken", "tests.tools.no_such_module:configure", tool.GROUP)
     monkeypatch.setattr(tool, "commands", lambda: found)
@@ -40,9 +40,11 @@ def test_help_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("own")
-def test_help_says_of_a_command_which_package_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_of_a_command_why_it_cannot_be_called(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert "  broken       (needs the package tests.tools.no_such_module)\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "  broken       (needs the package tests.tools.no_such_module)\n" in out
+    assert "  absent       (cannot be loaded: module 'tests.tools.commands' has no attribute 'absent')\n" in out
 
 
 def test_nothing_is_bad_use_and_shows_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,8 @@ def overview(known: Mapping[str, EntryPoint]) -> str:
             about = parser.description or ""
         except ImportError as error:
             about = f"(needs the package {error.name or error})"
+        except Exception as error:  # noqa: BLE001 (of somebody else's package; the others are shown)
+            about = f"(cannot be loaded: {error})"
         lines.append(f"  {name.ljust(width)}  {about}".rstrip())
     return "\n".join(lines if known else ["commands: none is installed"])
 

@@ -129,11 +129,11 @@ class Mux(PayloadSender):
 
     # Inside
 
-    def _sender(self) -> tuple[Sending, str]:
+    def _sender(self, destination: str) -> tuple[Sending, str]:
         if self._sending is None:
             raise TypeError("the servers of this mux are made by a function: send by the one of the client")
-        askers = (server._clients.asker for server in self._servers.values())
-        return self._sending, next(filter(None, askers), "")
+        askers = (server._clients.asker for server in tuple(self._servers.values()))
+        return self._sending, destination or next(filter(None, askers), "")
 
     def _new_sending(
         self,

@@ -185,11 +185,6 @@ class NetworkMachine(Mirror[N]):
 
     # Lifetime
 
-    def dispose(self) -> None:
-        """Ends the mirror: waits end with `Disposed`. The source does not notice."""
-        if not self._disposed:
-            self._dispose_view()
-
     # For the mirror
 
     def _tell_source(self, error: Exception) -> None:

@@ -5,24 +5,27 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from asyncmachine.machine.machine import Machine
+from asyncmachine.machine.options import DEFAULTS
 from asyncmachine.machine.schema import StatesDef
 from asyncmachine.machine.view import View
 
 D = TypeVar("D", bound=StatesDef)
 
 STANDSTILL: Final = 60.0
-"""Seconds that a handler may take. None of them waits for anything: one that seems to take long was under way when the
-computer stood still (asleep, or starved), and to break it off would leave a connection half made or half ended."""
+"""Seconds that a handler may take, also one that an application binds. Ours wait for nothing: one that seems to take
+long was under way while the computer stood still, and to break it off would leave a connection half made or half ended.
+"""
 
 
 def own_machine(states: type[D], handlers: object, id: str, tag: str, parent: View[Any] | None) -> Machine[D]:
     """One of them, with its handlers."""
+    patience = max(STANDSTILL, DEFAULTS.handler_deadline)
     return Machine(
         states,
         handlers,
         id=id,
         tags=(tag,),
         parent=parent,
-        handler_timeout=STANDSTILL,
-        handler_deadline=STANDSTILL,
+        handler_timeout=patience,
+        handler_deadline=patience,
     )

@@ -36,9 +36,9 @@ class PayloadSender:
         it may be away, or come. Raises `DeliveryFailed` if a server for one client has another, and `TypeError` from a
         mux whose servers are made by a function: then they send, each to its own client.
         """
-        sending, otherwise = self._sender()
-        return sending.send(name, data, source_of(e), destination or otherwise, meta, within)
+        sending, client = self._sender(destination)
+        return sending.send(name, data, source_of(e), client, meta, within)
 
-    def _sender(self) -> tuple[Sending, str]:
-        """Who sends, and the client's id for payloads without a destination (empty: as `Clients` has it)."""
+    def _sender(self, destination: str) -> tuple[Sending, str]:
+        """Who sends, and the id of the client (empty: as `Clients` has it)."""
         raise NotImplementedError

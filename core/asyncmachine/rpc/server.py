@@ -222,8 +222,8 @@ class Server(PayloadSender):
 
     # Inside
 
-    def _sender(self) -> tuple[Sending, str]:
-        return self._sending, ""
+    def _sender(self, destination: str) -> tuple[Sending, str]:
+        return self._sending, destination
 
     def _disposed(self, _: str) -> None:
         self.stop()

@@ -8,6 +8,7 @@ complete or not there, and holds what one version of this package needs.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -71,8 +72,8 @@ def cache_folder() -> Path:
 
 
 def key() -> str:
-    """Changes with every file of this package and with every pin."""
-    digest = hashlib.sha256()
+    """Changes with every file of this package, with every pin, and with the kinds of copies that can be made."""
+    digest = hashlib.sha256(b"zstandard" if importlib.util.find_spec("zstandard") is not None else b"")
     home = Path(__file__).parents[2]
     for package in ("asyncmachine", "asyncmachine_web"):
         for path in sorted((home / package).rglob("*")):

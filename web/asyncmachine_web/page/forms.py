@@ -82,6 +82,6 @@ class Form:
 
 
 def _is_unsent(error: AmError) -> bool:
-    from asyncmachine.rpc.errors import NotConnected  # a page of local machines alone need not load it
+    from asyncmachine.rpc.errors import NotConnected, Overloaded  # a page of local machines alone need not load it
 
-    return isinstance(error, NotConnected)
+    return isinstance(error, NotConnected) and not isinstance(error, Overloaded)

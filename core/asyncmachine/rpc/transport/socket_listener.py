@@ -7,6 +7,7 @@ import errno
 import socket
 import ssl as tls
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any, Final
 
 from asyncmachine.rpc.transport import LOST, Transport
@@ -101,13 +102,15 @@ class SocketListener:
 
     async def _shake(self, context: tls.SSLContext, share: str, connected: socket.socket) -> None:
         """Takes as long as the other side needs for its part."""
-        judge = Judge(context, connected)
         try:
-            await self._open(connected, ssl=judge, ssl_handshake_timeout=TIMEOUT)
-        except tls.SSLError:
-            await judge.tell()
+            with closing(Judge(context, connected)) as judge:
+                try:
+                    await self._open(connected, ssl=judge, ssl_handshake_timeout=TIMEOUT)
+                except tls.SSLError:
+                    await judge.tell()
+        except OSError:  # there are too many open files
+            connected.close()
         finally:
-            judge.close()
             self._handshakes.done(share)
             self._shake_next()
 
