@@ -184,7 +184,7 @@ async def test_a_mirror_of_many_states_with_it_and_without() -> None:
         for on in (False, True):
             schema = am.Schema({"Exception": {"multi": True}, "ErrOnClient": {"require": ["Exception"]}, **states})
             async with paired(net, schema, schema=None, client={"compression": on}, compression=True) as pair:
-                session = pair.client._carrying.session
+                session = pair.client._connections.session
                 assert session is not None
                 assert (ZLIB in session.features) is on
                 assert pair.mirror.schema == pair.source.schema

@@ -54,7 +54,7 @@ class Quiet:
 
 async def moved(pair: Pair, first: Any) -> None:
     """Waits until the server has another connection of the client, which is ready."""
-    while pair.client._carrying.connection is first or not pair.server._clients or not served_client(pair).ready:
+    while pair.client._connections.connection is first or not pair.server._clients or not served_client(pair).ready:
         await asyncio.sleep(0)
 
 
@@ -74,7 +74,7 @@ async def going(net: Net | None = None, **options: Any) -> AsyncIterator[Pair]:
 async def test_the_session_goes_on_in_the_next_connection() -> None:
     async with going() as pair:
         await pair.mirror.add("A")
-        first, quiet = pair.client._carrying.connection, Quiet(pair.client)
+        first, quiet = pair.client._connections.connection, Quiet(pair.client)
         session = served_client(pair).connection.session.id
         served_client(pair).go_away(0)
         await moved(pair, first)
@@ -93,7 +93,7 @@ async def test_it_goes_over_again_and_again() -> None:
     async with going() as pair:
         quiet = Quiet(pair.client)
         for number in range(5):
-            first = pair.client._carrying.connection
+            first = pair.client._connections.connection
             served_client(pair).go_away(0)
             await moved(pair, first)
             assert (await pair.mirror.add("Ask", n=number)).executed
@@ -109,12 +109,12 @@ async def test_it_waits_for_the_answers_of_open_calls() -> None:
 
     timing = replace(rpc.Timing(), retry=0.02)
     async with going(FaultyNet(without_answers), timing=timing) as pair:
-        first = pair.client._carrying.connection
+        first = pair.client._connections.connection
         call, told = pair.mirror.add("Ask", n=1), pair.mirror.add_ns("Ask", n=2)
         served_client(pair).go_away(2)
         for _ in range(50):
-            assert pair.client._carrying.connection is first
-            assert not pair.client._carrying.is_between()
+            assert pair.client._connections.connection is first
+            assert not pair.client._connections.is_between()
             await asyncio.sleep(0.001)
         holds = False
         assert (await call).executed
@@ -141,20 +141,20 @@ def test_it_waits_for_the_rest_of_a_large_payload() -> None:
         nonlocal holds
         async with consuming(FaultyNet(holding_back)) as (pair, taking):
             film = figures(2 * MIB)
-            first = pair.client._carrying.connection
+            first = pair.client._connections.connection
             sent = pair.server.send_payload("film", film)
             await come(pair, WINDOW)
             served_client(pair).go_away(20)
             for _ in range(50):
                 await asyncio.sleep(0.1)
-                assert pair.client._carrying.connection is first
-                assert not pair.client._carrying.is_between()
+                assert pair.client._connections.connection is first
+                assert not pair.client._connections.is_between()
             holds = False
             await pair.mirror.add("A")
             assert (await sent).executed
-            assert pair.client._carrying.connection is first
+            assert pair.client._connections.connection is first
             await asyncio.sleep(5)
-            assert pair.client._carrying.connection is not first
+            assert pair.client._connections.connection is not first
             assert [got.data for got in taking.got] == [film]
             assert pair.client.statistics.chunks == 33, "each came once"
 
@@ -169,12 +169,12 @@ def test_a_large_payload_goes_over_when_the_time_is_over() -> None:
     async def body() -> None:
         async with consuming(FaultyNet(without)) as (pair, taking):
             film = figures(2 * MIB)
-            first = pair.client._carrying.connection
+            first = pair.client._connections.connection
             sent = pair.server.send_payload("film", film)
             await come(pair, WINDOW)
             served_client(pair).go_away(2)
             assert (await sent).executed
-            assert pair.client._carrying.connection is not first
+            assert pair.client._connections.connection is not first
             assert [got.data for got in taking.got] == [film]
             assert pair.client.statistics.chunks == 33, "each came once"
             assert pair.client.machine.err is None
@@ -187,7 +187,7 @@ async def test_it_waits_no_longer_than_there_is_time() -> None:
         return () if isinstance(decode(frame.data), m.Result) else (frame.data,)
 
     async with going(FaultyNet(without_answers)) as pair:
-        first = pair.client._carrying.connection
+        first = pair.client._connections.connection
         call = pair.mirror.add("Ask", n=1)
         served_client(pair).go_away(0.02)
         await moved(pair, first)
@@ -198,9 +198,9 @@ async def test_it_waits_no_longer_than_there_is_time() -> None:
 async def test_calls_between_two_connections_are_made_on_the_second() -> None:
     net = MemoryNet()
     async with going(net) as pair:
-        first = pair.client._carrying.connection
+        first = pair.client._connections.connection
         served_client(pair).go_away(0)
-        while not pair.client._carrying.is_between():
+        while not pair.client._connections.is_between():
             await asyncio.sleep(0)
         calls = [pair.mirror.add("Ask", n=n) for n in range(3)]
         told = pair.mirror.add_ns("Ask", n=3)
@@ -242,21 +242,21 @@ async def test_without_a_next_connection_the_first_one_goes_on_until_it_ends() -
             asked.set()
             raise OSError("nobody there")
 
-        pair.client._carrying._dial = nowhere
+        pair.client._connections._dial = nowhere
         quiet = Quiet(pair.client)
         served_client(pair).go_away(0)
         await asked.wait()
         assert (await pair.mirror.add("A")).executed
         quiet.assert_unchanged()
-        pair.client._carrying._dial = dial
+        pair.client._connections._dial = dial
         await pair.server.stop()
         await pair.client.machine.when(C.RetryingConn)
-        assert not pair.client._carrying.is_between()
+        assert not pair.client._connections.is_between()
 
 
 async def test_a_next_connection_that_is_refused_leaves_the_first_one() -> None:
     async with going() as pair:
-        quiet, first = Quiet(pair.client), pair.client._carrying.connection
+        quiet, first = Quiet(pair.client), pair.client._connections.connection
         dial, refusals = pair.dial, 0
 
         async def refusing() -> Transport:
@@ -265,10 +265,10 @@ async def test_a_next_connection_that_is_refused_leaves_the_first_one() -> None:
             await near.send(encode(m.Reject("BUSY", "full", 0.001)))
             await near.close()
             refusals += 1
-            pair.client._carrying._dial = refusing if refusals < 3 else dial
+            pair.client._connections._dial = refusing if refusals < 3 else dial
             return far
 
-        pair.client._carrying._dial = refusing
+        pair.client._connections._dial = refusing
         served_client(pair).go_away(2)
         await moved(pair, first)
         assert refusals == 3
@@ -286,7 +286,7 @@ def listen_at(listener: MemoryListener) -> rpc.Listen:
 async def test_stopping_in_between_says_goodbye_on_both() -> None:
     async with going() as pair:
         served_client(pair).go_away(0)
-        while not pair.client._carrying.is_between():
+        while not pair.client._connections.is_between():
             await asyncio.sleep(0)
         call = pair.mirror.add("A")
         await pair.client.stop()
@@ -302,10 +302,10 @@ async def test_stopping_in_between_says_goodbye_on_both() -> None:
 async def test_the_first_connection_may_be_lost_in_between() -> None:
     net = MemoryNet()
     async with going(net) as pair:
-        quiet, first, cut = Quiet(pair.client), pair.client._carrying.connection, net.newest
+        quiet, first, cut = Quiet(pair.client), pair.client._connections.connection, net.newest
         assert cut is not None
         served_client(pair).go_away(0)
-        while not pair.client._carrying.is_between():
+        while not pair.client._connections.is_between():
             await asyncio.sleep(0)
         cut.cut()
         call = pair.mirror.add("A")
@@ -325,14 +325,14 @@ async def test_a_client_goes_over_to_another_server_of_a_mux() -> None:
     (server,) = mux.servers.values()
     await server.machine.when(S.Ready)
     (served,) = server._clients
-    session, quiet, first = served.connection.session.id, Quiet(client), client._carrying.connection
+    session, quiet, first = served.connection.session.id, Quiet(client), client._connections.connection
     served.go_away(0)
-    while client._carrying.connection is first:
+    while client._connections.connection is first:
         await asyncio.sleep(0)
     quiet.assert_unchanged()
     assert (await client.netmach.add(Basic.B)).executed
-    assert client._carrying.session is not None
-    assert client._carrying.session.id == session
+    assert client._connections.session is not None
+    assert client._connections.session.id == session
     assert client.statistics.calls == 2
     await client.stop()
     await mux.stop()

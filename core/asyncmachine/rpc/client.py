@@ -1,6 +1,6 @@
 """The client: connects to a server, keeps the mirror of its source, and comes back after a drop.
 
-The life of the connection is in `connecting` and `carrying`, the mirror in `netmach`, payloads are in `consuming`.
+The life of the connection is in `connecting` and `connections`, the mirror in `netmach`, payloads are in `consuming`.
 Here they are put together; what they do with the events of a session is in `reacting`.
 """
 
@@ -23,9 +23,9 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.calling import Calling, Link
-from asyncmachine.rpc.carrying import Carrying
 from asyncmachine.rpc.chunks import MAX_PAYLOAD
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
+from asyncmachine.rpc.connections import Connections
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import NotConnected
@@ -104,7 +104,7 @@ class Client(Generic[S]):
         self._loop = OwnLoop()
         self._compression = compression
         backoff = backoff or default_backoff()
-        self._carrying = Carrying(
+        self._connections = Connections(
             dial_to(dial) if isinstance(dial, str) else dial,
             self._hello,
             self._react,
@@ -115,11 +115,11 @@ class Client(Generic[S]):
             dial_timeout=dial_timeout,
             reconnect=reconnect,
         )
-        self._connecting = Connecting(self._carrying, backoff)
+        self._connecting = Connecting(self._connections, backoff)
         self.machine = own_machine(ClientStates, self._connecting, f"rc-{suffix}", "rpc-client", parent)
         # Bound once, and shared.
-        ready, loop, in_loop = self._carrying.ready_link, self._loop.get, self._in_loop
-        self._calling = Calling(self.machine, ready, self._carrying.is_between, loop, in_loop, tracing)
+        ready, loop, in_loop = self._connections.ready_link, self._loop.get, self._in_loop
+        self._calling = Calling(self.machine, ready, self._connections.is_between, loop, in_loop, tracing)
         self._watching = Watching(ready, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
@@ -140,7 +140,7 @@ class Client(Generic[S]):
         self._reacting = Reacting(
             self.machine,
             self._connecting,
-            self._carrying,
+            self._connections,
             self._mirroring,
             self._calling,
             self._watching,
@@ -176,7 +176,7 @@ class Client(Generic[S]):
         if self.machine.any_(C.Connecting, C.Connected):
             self.machine.add(C.Disconnecting)
         self.machine.remove(C.Start)
-        stopped, task = Wait(), self._carrying.task
+        stopped, task = Wait(), self._connections.task
 
         def left() -> None:
             if task is None or task.done():
@@ -202,13 +202,13 @@ class Client(Generic[S]):
     @property
     def statistics(self) -> Statistics:
         """Counts of the current or last session, as they are now; zeros before the first."""
-        session = self._carrying.session
+        session = self._connections.session
         return Statistics() if session is None else session.statistics(self._loop.now)
 
     @property
     def delivering(self) -> tuple[int, int] | None:
         """How many bytes have come of the large payload that is under way, and of how many. None if there is none."""
-        partial = None if self._carrying.session is None else self._carrying.session.arriving
+        partial = None if self._connections.session is None else self._connections.session.arriving
         return None if partial is None else (partial.received, partial.payload.size)
 
     @property
@@ -219,7 +219,7 @@ class Client(Generic[S]):
     @property
     def last_end(self) -> TransportClosed | None:
         """How the last connection ended: code and reason of whoever closed it. None before the first end."""
-        return self._carrying.end
+        return self._connections.end
 
     # The mirror's calls
 
@@ -259,7 +259,7 @@ class Client(Generic[S]):
     def _asking(self) -> Questions:
         found = self._reacting.questions
         if found is None:
-            ready, places, failed = self._carrying.ready_link, self._calling.places_of, self.machine.add_err
+            ready, places, failed = self._connections.ready_link, self._calling.places_of, self.machine.add_err
             found = self._reacting.questions = Questions(ready, self._loop.get, self._in_loop, places, failed)
         return found
 
@@ -294,5 +294,5 @@ class Client(Generic[S]):
         self._loop.call(function, *args)
 
     def _disposed(self, _: str) -> None:
-        self._carrying.hang_up()
+        self._connections.hang_up()
         self.netmach.dispose()

@@ -7,7 +7,7 @@
                 └── RetryingConn ◀─┴─ Disconnected
 
 Each state's handler does that state's work, so `Connecting`, `Disconnecting` and `Disconnected` may be added by hand.
-What goes on in a connection is in `carrying`.
+What goes on in a connection is in `connections`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.wait import wait_any
 from asyncmachine.rpc.backoff import Backoff
-from asyncmachine.rpc.carrying import Carrying
+from asyncmachine.rpc.connections import Connections
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.transport import GOING_AWAY, CertificateRefused, Transport, TransportClosed
 
@@ -33,11 +33,11 @@ GOODBYE_TIMEOUT = 5.0
 class Connecting:
     """Handlers of `ClientStates`. `pause` is the shortest time until the next attempt, as a server has asked for it."""
 
-    __slots__ = ("_attempt", "_backoff", "_carrying", "_lost_at", "_pause", "_transport", "pause")
+    __slots__ = ("_attempt", "_backoff", "_connections", "_lost_at", "_pause", "_transport", "pause")
 
-    def __init__(self, carrying: Carrying, backoff: Backoff) -> None:
+    def __init__(self, connections: Connections, backoff: Backoff) -> None:
         self.pause = 0.0
-        self._carrying = carrying
+        self._connections = connections
         self._backoff = backoff
         self._transport: Transport | None = None
         self._attempt = 0
@@ -53,7 +53,7 @@ class Connecting:
 
     async def ConnectingState(self, e: Event) -> None:
         try:
-            self._transport = transport = await self._carrying.dialled()
+            self._transport = transport = await self._connections.dialled()
         except TransportClosed as failure:
             e.machine.add_err(failure, state="ErrNetwork", e=e)
             if isinstance(failure, CertificateRefused):
@@ -68,27 +68,27 @@ class Connecting:
         if transport is None:
             e.add("Disconnected")
         else:
-            self._carrying.begin(transport, e.machine)
+            self._connections.begin(transport, e.machine)
 
     def StartEnd(self, e: Event) -> None:
-        self._carrying.give_up()
+        self._connections.give_up()
 
     def ConnectedEnd(self, e: Event) -> None:
-        self._carrying.hang_up()
-        self._carrying.connection = None
+        self._connections.hang_up()
+        self._connections.connection = None
 
     def HandshakeDoneState(self, e: Event) -> None:
         self._begin_anew()
 
     async def DisconnectingState(self, e: Event) -> None:
-        if self._carrying.task is not None:
-            await asyncio.wait([self._carrying.task], timeout=GOODBYE_TIMEOUT)
+        if self._connections.task is not None:
+            await asyncio.wait([self._connections.task], timeout=GOODBYE_TIMEOUT)
         e.add("Disconnected")
 
     def DisconnectedState(self, e: Event) -> None:
         if "Start" not in e.machine:
             return
-        if not self._carrying.reconnect:
+        if not self._connections.reconnect:
             e.remove("Start")
         elif "Disconnecting" not in e.tx.active_before:
             e.add("RetryingConn")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc.calling import Calling, Link
-from asyncmachine.rpc.carrying import Carrying
 from asyncmachine.rpc.connecting import Connecting
+from asyncmachine.rpc.connections import Connections
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.errors import Rejected
 from asyncmachine.rpc.mirroring import Mirroring
@@ -20,8 +20,8 @@ class Reacting:
 
     __slots__ = (
         "_calling",
-        "_carrying",
         "_connecting",
+        "_connections",
         "_consuming",
         "_machine",
         "_mirroring",
@@ -33,7 +33,7 @@ class Reacting:
         self,
         machine: Machine[C],
         connecting: Connecting,
-        carrying: Carrying,
+        connections: Connections,
         mirroring: Mirroring,
         calling: Calling,
         watching: Watching,
@@ -41,7 +41,7 @@ class Reacting:
     ) -> None:
         self._machine = machine
         self._connecting = connecting
-        self._carrying = carrying
+        self._connections = connections
         self._mirroring = mirroring
         self._calling = calling
         self._watching = watching
@@ -52,8 +52,8 @@ class Reacting:
         """To an event of the connection there is, or of the one that is to take its place."""
         if self._calling.settle(connection, event):
             return
-        if connection is not self._carrying.connection:
-            if connection is self._carrying.next:
+        if connection is not self._connections.connection:
+            if connection is self._connections.next:
                 self._react_to_next(connection, event)
             return  # the others of one that was left already, and is only ending, do not count
         match event:
@@ -82,7 +82,7 @@ class Reacting:
             case e.RejectReceived():
                 self._rejected(event)
             case e.GoAwayReceived():
-                self._carrying.move(self._machine, event.within)
+                self._connections.move(self._machine, event.within)
             case e.ByeReceived() if not event.reconnect:
                 self._machine.remove(C.Start)
             case e.SessionFailed():
@@ -92,13 +92,13 @@ class Reacting:
         """To the connection that is to take the place of the one there is. What else goes wrong with it ends it."""
         match event:
             case e.WelcomeReceived():
-                held = self._carrying.take_over()
+                held = self._connections.take_over()
                 self._welcomed(connection, event)
                 for outcome in held:
                     self._calling.settle(connection, outcome)
                 self._calling.moved()
             case e.RejectReceived():
-                self._carrying.refused(event.retry_after)
+                self._connections.refused(event.retry_after)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         self._mirroring.welcomed(event)

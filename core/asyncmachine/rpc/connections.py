@@ -40,7 +40,7 @@ class Lost(Protocol):
     def __call__(self, session: ClientSession, *, coming_back: bool) -> None: ...
 
 
-class Carrying:
+class Connections:
     """The connections of one client. `connection` is the current one; its session may not be ready yet.
 
     `hello(resume, peer)` is what each begins with, `react` gets the events. `lost` is told of the end of one,
