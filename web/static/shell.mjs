@@ -23,13 +23,20 @@ addEventListener("asyncmachine:boot", (event) => {
   const { phase, message } = /** @type {CustomEvent} */ (event).detail;
   if (phase === "failed") show("error", `${message}. Reload the page to try again.`);
   else show("phase", phase === "ready" ? "" : phase);
+  if (phase === "ready") removeEventListener("submit", hold);
+  if (phase === "failed") addEventListener("submit", hold); // also when it is `main` that failed
 });
 
-// Nobody listens to a form before Python does. The browser would send it by loading the page anew, without what was typed.
-addEventListener("submit", (event) => {
+/**
+ * Nobody listens to a form before Python does. The browser would send it by loading the page anew, without what was typed.
+ * @param {SubmitEvent} event
+ */
+function hold(event) {
   const form = /** @type {HTMLFormElement} */ (event.target);
-  if (!form.hasAttribute("action") && form.method !== "dialog") event.preventDefault();
-});
+  const elsewhere = form.hasAttribute("action") || event.submitter?.hasAttribute("formaction");
+  if (!elsewhere && form.method !== "dialog") event.preventDefault();
+}
+addEventListener("submit", hold);
 
 // A script that is not there reports itself only here.
 addEventListener(
