@@ -79,7 +79,7 @@ def python(page: Page) -> Page:
 
 @pytest.fixture
 def interruptible(page: Page) -> Page:
-    """A page, to be opened by the test, that has its first worker's `interrupt` and counts its workers' `answers`."""
+    """A page, to be opened by the test, that has its first worker's `interrupt` and counts what is `unanswered`."""
     page.add_init_script(INTERRUPT)
     return page
 

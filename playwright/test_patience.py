@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.web.browser import open_python, run, without_isolation
 
@@ -21,10 +21,10 @@ def open_still(page: Page, main: str = "stand_still") -> None:
 
 
 def hear(page: Page) -> None:
-    """Wait for a sign of life."""
-    before = page.evaluate("answers")
-    while page.evaluate("answers") == before:
-        page.clock.run_for(BEAT)
+    """A beat, and a sign of life for which the next one waits, however long the worker takes."""
+    page.clock.run_for(BEAT)
+    while page.evaluate("unanswered()"):
+        page.wait_for_timeout(10)
 
 
 def beats_until_dead(page: Page) -> int:
@@ -73,11 +73,15 @@ NOTED = """
 """
 
 
-def test_a_successor_starts_before_a_stuck_worker_is_dead(interruptible: Page) -> None:
+@pytest.mark.parametrize(("patience", "beats"), [(1.5, 10), (10, 61)])
+def test_a_successor_starts_before_a_stuck_worker_is_dead(interruptible: Page, patience: float, beats: int) -> None:
+    """And is kept until then, also by who has much patience."""
     page = interruptible
     page.add_init_script(NOTED)
     open_still(page)
-    beats_until_dead(page)
+    run(page, f"worker.patience = {patience}; None")
+    hear(page)
+    assert beats_until_dead(page) == beats
     run(page, "worker.restart(); await worker.dial(); None")
     assert page.evaluate("told") == [
         "w1 starts",
@@ -86,6 +90,14 @@ def test_a_successor_starts_before_a_stuck_worker_is_dead(interruptible: Page) -
         "w1 ends",
         "spare 0 gets an order",
     ]
+
+
+UNASKED = """() => {
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message, ...rest) {
+        if (message.type !== "PING") postMessage.call(this, message, ...rest);
+    };
+}"""
 
 
 def test_a_successor_that_nobody_needs_is_let_go(interruptible: Page) -> None:
@@ -100,14 +112,30 @@ def test_a_successor_that_nobody_needs_is_let_go(interruptible: Page) -> None:
     assert page.evaluate("told")[2:] == ["spare 0 starts", "w1 ends", "spare 0 ends"]
 
 
+def test_a_worker_that_takes_long_to_start_gets_no_second_one_beside_it(interruptible: Page) -> None:
+    """As on a slow computer: nothing is heard of it for most of a minute."""
+    page = interruptible
+    page.add_init_script(NOTED)
+    page.clock.install()
+    open_python(page)
+    held: list[Route] = []
+    page.context.route("**/sources.zip", lambda route: held.append(route))
+    page.evaluate(UNASKED)
+    run(page, """worker = Worker.fork("w1", "workload:echo"); None""")
+    while not held:
+        page.wait_for_timeout(10)
+    page.clock.run_for(50_000)
+    held[0].continue_()
+    run(page, "await worker.dial(); None")
+    assert page.evaluate("told") == ["w1 starts", "w1 gets an order"]
+
+
 def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(interruptible: Page) -> None:
     """As on a slow computer."""
     page = interruptible
     open_still(page, "hang_late")
     run(page, """await port.send(b"go"); await port.recv(); None""")
-    while not page.evaluate("interrupt[0]") and run(page, "json.dumps('Ready' in worker.machine)"):
-        page.clock.run_for(BEAT)
-    page.clock.run_for(2 * BEAT)
+    page.clock.run_for(9 * BEAT)  # the error comes with the seventh
     told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "in hang_late" in told[2]

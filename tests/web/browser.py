@@ -139,19 +139,27 @@ def without_isolation(route: Route) -> None:
 
 
 INTERRUPT = """
-    window.answers = 0;
+    const living = new Set();
+    window.unanswered = () => [...living].reduce((sum, worker) => sum + worker.unanswered, 0);
     window.Worker = class extends Worker {
+        unanswered = 0;
         constructor(...all) {
             super(...all);
-            this.addEventListener("message", ({ data }) => { answers += data.type === "PONG"; });
+            living.add(this);
+            this.addEventListener("message", ({ data }) => { this.unanswered -= data.type === "PONG"; });
         }
         postMessage(message, ...rest) {
             window.interrupt ??= message.interrupt;
+            this.unanswered += message.type === "PING";
             super.postMessage(message, ...rest);
+        }
+        terminate() {
+            super.terminate();
+            living.delete(this);
         }
     };
 """
-"""Keeps what the first worker is interrupted by, and counts its signs of life."""
+"""Keeps what the first worker is interrupted by, and counts what living workers have not answered."""
 
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
 """What Chromium itself writes to the console for a request to a server that is not there."""

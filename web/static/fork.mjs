@@ -23,7 +23,7 @@
  *   0.25 s   the first PING that is not answered
  *   1 s      a spare begins to start, if there is none
  *   1.75 s   the error; where that cannot be raised, dead
- *   2.5 s    dead, or a beat later if Python has looked; who forked it forks again, and the spare gets the order
+ *   2.5 s    dead, or up to three beats later if Python has looked; who forked it forks again, the spare gets the order
  *   2.8 s    the new one's main runs
  */
 import { follow, visibility } from "./lifecycle.mjs";
@@ -81,7 +81,7 @@ export function fork(order, inherited, tell) {
     const { interrupt } = one;
     if (!proven && silent === PROOF) return anew();
     if (downloading && silent < STARTING) return;
-    if (silent === half() + 1) expect(inherited);
+    if (started && silent > half()) expect(inherited, silent === half() + 1);
     if (silent <= limit) return ping(); // the first of these that was not answered was sent at the first beat
     if (interrupt && silent === limit + 1) return raise(interrupt);
     if (interrupted && interrupt?.[0] === 0) {

@@ -19,7 +19,7 @@ const LOOK = 5_000;
 /** Milliseconds until a failed spare is replaced: none after the first failure, then doubled from this one on. */
 const RETRY = 500;
 const LONGEST_RETRY = 60_000;
-/** Milliseconds that a spare is kept for an order that is expected. */
+/** Milliseconds that a spare is kept after an order was last expected. */
 const EXPECTING = 5_000;
 
 /** @type {Set<Hatchling>} */
@@ -51,11 +51,12 @@ export function refill(inherited) {
 }
 
 /**
- * Has one for an order that may come soon: a worker seems to be stuck.
+ * Has one for an order that may come soon: a worker seems to be stuck. Called as long as it does.
  * @param {Inherited} inherited
+ * @param {boolean} first one that fails meanwhile is not replaced
  */
-export function expect(inherited) {
-  if (!spares.size) brood(inherited);
+export function expect(inherited, first) {
+  if (first && !spares.size) brood(inherited);
   clearTimeout(expecting);
   expecting = setTimeout(() => keep(wanted, inherited), EXPECTING);
 }
