@@ -23,7 +23,7 @@ the error that is raised in a stuck worker would hit it in the middle of its sta
 """
 
 PATIENCE = 1.5
-"""The same for a node that is ready. One that is stuck for good has a successor within twice that."""
+"""The same for a node that is ready. One that is stuck for good has a successor after about twice that."""
 
 
 class ForkError(am.AmError):

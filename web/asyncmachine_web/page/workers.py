@@ -14,9 +14,9 @@ when it has ended in whatever way, with `ErrWorker` when that was a failure. `re
 
 A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
 is stuck. In an isolated page `HandlerDeadline` is raised in the application's code that does it (`interrupts`), which
-fails as for any other error, and the worker goes on. Where that does not help within half that time again, or the page
-is not isolated, the worker is ended with SILENT; a successor has begun to start by then. While an import waits for a
-download it may take a minute.
+fails as for any other error, and the worker goes on. Where that does not help within half that time again (counted from
+when Python has looked, if it does), or the page is not isolated, the worker is ended with SILENT; a successor has begun
+to start by then. The head of `fork.mjs` has the times. While an import waits for a download it may take a minute.
 
 `spare(2)` keeps two workers with a Python that has started, so that the next ones run at once. A spare that dies is
 replaced; to find out costs a message each way every 5 s.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE: Final = 1.5
-"""Seconds that a worker may keep its thread. One that is stuck for good has a successor within twice that."""
+"""Seconds that a worker may keep its thread. One that is stuck for good has a successor after about twice that."""
 
 
 class WorkerStates(am.StatesDef):
