@@ -12,11 +12,11 @@ BEAT = 250
 
 
 def open_still(page: Page, main: str = "stand_still") -> None:
-    """A worker that has just given a sign of life, in a page whose clock stands still from now on."""
+    """A worker that has just given a sign of life, in a page whose clock stood still before it started."""
     page.clock.install()
     open_python(page)
-    run(page, f"""worker = Worker.fork("w1", "workload:{main}"); port = await worker.dial(); None""")
     page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    run(page, f"""worker = Worker.fork("w1", "workload:{main}"); port = await worker.dial(); None""")
     hear(page)
 
 
