@@ -213,10 +213,14 @@ def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
     page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
 
 
+@pytest.mark.nightly
 def test_requests_in_the_moment_of_the_change_do_not_lose_it(
     page: Page, running: Running, project: Path, mishaps: Mishaps
 ) -> None:
-    """Chromium then leaves the new release waiting for minutes, as some slow runs of the test above have shown."""
+    """Chromium then leaves the new release waiting for minutes, as some slow runs of the test above have shown.
+
+    By night only: once in some twenty runs Chromium does not finish the reload that makes up for it either.
+    """
     mishaps.expect("Failed to fetch")  # the busy page leaves in the middle of a request
     opened(page, running.address)
     expect(page.locator("[data-offline]")).to_be_visible()
