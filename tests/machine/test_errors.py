@@ -165,6 +165,63 @@ def test_a_handler_may_veto_an_error_which_is_then_only_kept() -> None:
     assert not machine.is_err() and machine.err is error
 
 
+# Nobody listens
+
+
+def raises(e: am.Event) -> None:
+    raise Lost("in the woods")
+
+
+async def raises_later(e: am.Event) -> None:
+    await asyncio.sleep(0)
+    raise Lost("in the woods")
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The messages of errors, each of which has its traceback."""
+    found = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert all(record.exc_info and record.exc_info[2] for record in found)
+    return [record.getMessage() for record in found]
+
+
+def test_what_a_handler_raises_is_logged_if_nothing_handles_it(caplog: pytest.LogCaptureFixture) -> None:
+    machine = am.Machine({"A": {}, "B": {"multi": True}}, {"AState": raises, "BState": print}, id="m")
+    machine.add(["A", "B"])
+    assert told(caplog) == ["m: AState raised, and nothing handles Exception"]
+    assert "in the woods" in caplog.text and "in raises" in caplog.text
+
+
+async def test_so_is_what_a_task_raises(caplog: pytest.LogCaptureFixture) -> None:
+    machine = am.Machine({"A": {}}, {"AState": raises_later}, id="m")
+    machine.add("A")
+    await machine.when("Exception")
+    assert told(caplog) == ["m: AState raised, and nothing handles Exception"]
+
+
+@pytest.mark.parametrize("state", ["Exception", "ErrLost"])
+def test_who_handles_the_error_or_its_state_hears_of_it_and_the_log_does_not(
+    state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = am.Machine(LOST, {"AState": raises})
+    heard: list[am.Event] = []
+    machine.bind({f"{state}State": heard.append})
+    machine.add("A")
+    assert len(heard) == 1 and told(caplog) == []
+
+
+def test_nor_does_it_if_on_error_or_the_machines_own_log_shows_it(caplog: pytest.LogCaptureFixture) -> None:
+    machine = am.Machine({"A": {}}, {"AState": raises})
+    errors: list[BaseException] = []
+    listening = machine.on_error(lambda _, error: errors.append(error))
+    machine.add("A")
+    machine.untrace(listening)
+    lines: list[str] = []
+    machine.log.simple(lines.append, am.LogLevel.CHANGES)
+    machine.add("A")
+    assert len(errors) == 1 and any("in the woods" in line for line in lines)
+    assert told(caplog) == []
+
+
 # Blocks
 
 

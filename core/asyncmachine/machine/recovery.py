@@ -2,6 +2,8 @@
 
 In a final phase ticks have changed already. Then the state whose `State` handler raised, and those whose handlers would
 have come after it, are deactivated again; states before it stay, and an `End` or `AnyState` handler takes nothing back.
+
+An error that nobody would hear of is logged, as asyncio does with those of tasks.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import HandlerDeadline
 from asyncmachine.machine.event import Event
-from asyncmachine.machine.handlers import Turn
+from asyncmachine.machine.handlers import Slot, Turn
+from asyncmachine.machine.levels import CHANGES
 from asyncmachine.machine.mutation import ADD, Mutation
 from asyncmachine.machine.plan import Plan, configuration
 from asyncmachine.machine.rules import mask_of
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.tracer import ErrorTracer
 
 if TYPE_CHECKING:
     from asyncmachine.machine.drain import Drain
+    from asyncmachine.machine.machine import Machine
     from asyncmachine.machine.transition import Transition
 
 logger = logging.getLogger("asyncmachine")
@@ -98,8 +103,22 @@ def failed(tx: Transition, turn: Turn, error: Exception) -> None:
         before=tx.active_before,
     )
     called = error_states(error, machine._index)
+    log_unheard(machine, turn.name, error)
     source = Event(turn.name, turn.about, tx).source
     machine._prepend(Mutation(ADD, tuple(machine._index[n] for n in called), called, {ErrorArgs.key: args}, source))
+
+
+def log_unheard(machine: Machine[Any], handler: str, error: Exception) -> None:
+    """Logs what a handler raised: a mistake would show as a canceled mutation only.
+
+    That is if no handler of the error's states, no `on_error` and no log of the machine tells of it.
+    """
+    table, index = machine._table, machine._index
+    states = error_states(error, index)
+    handled = table is not None and any(table.turn(Slot("State", index[name])) for name in states)
+    if handled or machine.log.level >= CHANGES or any(isinstance(one, ErrorTracer) for one in machine._tracers):
+        return
+    logger.error("%s: %s raised, and nothing handles %s", machine.id, handler, EXCEPTION, exc_info=error)
 
 
 def add_plain_error(machine: Drain[Any], mutation: Mutation) -> None:

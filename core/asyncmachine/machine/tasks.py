@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from asyncmachine.machine.errors import HandlerError
+from asyncmachine.machine.recovery import log_unheard
 from asyncmachine.machine.scope import ENDED, Scope
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def start_task(machine: Machine[Any], event: Event, turn: Turn, call: Call) -> N
             if not scope.expired:
                 raise
         except Exception as error:  # noqa: BLE001 (becomes the machine's Exception state)
+            log_unheard(machine, turn.name, error)
             machine.add_err(error, e=event)
 
     def start() -> None:
