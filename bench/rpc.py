@@ -19,7 +19,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport.memory import MemoryListener, pair
-from bench.loops import Drive, amrpc, grpc_peer, websocket_peer
+from bench.loops import Drive, amrpc, grpc_peer, socket_peer, websocket_peer
 from bench.loops.meter import metered
 from bench.loops.process import started
 from bench.report import Row, main, row
@@ -37,6 +37,7 @@ PEERS: dict[str, tuple[tuple[str, ...], Driving]] = {
     ),
     "gRPC": (("grpc_peer",), grpc_peer.driving),
     "WebSocket": (("websocket_peer",), websocket_peer.driving),
+    "socket": (("socket_peer",), socket_peer.driving),
 }
 
 
@@ -56,6 +57,8 @@ def rows() -> Iterator[Row]:
     yield row("calls an operation", "", asyncio.run(calls()), peers={"gRPC": 3.0}, aim="ours <= 1")
     time = asyncio.run(times())
     yield row("time of an operation", "µs", time["aRPC"], peers={"gRPC": time["gRPC"]}, aim="ratio >= 8.33")
+    yield row("of it, a message there and back over a bare socket", "µs", time["socket"])
+    yield row("of it, the machine's part: the same without aRPC", "µs", asyncio.run(alone()))
     yield row("the same over WebSocket", "µs", time["aRPC over WebSocket"], peers={"WebSocket": time["WebSocket"]})
     yield row("handshake, 20 states, schema known", "B", asyncio.run(handshake()), aim="ours <= 250")
     small, large = (asyncio.run(of_a_thousand(compression)) for compression in (True, False))
@@ -102,6 +105,12 @@ async def times() -> dict[str, float]:
                 await drive(1)
                 found[name] = min(found[name], await timed(drive(OPERATIONS)) / OPERATIONS * 1e6)
         return found
+
+
+async def alone() -> float:
+    """Microseconds of one operation of the worker itself, by who holds it."""
+    drive = amrpc.loop_of(amrpc.worker())
+    return min([await timed(drive(OPERATIONS)) for _ in range(ROUNDS)]) / OPERATIONS * 1e6
 
 
 async def timed(work: Awaitable[None]) -> float:

@@ -58,20 +58,25 @@ async def driving(port: int, scheme: str = "tcp") -> AsyncIterator[Drive]:
     client = rpc.Client(rpc.dial(f"{scheme}://127.0.0.1:{port}"), Worker, id="bench", reconnect=False)
     client.start()
     await client.when_ready()
-    mirror = client.netmach
-
-    async def drive(count: int) -> None:
-        for _ in range(count):
-            event = mirror.when_ticks(Worker.Event, 2)
-            value = mirror.switch(Worker.Values)
-            result = mirror.add(Worker.CallOp, op=VALUES.index(value or "") + 1)
-            await event
-            assert (await result).executed
-
+    drive = loop_of(client.netmach)
     drive.client = client  # type: ignore[attr-defined]
     yield drive
     await client.stop()
     client.machine.dispose()
+
+
+def loop_of(worker: am.Api[Worker]) -> Drive:
+    """The loop, on the worker itself or its mirror."""
+
+    async def drive(count: int) -> None:
+        for _ in range(count):
+            event = worker.when_ticks(Worker.Event, 2)
+            value = worker.switch(Worker.Values)
+            result = worker.add(Worker.CallOp, op=VALUES.index(value or "") + 1)
+            await event
+            assert (await result).executed
+
+    return drive
 
 
 def calls_of(drive: Any) -> tuple[int, int]:
