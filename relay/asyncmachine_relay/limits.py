@@ -14,7 +14,7 @@ from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay.policy import RelayConfigError
 
 MIN_WINDOW = 64 << 10
-"""What may be sent before anything was granted (`asyncmachine.rpc.transport.many`)."""
+"""What may be sent before anything was granted (`asyncmachine.rpc.transport.many_frames`)."""
 MAX_PEERS = 4096
 """Addresses whose opens are counted at a time; the one unseen for longest is forgotten first."""
 

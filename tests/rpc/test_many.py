@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.transport import TransportClosed
-from asyncmachine.rpc.transport.many import (
+from asyncmachine.rpc.transport.many import Many, ManyConnection, ManyLimits
+from asyncmachine.rpc.transport.many_frames import (
     CHUNK,
     COST,
     DATA,
@@ -27,9 +28,6 @@ from asyncmachine.rpc.transport.many import (
     PART,
     RESET,
     WINDOW,
-    Many,
-    ManyConnection,
-    ManyLimits,
 )
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
 
