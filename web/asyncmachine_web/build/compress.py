@@ -29,6 +29,11 @@ WINDOW = 23
 """Bits of the window: no browser takes more than 8 MiB (RFC 9659)."""
 
 
+def possible() -> tuple[str, ...]:
+    """The kinds of copies that can be made here: Zstandard needs a package."""
+    return COPIES if importlib.util.find_spec("zstandard") is not None else COPIES[:1]
+
+
 def compress(files: Iterable[Path], *, quality: int = 9, path: str | None = None) -> list[Path]:
     """Write `NAME.br` beside each file that is worth it, and `NAME.zst` beside the large ones; return those copies.
 
@@ -40,7 +45,7 @@ def compress(files: Iterable[Path], *, quality: int = 9, path: str | None = None
     if worth:
         run_node("compress.mjs", str(quality), *worth, path=path)
     made = [file.with_name(f"{file.name}.br") for file in worth]
-    if importlib.util.find_spec("zstandard") is not None:
+    if ".zst" in possible():
         made += [_zstandard(file) for file in worth if file.stat().st_size >= LARGE]
     return made
 

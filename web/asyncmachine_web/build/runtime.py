@@ -8,7 +8,6 @@ complete or not there, and holds what one version of this package needs.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asyncmachine import AmError
-from asyncmachine_web.build.compress import compress
+from asyncmachine_web.build.compress import compress, possible
 from asyncmachine_web.build.snapshot import snapshot
 from asyncmachine_web.build.static import static_folder
 from asyncmachine_web.build.wheels import LOCK, own_wheel, write_lock
@@ -73,7 +72,7 @@ def cache_folder() -> Path:
 
 def key() -> str:
     """Changes with every file of this package, with every pin, and with the kinds of copies that can be made."""
-    digest = hashlib.sha256(b"zstandard" if importlib.util.find_spec("zstandard") is not None else b"")
+    digest = hashlib.sha256(" ".join(possible()).encode())
     home = Path(__file__).parents[2]
     for package in ("asyncmachine", "asyncmachine_web"):
         for path in sorted((home / package).rglob("*")):
