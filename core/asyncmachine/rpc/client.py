@@ -30,7 +30,7 @@ from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
-from asyncmachine.rpc.mirroring import Mirroring
+from asyncmachine.rpc.mirror_sync import MirrorSync
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -136,12 +136,12 @@ class Client(Generic[S]):
             infers=allowed is not None or bool(wanted.skipped),
             filters=filtering,
         )
-        self._mirroring = Mirroring(self.netmach, known, wanted, self._calling)
+        self._mirror_sync = MirrorSync(self.netmach, known, wanted, self._calling)
         self._reacting = Reacting(
             self.machine,
             self._connecting,
             self._connections,
-            self._mirroring,
+            self._mirror_sync,
             self._calling,
             self._watching,
             self._consuming,
@@ -214,7 +214,7 @@ class Client(Generic[S]):
     @property
     def grants(self) -> m.GrantList | None:
         """What the server lets this client do. None before the first handshake."""
-        return self._mirroring.grants
+        return self._mirror_sync.grants
 
     @property
     def last_end(self) -> TransportClosed | None:
@@ -275,7 +275,7 @@ class Client(Generic[S]):
 
     def _hello(self, resume: m.Resume | None, peer: Peer) -> m.Hello:
         zlib = compression.wanted(self._compression, peer, dialled=True)
-        return self._mirroring.hello(self.machine.id, self.token, resume, offered(zlib=zlib))
+        return self._mirror_sync.hello(self.machine.id, self.token, resume, offered(zlib=zlib))
 
     def _react(self, connection: Link, event: e.Event) -> None:
         self._reacting.react(connection, event)

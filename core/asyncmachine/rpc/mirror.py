@@ -19,7 +19,7 @@ from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import SourceRestarted
-from asyncmachine.rpc.mirrored import MirrorTransition
+from asyncmachine.rpc.mirror_transition import MirrorTransition
 from asyncmachine.rpc.reasoning import implied
 
 logger = logging.getLogger("asyncmachine.rpc")

@@ -9,7 +9,7 @@ from asyncmachine.rpc.connecting import Connecting
 from asyncmachine.rpc.connections import Connections
 from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.errors import Rejected
-from asyncmachine.rpc.mirroring import Mirroring
+from asyncmachine.rpc.mirror_sync import MirrorSync
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.watching import Watching
@@ -24,7 +24,7 @@ class Reacting:
         "_connections",
         "_consuming",
         "_machine",
-        "_mirroring",
+        "_mirror_sync",
         "_watching",
         "questions",
     )
@@ -34,7 +34,7 @@ class Reacting:
         machine: Machine[C],
         connecting: Connecting,
         connections: Connections,
-        mirroring: Mirroring,
+        mirror_sync: MirrorSync,
         calling: Calling,
         watching: Watching,
         consuming: Consuming,
@@ -42,7 +42,7 @@ class Reacting:
         self._machine = machine
         self._connecting = connecting
         self._connections = connections
-        self._mirroring = mirroring
+        self._mirror_sync = mirror_sync
         self._calling = calling
         self._watching = watching
         self._consuming = consuming
@@ -58,9 +58,9 @@ class Reacting:
             return  # the others of one that was left already, and is only ending, do not count
         match event:
             case e.ClockChanged():
-                self._mirroring.show(event)
+                self._mirror_sync.show(event)
             case e.SourceGrew():
-                self._mirroring.grew(event)
+                self._mirror_sync.grew(event)
             case e.QuestionAnswered() if self.questions is not None:
                 self.questions.answered(event.reply)
             case e.Fired():
@@ -101,7 +101,7 @@ class Reacting:
                 self._connections.refused(event.retry_after)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
-        self._mirroring.welcomed(event)
+        self._mirror_sync.welcomed(event)
         connection.session.ready(connection.now)
         self._watching.resume(connection)
         if self.questions is not None:

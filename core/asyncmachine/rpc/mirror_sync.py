@@ -18,7 +18,7 @@ from asyncmachine.rpc.schemas import difference, missing, schema_told
 logger = logging.getLogger("asyncmachine.rpc")
 
 
-class Mirroring:
+class MirrorSync:
     """Keeps a mirror like its source, over all sessions of one client.
 
     `given` is the schema that the client knows, `wanted` what it would like to follow. `calling` gets the numbers that
