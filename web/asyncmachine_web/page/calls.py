@@ -1,7 +1,7 @@
 """Calls of functions in another thread, as messages: what a pool sends and its workers answer.
 
-Arguments and results go over as the function's annotations say, encoded by msgspec. A value that would not arrive as it
-was is an error of the caller before anything is sent.
+Arguments and results go over as the function's annotations say, encoded by msgspec. A value that would not arrive equal
+is an error of the caller before anything is sent.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import reprlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import msgspec
 
 import asyncmachine as am
 from asyncmachine.rpc.transport.port import JsPort, Wire
+from asyncmachine.rpc.values import alike
 from asyncmachine_web.page.workers import Context
 
 
@@ -85,7 +87,9 @@ def encode_call(number: int, function: Callable[..., Any], args: tuple[Any, ...]
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         encoded = msgspec.msgpack.encode(list(bound.arguments.values()))
-        msgspec.msgpack.decode(encoded, type=signature.arguments)
+        arrived = msgspec.msgpack.decode(encoded, type=signature.arguments)
+        for parameter, value in bound.arguments.items():
+            _expect_equal(getattr(arrived, parameter), value, parameter)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise am.InvalidArgs(f"{name} cannot be called like this: {error}") from error
     return msgspec.msgpack.encode(Request(number, name, msgspec.Raw(encoded)))
@@ -153,7 +157,13 @@ async def _call(request: Request) -> bytes:
         result = await result
     try:
         encoded = msgspec.msgpack.encode(result)
-        msgspec.msgpack.decode(encoded, type=signature.result)
+        _expect_equal(msgspec.msgpack.decode(encoded, type=signature.result), result, "it")
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise am.InvalidArgs(f"the result of {request.function} cannot be sent: {error}") from error
     return encoded
+
+
+def _expect_equal(arrived: Any, value: Any, what: str) -> None:
+    """Raises `ValueError` for a value that becomes another on its way: a set that is annotated `Any` becomes a list."""
+    if arrived != value and not alike(arrived, value):
+        raise ValueError(f"{what} would arrive as {reprlib.repr(arrived)}: annotate it with its exact type")
