@@ -173,6 +173,9 @@ class StuckHandlers(LeafHandlers):
         while True:
             pass
 
+    def ExceptionState(self, e: am.Event) -> None:
+        """Expects it. It would be logged else."""
+
 
 async def serve_stuck(context: Context) -> None:
     """Serves a machine with a handler that never ends, and goes on serving it."""
