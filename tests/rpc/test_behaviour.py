@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rpc import growing, large, machine_suite, situations, stepping, sync_modes
+from tests.rpc import growing, large, machine_suite, replacing, situations, stepping, sync_modes
 from tests.rpc.behaviour import ALL, IN_BROWSER, Behaviour
 from tests.rpc.nets import NETS, WHOLE
 
-SUITES = (growing, large, machine_suite, situations, stepping, sync_modes)
+SUITES = (growing, large, machine_suite, replacing, situations, stepping, sync_modes)
 """Modules whose behaviours are in `ALL` because they were imported."""
 
 

@@ -208,6 +208,26 @@ async def test_only_the_session_itself_can_be_taken_over() -> None:
         await on.server.machine.when(S.Ready)
 
 
+async def test_a_connection_that_was_replaced_takes_nothing_any_more() -> None:
+    """Calls that were on their way to it are run where they are sent again; `replacing` has it on other transports."""
+    async with served(push_interval=0) as on:
+        first, again = on.client(), on.client()
+        welcome = await first.handshake()
+        await on.server.machine.when(S.Ready)
+        ask = (on.source.names.index("Ask"),)
+        await again.say(m.Hello("amrpc", (1, 1), "rc-raw", resume=m.Resume(welcome.session, welcome.epoch)))
+        await first.say(m.Add(1, ask), m.AddUnanswered(2, ask), m.Ping(7))
+        continued = await again.hear()
+        assert isinstance(continued, m.Welcome)
+        assert (continued.resumed, continued.received) == (True, 0)
+        assert (await first.closed()).code == 4410
+        assert on.source.tick("Ask") == 0
+        await again.say(m.Ready(welcome.session), m.Add(1, ask), m.AddUnanswered(2, ask), m.Ping(1))
+        assert isinstance(await again.hear(), m.Result)
+        assert await again.hear() == m.Pong(1, 0.0, 2)
+        assert on.source.tick("Ask") == 3
+
+
 async def test_a_session_that_was_lost_goes_on_for_its_own_client_alone() -> None:
     async with served() as on:
         first = on.client()

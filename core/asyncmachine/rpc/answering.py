@@ -197,6 +197,11 @@ class ServerSession(Session):
         """Tells that a large payload will not come any more."""
         self._send(m.PayloadWithdrawn(token))
 
+    def leave(self) -> list[e.Event]:
+        """Another connection continues this session. What still comes here was not taken: it is sent again there."""
+        self.transfer = None
+        return super().leave()
+
     def end(self) -> list[e.Event]:
         """The transport has closed. What is under way begins anew in the next session."""
         self.transfer = None

@@ -149,8 +149,8 @@ class ClientSession(ReceivingSession):
 
     def leave(self) -> list[e.Event]:
         """Another connection continues this session: nothing more is taken here. Returns what was held back."""
+        super().leave()
         self.is_left = True
-        self._enter(Phase.ENDED)
         return self._following.left() if self._following is not None else []
 
     def abandon(self) -> list[e.Event]:

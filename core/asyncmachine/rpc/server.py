@@ -244,6 +244,7 @@ class Server(PayloadSender):
     def _replaced(self, connection: Link) -> None:
         """The same client over a new connection: this one is dead, or was left, and only has not ended yet."""
         self._left(connection)
+        connection.session.leave()
         connection.close(close_code(Code.STALE_SESSION), f"{Code.STALE_SESSION}: replaced by a new connection")
 
     def _hang_up(self) -> None:

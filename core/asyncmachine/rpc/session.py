@@ -118,6 +118,11 @@ class Session:
         self._send(m.GoAway(max(0, round(within * 1000)), reason))
         return True
 
+    def leave(self) -> list[e.Event]:
+        """Another connection continues this session: nothing more is taken here. Returns what was held back."""
+        self._enter(Phase.ENDED)
+        return []
+
     def end(self) -> list[e.Event]:
         """The transport has closed. Returns what was held back. Again, it returns nothing."""
         if self.phase is not Phase.ENDED:
