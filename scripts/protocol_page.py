@@ -6,6 +6,7 @@ Each stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; a test sees t
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,9 @@ from msgspec import NODEFAULT
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.errors import CLOSE_CODES, Code
 from asyncmachine.rpc.legality import TABLE, Phase, Role
+from asyncmachine_relay.policy import Reason
 from tests.rpc.golden import GOLDEN
+from tests.rpc.golden_bytes import CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 KINDS: Final[list[type[m.Message]]] = sorted(
@@ -157,6 +160,62 @@ def codes() -> Iterator[str]:
         yield f"| {code.value} | {CLOSE_CODES.get(code, '–')} |"
 
 
+def refusals() -> Iterator[str]:
+    """Why a relay ends a tunnel or refuses a token."""
+    yield "| reason | close code | HTTP status |"
+    yield "| --- | --- | --- |"
+    for reason in Reason:
+        yield f"| {reason.name} | {reason.close_code} | {reason.status} |"
+
+
+def socket() -> Iterator[str]:
+    """What goes over sockets."""
+    yield from framing(SOCKET)
+
+
+def port() -> Iterator[str]:
+    """What goes through a MessagePort."""
+    yield from framing(PORT)
+
+
+def many() -> Iterator[str]:
+    """What goes over a carrier of many connections."""
+    yield from framing(MANY)
+
+
+def framing(found: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    """Bytes of a transport's own in hexadecimal."""
+    yield "| bytes | meaning |"
+    yield "| --- | --- |"
+    for sent, meaning in found.values():
+        yield f"| `{sent}` | {meaning} |"
+
+
+def schemas() -> Iterator[str]:
+    """Canonical texts of schemas, and their hashes."""
+    for found in SCHEMAS:
+        yield f"{found.meaning}:"
+        yield ""
+        yield "```text"
+        yield f"given   {json.dumps(found.given, ensure_ascii=False)}".replace("\x7f", r"\u007f")
+        yield f"hashed  {found.canonical}"
+        yield f"hash    {found.hash}"
+        yield "```"
+        yield ""
+
+
+def seals() -> Iterator[str]:
+    """Clocks with their checksums and seals."""
+    yield f"The first keys are {', '.join(f'`{key:08x}`' for key in KEYS)}."
+    yield ""
+    yield "| ticks | queue tick | machine tick | sum | `seq` | seal |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for found in CLOCKS:
+        ticks = ", ".join(map(str, found.ticks))
+        sums = f"`{found.sum:08x}` | {found.seq} | `{found.seal:08x}`"
+        yield f"| {ticks} | {found.queue_tick} | {found.machine_tick} | {sums} |"
+
+
 def golden() -> Iterator[str]:
     """Frames in hexadecimal."""
     yield "| frame | message | meaning |"
@@ -193,7 +252,8 @@ def shown(value: object) -> str:
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    part.__name__: part for part in (session, legality, messages, records, codes, golden)
+    part.__name__: part
+    for part in (socket, port, many, refusals, session, legality, schemas, seals, messages, records, codes, golden)
 }
 
 

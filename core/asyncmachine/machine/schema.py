@@ -125,8 +125,12 @@ class Schema(Mapping[str, State]):
     @cached_property
     def hash(self) -> str:
         """First 16 hex digits of SHA-256 over the canonical form: equal on both ends means the same names and rules."""
-        canonical = json.dumps([[name, self[name].to_dict()] for name in self], separators=(",", ":"), sort_keys=True)
-        return sha256(canonical.encode()).hexdigest()[:16]
+        return sha256(self.canonical.encode()).hexdigest()[:16]
+
+    @property
+    def canonical(self) -> str:
+        """What is hashed: names and definitions in their order, as JSON. For other languages: docs/protocol.md."""
+        return json.dumps([[name, self[name].to_dict()] for name in self], separators=(",", ":"), sort_keys=True)
 
     def merge(self, *others: Mapping[str, State]) -> Schema:
         """Right-most definition of a name wins as a whole; relations are never merged."""
