@@ -1,10 +1,11 @@
-"""Our relay with one raw target, as a program. Limits are raised, checks are on."""
+"""Our relay with one raw target, as a program, on the loop that `am relay` takes. Limits are raised, checks are on."""
 
 import asyncio
 import signal
 import sys
 
 from asyncmachine_relay import Limits, Relay, RelayServer, Target, bind
+from asyncmachine_relay.loops import loop_factory
 
 PROFILE = Limits(
     tunnels=20_000,
@@ -30,4 +31,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())

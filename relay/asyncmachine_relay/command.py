@@ -13,6 +13,7 @@ from typing import Any
 from asyncmachine.machine.settings import DEBUGGER_ADDRESS
 from asyncmachine_relay import logs
 from asyncmachine_relay.config import Config
+from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
 from asyncmachine_relay.reading import ConfigProblems, located, read
 from asyncmachine_relay.service import check, run
@@ -147,8 +148,10 @@ def _serve(options: argparse.Namespace, with_options: Callable[[Config], Config]
         return with_options(read(options.config))
 
     try:
-        logs.configure(settings().operation.log, debug=options.debug)
-        return asyncio.run(run(settings, say=lambda text: print(text, flush=True)))
+        operation = settings().operation
+        logs.configure(operation.log, debug=options.debug)
+        with asyncio.Runner(loop_factory=loop_factory(operation.loop)) as runner:
+            return runner.run(run(settings, say=lambda text: print(text, flush=True)))
     except ConfigProblems as error:
         return _complain(error.problems)
     except RelayConfigError as error:

@@ -123,7 +123,7 @@ class Operation:
 
     `drain` is how many seconds tunnels have to leave at SIGTERM. `token_file` holds the word that lets an operator who
     is not on this machine see /metrics and send to /dbg.ws. `address_dir` is where listening REPL targets leave their
-    addresses. `log` is "text" or "json".
+    addresses. `log` is "text" or "json". `loop` is "auto", which is uvloop where it is installed, or "asyncio".
     """
 
     drain: float = 8.0
@@ -131,12 +131,15 @@ class Operation:
     token_file: Path | None = None
     address_dir: Path | None = None
     log: str = "text"
+    loop: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.drain <= LONGEST_DRAIN:
             raise RelayConfigError(f"drain {self.drain:g} must be 0 to {LONGEST_DRAIN:g} seconds", field="drain")
         if self.log not in {"text", "json"}:
             raise RelayConfigError(f'log {self.log!r} must be "text" or "json"', field="log")
+        if self.loop not in {"auto", "asyncio"}:
+            raise RelayConfigError(f'loop {self.loop!r} must be "auto" or "asyncio"', field="loop")
 
     def load_token(self) -> bytes | None:
         """The operator's word, None without a file. Raises `RelayConfigError`."""

@@ -110,7 +110,8 @@ class TcpEnd(asyncio.Protocol):
         self._shut = True
         plain = self._transport.get_extra_info("socket")
         if plain is not None:
-            with suppress(OSError):
+            # ValueError: uvloop's socket of a connection that has gone has no descriptor.
+            with suppress(OSError, ValueError):
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
         self._transport.abort()
 

@@ -163,6 +163,7 @@ port = 1
         ("[server]\nport = 70000", "port 70000 must be 0 (any free one) to 65535"),
         ("[server]\nmove = 'yes'", "write true or false"),
         ("[operation]\nlog = 'xml'", 'log \'xml\' must be "text" or "json"'),
+        ("[operation]\nloop = 'uv'", 'loop \'uv\' must be "auto" or "asyncio"'),
         ("[dbg]\nbase = '../x'", "must be the beginning of a file name"),
         ("[dbg]\nmax_files = 0", "max_files 0 must be greater than 0"),
         ("[limits]\nbuffer_low = 2097152", "relay.toml:2: limits.buffer_low: "),
