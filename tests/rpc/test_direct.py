@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc import connection as connections
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport import HIGH_WATER, Direct, Transport, TransportClosed
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.behaviour import Basic, paired
@@ -40,9 +43,10 @@ async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between() 
         got: list[bytes] = []
         arrived = asyncio.Event()
 
-        def take(messages: list[bytes]) -> None:
+        def take(messages: list[bytes]) -> int:
             got.extend(messages)
             arrived.set()
+            return len(messages)
 
         assert far.send_now([b"1", b"2"])
         await near._inbox.get()
@@ -59,6 +63,49 @@ async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between() 
         await far.close(1001, "done")
         with pytest.raises(TransportClosed, match="done"):
             await near.recv()
+        await closed(near, far)
+
+
+async def test_what_is_not_taken_comes_again_in_the_next_turn_and_before_what_came_later() -> None:
+    async with tcp() as net:
+        near, far = await pair_of(net)
+        turns: list[list[bytes]] = []
+        everything = asyncio.Event()
+
+        def take(messages: list[bytes]) -> int:
+            turns.append(messages)
+            if messages[-1] == b"9" and len(messages) <= 2:
+                everything.set()
+            return min(2, len(messages))
+
+        near.deliver(take)
+        reading = asyncio.create_task(near.recv())
+        assert far.send_now([b"%d" % n for n in range(7)])
+        while not turns:
+            await asyncio.sleep(0)
+        assert far.send_now([b"7", b"8", b"9"])
+        await everything.wait()
+        taken = [message for messages in turns for message in messages[:2]]
+        assert taken == [b"%d" % n for n in range(10)]
+        assert not reading.done(), "it would have taken one away from the middle"
+        await far.close(1001, "done")
+        with pytest.raises(TransportClosed, match="done"):
+            await reading
+        await closed(near)
+
+
+async def test_what_is_given_back_to_recv_is_read_there_in_order() -> None:
+    async with tcp() as net:
+        near, far = await pair_of(net)
+
+        def take(messages: list[bytes]) -> int:
+            near.deliver(None)
+            return 1
+
+        near.deliver(take)
+        reading = asyncio.create_task(near.recv())
+        assert far.send_now([b"1", b"2", b"3"])
+        assert [await reading, await near.recv()] == [b"2", b"3"]
         await closed(near, far)
 
 
@@ -126,6 +173,58 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_read_from_either(monkey
         await serving
         await closed(far)
         server.machine.dispose()
+
+
+@asynccontextmanager
+async def flooded(count: int, states: int = 100) -> AsyncIterator[tuple[rpc.Server, SocketTransport, SocketTransport]]:
+    """A server, and a client that has asked so often for the whole clock, and reads nothing. The server's end first."""
+    source: am.Machine[Any] = am.Machine({f"S{n}": {} for n in range(states)}, id="source")
+    server = rpc.Server(source, "test", push_interval=0)
+    async with tcp() as net:
+        near, far = await pair_of(net)
+        serving = asyncio.create_task(server.serve(near))
+        await far.send(encode(m.Hello("amrpc", (1, 1), "rc-x")))
+        welcome = decode(await far.recv())
+        assert isinstance(welcome, m.Welcome)
+        assert far.send_now([encode(m.Ready(welcome.session)), *[encode(m.SyncRequest(n + 1)) for n in range(count)]])
+        yield server, near, far
+        await server.stop()
+        await closed(far)
+        await serving
+        server.machine.dispose()
+
+
+async def test_a_flood_is_taken_in_turns_so_that_others_are_heard_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "TURN", 8)
+    async with flooded(400) as (server, _, far):
+        steps, before = [], 0
+        while before < 400:
+            await asyncio.sleep(0)
+            synced = (server.machine.tick(ServerStates.MetricSync) + 1) // 2
+            steps.append(synced - before)
+            before = synced
+        assert max(steps) <= 8
+        answers = [decode(await far.recv()) for _ in range(400)]
+        assert [full.reply_to for full in answers if isinstance(full, m.Full)] == list(range(1, 401))
+
+
+async def test_answers_that_are_much_larger_than_the_questions_end_a_turn_and_then_the_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "TURN_SIZE", 4_000)
+    monkeypatch.setattr(connections, "BACKLOG_SIZE", 20_000)
+    async with flooded(2000, states=1000) as (server, near, far):
+        near._transport.set_write_buffer_limits(high=0)
+        near._room.clear()  # as if the pipe were full
+        (connection,) = server._connections
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert 20_000 < connection._unsent < 30_000, "a thousand ticks take a thousand bytes"
+        near.resume_writing()
+        for number in range(1, 2001):
+            full = decode(await far.recv())
+            assert isinstance(full, m.Full) and full.reply_to == number
+        assert connection._unsent == 0
 
 
 async def test_a_fault_ends_it_and_what_comes_behind_is_not_looked_at() -> None:

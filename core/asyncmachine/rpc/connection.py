@@ -13,13 +13,18 @@ from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import call_at
-from asyncmachine.rpc.transport import NORMAL, Direct, Transport, TransportClosed
+from asyncmachine.rpc.transport import MAX_FRAME, NORMAL, Direct, Transport, TransportClosed
 
 GOODBYE_TIMEOUT: Final = 3.0
 """Seconds for the last frames to leave before the transport is closed anyway."""
 
 BACKLOG: Final = 256
-"""Frames waiting to be sent above which no more is read from a peer that does not read itself."""
+BACKLOG_SIZE: Final = MAX_FRAME
+"""Frames waiting to be sent, and their bytes, above which no more is read from a peer that does not read itself."""
+
+TURN: Final = 256
+TURN_SIZE: Final = 1 << 20
+"""Frames taken in one turn of the loop, and bytes of what they are answered with. A flood has to let others in."""
 
 S = TypeVar("S", bound=Session)
 
@@ -36,7 +41,7 @@ class Connection(Generic[S]):
 
     __slots__ = (
         "_acting", "_backlog", "_closer", "_closing", "_direct", "_due", "_emptied", "_loop", "_react", "_timer",
-        "_writer", "drained", "session", "transport",
+        "_unsent", "_writer", "drained", "session", "transport",
     )  # fmt: skip
 
     def __init__(self, session: S, transport: Transport, react: React[S]) -> None:
@@ -47,6 +52,8 @@ class Connection(Generic[S]):
         self.drained: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._backlog: list[bytes] = []
+        self._unsent = 0
+        """Bytes that the writer has to send."""
         self._writer: asyncio.Task[None] | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._acting = False
@@ -72,14 +79,18 @@ class Connection(Generic[S]):
     async def run(self) -> TransportClosed:
         """Carries frames until the transport ends, and returns how. The transport is closed in any case."""
         self.flush()
+        turn = 0
         try:
             while True:
                 if self._direct is not None:
                     self._direct.deliver(self._arrived)
                 # No name for the frame: it would keep it until the next one comes.
                 self._take(self.session.receive(await self.transport.recv(), self._loop.time()))
-                if len(self._backlog) > BACKLOG:
+                turn += 1
+                if self._is_full:
                     await self._until_drained()
+                elif turn % TURN == 0:
+                    await asyncio.sleep(0)  # to receive what is there already takes none
         except TransportClosed as end:
             return end
         except Exception as error:  # noqa: BLE001 (told to the shell, whose own code it may come from)
@@ -97,6 +108,7 @@ class Connection(Generic[S]):
         frames = self.session.outgoing()
         if frames and (self._writer is not None or self._direct is None or not self._direct.send_now(frames)):
             self._backlog.extend(frames)
+            self._unsent += sum(map(len, frames))
             self.session.counters.backlog = max(self.session.counters.backlog, len(self._backlog))
             if self._writer is None:
                 self._writer = self._loop.create_task(self._write())
@@ -111,20 +123,30 @@ class Connection(Generic[S]):
 
     # Inside
 
-    def _arrived(self, frames: list[bytes]) -> None:
-        """What `run` does with a frame, for transports that hand them over themselves."""
+    def _arrived(self, frames: list[bytes]) -> int:
+        """What `run` does with a frame, for transports that hand them over themselves. Returns how many were taken."""
+        session, taken = self.session, 0
+        enough = session.counters.bytes_out + TURN_SIZE
         try:
             now = self._loop.time()
             for frame in frames:
-                self._act(self.session.receive(frame, now))
+                self._act(session.receive(frame, now))
+                taken += 1
+                if taken == TURN or session.counters.bytes_out > enough:
+                    break
             self._settle()
         except Exception as error:  # noqa: BLE001 (as in `run`)
             assert self._direct is not None
             self._direct.deliver(_drop)
             self._failed(error)
-            return
-        if self._direct is not None and len(self._backlog) > BACKLOG:
+            return len(frames)
+        if self._direct is not None and self._is_full:
             self._direct.deliver(None)  # `run` takes the next one, and then waits
+        return taken
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._backlog) > BACKLOG or self._unsent > BACKLOG_SIZE
 
     def _take(self, events: list[Event]) -> None:
         self._act(events)
@@ -161,6 +183,7 @@ class Connection(Generic[S]):
                 frames, self._backlog = self._backlog, []
                 for frame in frames:
                     await self.transport.send(frame)
+                    self._unsent -= len(frame)
         except TransportClosed:
             self._backlog.clear()
         except AmError as error:  # a transport with narrower limits than ours
@@ -168,6 +191,7 @@ class Connection(Generic[S]):
             self._failed(error)
         finally:
             self._writer = None
+            self._unsent = 0
             if self._emptied is not None and not self._emptied.done():
                 self._emptied.set_result(None)
         if self.drained is not None and self._closing is None:
@@ -215,5 +239,6 @@ class Connection(Generic[S]):
             self._failed(error)
 
 
-def _drop(frames: list[bytes]) -> None:
+def _drop(frames: list[bytes]) -> int:
     """Takes what still comes after the end."""
+    return len(frames)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from asyncmachine.machine.errors import AmError
 
@@ -98,13 +98,17 @@ class Warned(Protocol):
         """Waits until it is told; returns in how many seconds it ends. Raises `TransportClosed` if it has ended."""
 
 
+Take: TypeAlias = Callable[[list[bytes]], int]
+"""Takes so many of the messages as it can in one turn of the event loop; the others come again in the next."""
+
+
 class Direct(Transport, Protocol):
     """A transport that can do without the turns of the event loop which `send` and `recv` take. Not all can."""
 
     def send_now(self, messages: Sequence[bytes]) -> bool:
         """Sends messages in one go, if none of them has to wait. False: nothing was sent."""
 
-    def deliver(self, take: Callable[[list[bytes]], None] | None) -> None:
+    def deliver(self, take: Take | None) -> None:
         """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
 
         None gives them to `recv` again.

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Final
 
 from asyncmachine.rpc.transport import TransportClosed
+
+OVERHEAD: Final = 64
+"""Bytes that a message counts for beside its own: a flood of tiny ones ends as well."""
 
 
 class Inbox:
     """Messages in order for one reader. What came before the end is still read."""
 
-    __slots__ = ("_ended", "_messages", "_reader", "_take", "size")
+    __slots__ = ("_ended", "_messages", "_reader", "size")
 
     def __init__(self) -> None:
         # None when empty: many inboxes are idle, and an empty deque takes most of a kilobyte.
         self._messages: deque[bytes] | None = None
         self._reader: asyncio.Future[None] | None = None
         self._ended: tuple[type[TransportClosed], int, str] | None = None
-        self._take: Callable[[list[bytes]], None] | None = None
         self.size = 0
-        """Bytes that wait."""
+        """Bytes that wait, with `OVERHEAD` for each message."""
 
     @property
     def ended(self) -> bool:
@@ -34,23 +37,27 @@ class Inbox:
             if self._messages is None:
                 self._messages = deque()
             self._messages.append(message)
-            self.size += len(message)
+            self.size += len(message) + OVERHEAD
             wake(self._reader)
 
-    def put_all(self, messages: list[bytes]) -> None:
+    def put_all(self, messages: Iterable[bytes]) -> None:
         """As `put`, for several."""
-        if self._take is not None and self._ended is None:
-            self._take(messages)
-        else:
-            for message in messages:
-                self.put(message)
+        for message in messages:
+            self.put(message)
 
-    def deliver(self, take: Callable[[list[bytes]], None] | None) -> None:
-        """Gives what comes through `put_all` to `take` instead of the reader, beginning with all that waits."""
-        self._take = take
-        if take is not None and self._messages:
-            waiting, self._messages, self.size = list(self._messages), None, 0
-            take(waiting)
+    def put_back(self, messages: list[bytes]) -> None:
+        """Puts messages that were taken before those that wait."""
+        self._messages = deque([*messages, *(self._messages or ())])
+        self.size += sum(map(len, messages)) + OVERHEAD * len(messages)
+
+    def look(self) -> None:
+        """Lets the reader look again."""
+        wake(self._reader)
+
+    def take_all(self) -> list[bytes]:
+        """All messages that wait."""
+        messages, self._messages, self.size = list(self._messages or ()), None, 0
+        return messages
 
     def end(
         self, code: int, reason: str = "", *, drop: bool = False, kind: type[TransportClosed] = TransportClosed
@@ -90,7 +97,7 @@ class Inbox:
         message = self._messages.popleft()
         if not self._messages:
             self._messages = None
-        self.size -= len(message)
+        self.size -= len(message) + OVERHEAD
         return message
 
     def check(self) -> None:
