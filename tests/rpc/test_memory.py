@@ -62,5 +62,6 @@ async def bytes_of_one() -> float:
 @pytest.mark.skipif(tracemalloc.is_tracing(), reason="somebody else counts already")
 def test_an_idle_mirror_of_twenty_states_takes_less_than_24_kilobytes() -> None:
     # A loop of its own: in its debug mode every task and timer keeps the stack that it was made on.
-    each = asyncio.run(bytes_of_one(), debug=False)
+    # Twice, as things grow that all share: they do so once.
+    each = min([asyncio.run(bytes_of_one(), debug=False) for _ in range(2)])
     assert 8 * 1024 < each < LIMIT, f"{each:,.0f} bytes"

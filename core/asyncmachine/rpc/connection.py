@@ -19,8 +19,11 @@ GOODBYE_TIMEOUT: Final = 3.0
 """Seconds for the last frames to leave before the transport is closed anyway."""
 
 BACKLOG: Final = 256
-BACKLOG_SIZE: Final = MAX_FRAME
-"""Frames waiting to be sent, and their bytes, above which no more is read from a peer that does not read itself."""
+BACKLOG_SIZE: Final = 16 * MAX_FRAME
+"""Frames waiting to be sent, and their bytes, above which no more is read from a peer that does not read itself.
+
+Far more than a payload that is on its way may have: two sides that send each other much must not both stop reading.
+"""
 
 TURN: Final = 256
 TURN_SIZE: Final = 1 << 20
@@ -41,7 +44,7 @@ class Connection(Generic[S]):
 
     __slots__ = (
         "_acting", "_backlog", "_closer", "_closing", "_direct", "_due", "_emptied", "_loop", "_react", "_timer",
-        "_unsent", "_writer", "drained", "session", "transport",
+        "_writer", "drained", "session", "transport",
     )  # fmt: skip
 
     def __init__(self, session: S, transport: Transport, react: React[S]) -> None:
@@ -52,8 +55,6 @@ class Connection(Generic[S]):
         self.drained: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._backlog: list[bytes] = []
-        self._unsent = 0
-        """Bytes that the writer has to send."""
         self._writer: asyncio.Task[None] | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._acting = False
@@ -79,18 +80,16 @@ class Connection(Generic[S]):
     async def run(self) -> TransportClosed:
         """Carries frames until the transport ends, and returns how. The transport is closed in any case."""
         self.flush()
-        turn = 0
         try:
             while True:
                 if self._direct is not None:
                     self._direct.deliver(self._arrived)
                 # No name for the frame: it would keep it until the next one comes.
                 self._take(self.session.receive(await self.transport.recv(), self._loop.time()))
-                turn += 1
                 if self._is_full:
                     await self._until_drained()
-                elif turn % TURN == 0:
-                    await asyncio.sleep(0)  # to receive what is there already takes none
+                elif self.session.counters.frames_in % TURN == 0:
+                    await asyncio.sleep(0)  # to receive what is there already gives nobody else a turn
         except TransportClosed as end:
             return end
         except Exception as error:  # noqa: BLE001 (told to the shell, whose own code it may come from)
@@ -108,7 +107,6 @@ class Connection(Generic[S]):
         frames = self.session.outgoing()
         if frames and (self._writer is not None or self._direct is None or not self._direct.send_now(frames)):
             self._backlog.extend(frames)
-            self._unsent += sum(map(len, frames))
             self.session.counters.backlog = max(self.session.counters.backlog, len(self._backlog))
             if self._writer is None:
                 self._writer = self._loop.create_task(self._write())
@@ -146,7 +144,7 @@ class Connection(Generic[S]):
 
     @property
     def _is_full(self) -> bool:
-        return len(self._backlog) > BACKLOG or self._unsent > BACKLOG_SIZE
+        return len(self._backlog) > BACKLOG or sum(map(len, self._backlog)) > BACKLOG_SIZE
 
     def _take(self, events: list[Event]) -> None:
         self._act(events)
@@ -183,7 +181,6 @@ class Connection(Generic[S]):
                 frames, self._backlog = self._backlog, []
                 for frame in frames:
                     await self.transport.send(frame)
-                    self._unsent -= len(frame)
         except TransportClosed:
             self._backlog.clear()
         except AmError as error:  # a transport with narrower limits than ours
@@ -191,7 +188,6 @@ class Connection(Generic[S]):
             self._failed(error)
         finally:
             self._writer = None
-            self._unsent = 0
             if self._emptied is not None and not self._emptied.done():
                 self._emptied.set_result(None)
         if self.drained is not None and self._closing is None:

@@ -9,8 +9,8 @@ from typing import Final
 
 from asyncmachine.rpc.transport import TransportClosed
 
-OVERHEAD: Final = 64
-"""Bytes that a message counts for beside its own: a flood of tiny ones ends as well."""
+LEAST: Final = 64
+"""Bytes that a message counts at least: a flood of tiny ones ends as well."""
 
 
 class Inbox:
@@ -24,7 +24,7 @@ class Inbox:
         self._reader: asyncio.Future[None] | None = None
         self._ended: tuple[type[TransportClosed], int, str] | None = None
         self.size = 0
-        """Bytes that wait, with `OVERHEAD` for each message."""
+        """Bytes that wait, of each message `LEAST` at least."""
 
     @property
     def ended(self) -> bool:
@@ -37,7 +37,7 @@ class Inbox:
             if self._messages is None:
                 self._messages = deque()
             self._messages.append(message)
-            self.size += len(message) + OVERHEAD
+            self.size += max(len(message), LEAST)
             wake(self._reader)
 
     def put_all(self, messages: Iterable[bytes]) -> None:
@@ -48,7 +48,7 @@ class Inbox:
     def put_back(self, messages: list[bytes]) -> None:
         """Puts messages that were taken before those that wait."""
         self._messages = deque([*messages, *(self._messages or ())])
-        self.size += sum(map(len, messages)) + OVERHEAD * len(messages)
+        self.size += sum([max(len(message), LEAST) for message in messages])
 
     def look(self) -> None:
         """Lets the reader look again."""
@@ -97,7 +97,7 @@ class Inbox:
         message = self._messages.popleft()
         if not self._messages:
             self._messages = None
-        self.size -= len(message) + OVERHEAD
+        self.size -= max(len(message), LEAST)
         return message
 
     def check(self) -> None:
