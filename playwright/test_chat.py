@@ -147,6 +147,16 @@ def test_a_cut_loses_nothing_and_doubles_nothing(page: Page, native: Native, mis
     assert sorted(native.said) == sorted(said)
 
 
+def test_a_tab_is_told_that_it_is_refused(page: Page, native: Native, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    native.app.relay._admission.matches = dict.fromkeys(native.app.relay._admission.matches, ())
+    page.goto(native.app.address)
+    expect(page.locator("#link")).to_have_text("refused")
+    expect(page.locator("#refused")).to_contain_text(
+        "No connection: the server does not offer what this page asks for. This is not tried again by itself"
+    )
+
+
 @pytest.mark.parametrize("native", [RESTLESS], indirect=True)
 def test_the_server_tells_that_it_is_bored(page: Page, native: Native) -> None:
     join(page, native)

@@ -192,33 +192,40 @@ def test_a_new_tab_is_told_too(python: Page, context: BrowserContext) -> None:
     assert run(python, "json.dumps(await ask(pipe, b'still here'))") == "mine still here"
 
 
-def test_after_three_refusals_a_tab_asks_only_when_it_is_looked_at_again(python: Page, context: BrowserContext) -> None:
+@pytest.mark.parametrize(("target", "name", "gives_up"), [("echo", "DUPLICATE", False), ("nobody", "TARGET", True)])
+def test_after_three_refusals_a_tab_waits_until_it_is_looked_at_or_for_a_while_where_it_may_pass(
+    python: Page, context: BrowserContext, mishaps: Mishaps, target: str, name: str, gives_up: bool
+) -> None:
+    mishaps.expect("404")
     opened(python, "mine")
     second = context.new_page()
     open_python(second)
     run(
         second,
-        """
-        tunnel = relay.listen("mine", "echo")
+        f"""
+        tunnel = relay.listen("mine", "{target}")
         for _ in range(3):
-            await refusal(tunnel)
-        assert "GaveUp" in tunnel.machine
+            assert "{name}" in await refusal(tunnel)
+        assert ("GaveUp" in tunnel.machine) is {gives_up}
+        assert tunnel.refusals == 3
         from asyncmachine_web.page.lifecycle import lifecycle
         lifecycle().hear("hidden")
         """,
     )
     requests: list[str] = []
     second.on("request", lambda request: requests.append(request.url))
-    run(
-        second,
-        """
-        try:
-            await tunnel()
-        except Refused as error:
-            assert error.name == "DUPLICATE"
-        """,
-    )
+    run(second, f"assert '{name}' in await refusal(tunnel)")
     assert requests == []
+    second.bring_to_front()
+    run(second, f"lifecycle().hear('visible'); assert '{name}' in await refusal(tunnel)")
+    assert [url for url in requests if url.endswith("/token")]
+
+
+def test_an_id_that_gets_free_is_taken_by_whoever_waits_for_it(python: Page, context: BrowserContext) -> None:
+    opened(python, "mine")
+    second = context.new_page()
+    open_python(second)
+    run(second, "tunnel = relay.listen('mine', 'echo'); assert 'DUPLICATE' in await refusal(tunnel)")
     python.close()
     run(second, AS_SOON_AS_IT_IS_FREE)
 

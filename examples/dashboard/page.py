@@ -11,6 +11,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
+from asyncmachine_web.page.refusals import refusal
 from asyncmachine_web.page.ui import Page, Source, Value, ago, progress
 from examples.dashboard.draft import keep_draft
 from examples.dashboard.states import Queue, Shown, Wanted
@@ -27,13 +28,14 @@ BADGES = ("Open", "Busy", "Waiting", "Paused")
 async def dashboard() -> None:
     """Called once, by the page's script."""
     shown = am.Machine(Shown, id="shown")
-    client = rpc.Client(relay.dial(f"page-{token_hex(4)}", "queue"), Queue, consumer=shown)
+    tunnel = relay.dial(f"page-{token_hex(4)}", "queue")
+    client = rpc.Client(tunnel, Queue, consumer=shown)
     client.start()
     lifecycle().on_wake(client.retry_now)
     page = Page(client)
     jobs = page.payloads("jobs", shown, last=50, newest_first=True)
     load = page.payloads("load", shown, last=120)
-    bind_head(page, client, page.value(""))
+    bind_head(page, client, tunnel, page.value(""))
 
     for state in BADGES:
         page.bind(f"#{state.lower()}", cls={"on": state}, attr={"data-state": on_or_off(state)})
@@ -60,8 +62,9 @@ async def dashboard() -> None:
     await keep_draft(page)
 
 
-def bind_head(page: Page, client: rpc.Client, seen: Value[str]) -> None:
-    """How the connection stands, in a word and, when it is gone, in a sentence."""
+def bind_head(page: Page, client: rpc.Client, tunnel: relay.Tunnel, seen: Value[str]) -> None:
+    """How the connection stands, in a word and, when it is gone or refused, in a sentence."""
+    refused = refusal(tunnel, client)
     client.machine.bind({"ReadyEnd": lambda _: seen.set(time.strftime("%H:%M:%S"))})
     weather = Source(lifecycle().machine)
 
@@ -70,9 +73,12 @@ def bind_head(page: Page, client: rpc.Client, seen: Value[str]) -> None:
             return "live"
         if weather.is_(PageStates.Offline):
             return "offline"
+        if refused(m):
+            return "refused"
         return "reconnecting" if seen.get() else "connecting"
 
     page.bind("#link", text=word, attr={"data-state": word})
+    page.bind("#refused", tunnel.machine, text=refused, visible=refused)
     page.bind("#lost", visible=lambda m: m.stale and seen.get() != "")
     page.bind("#seen", text=seen)
 

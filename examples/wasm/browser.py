@@ -9,7 +9,8 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
-from asyncmachine_web.page.ui import Page
+from asyncmachine_web.page.refusals import refusal
+from asyncmachine_web.page.ui import Page, Source
 from examples.wasm.chat import BarHandlers
 from examples.wasm.states import Bar, Foo, Typed
 
@@ -31,7 +32,8 @@ def chat() -> None:
         row = {"id": next(numbers), "kind": "own" if own else kind, "author": "you" if own else author, "text": text}
         lines.update(lambda old: [*old, row][-KEPT:])
 
-    foo = rpc.Client(relay.dial(f"browser-foo-{name}", "foo"), Foo, id=f"browser-foo-{name}")
+    calling = relay.dial(f"browser-foo-{name}", "foo")
+    foo = rpc.Client(calling, Foo, id=f"browser-foo-{name}")
     handlers = BarHandlers(show, lambda e, said: foo.netmach.add(Foo.Msg, said, e=e))
     bar = am.Machine(Bar, handlers, id=f"browser-bar-{name}")
     server = rpc.Server(bar, name=bar.id, push_interval=0.001, allow=lambda *_: ALLOWED)
@@ -40,11 +42,19 @@ def chat() -> None:
     foo.netmach.bind({"BoredState": lambda _: show("server-foo", "is bored", "news")})
     am.pipes.bind_ready(foo.machine, bar, Bar.Ready)
     bar.add(Bar.Start)
-    server.listen(relay.listen(bar.id, "bar"))
+    called = relay.listen(bar.id, "bar")
+    server.listen(called)
     foo.start()
-    lifecycle().on_wake(foo.retry_now)
+    for redials in (foo.retry_now, server.retry_now):
+        lifecycle().on_wake(redials)
 
-    page.bind("#link", foo, text=lambda m: "reconnecting" if m.stale else "live", cls={"on": lambda m: not m.stale})
+    refused = refusal(calling, called, foo)
+
+    def word(m: Source) -> str:
+        return "refused" if refused(m) else "reconnecting" if m.stale else "live"
+
+    page.bind("#link", foo, text=word, cls={"on": lambda m: word(m) == "live"})
+    page.bind("#refused", bar, text=refused, visible=refused)
     page.bind("#bored", foo, cls={"on": Foo.Bored})
     page.bind("#heard", foo, text=lambda m: m.count(Foo.Msg))
     page.bind("#sent", bar, text=lambda m: m.count(Bar.SubmitMsg))

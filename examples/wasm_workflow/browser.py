@@ -10,7 +10,8 @@ from asyncmachine.telemetry.dbg.address import PATH
 from asyncmachine.telemetry.dbg.attach import attach
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
-from asyncmachine_web.page.relay import Refused, Tunnel
+from asyncmachine_web.page.refusals import words
+from asyncmachine_web.page.relay import REPEATED, Tunnel, TunnelStates
 from asyncmachine_web.page.workers import Context, Worker, spare
 from examples.wasm_workflow.dispatcher import dispatcher
 from examples.wasm_workflow.node import Node
@@ -65,18 +66,20 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
     """Tells why the relay refuses a tunnel. Ids that another tab has become a state of the page."""
 
     def refused(e: am.Event) -> None:
-        error = tunnel.machine.err
-        if isinstance(error, Refused) and error.name == "DUPLICATE":
-            view.notice("This demo is open in another tab. Close that one, then try again.")
+        why = tunnel.refused
+        if why is None or tunnel.refusals < REPEATED:
+            return
+        if why.name == "DUPLICATE":
+            view.notice("This demo is open in another tab. Close that one: then this one goes on.")
             machine.add(Page.IdsTaken)
-        elif isinstance(error, Refused):
-            view.notice(f"The relay refuses the connection: {error.hint}.")
+        else:
+            view.notice(words(why.name, why.hint, again=TunnelStates.GaveUp not in tunnel.machine))
 
     def let_in(e: am.Event) -> None:
         view.notice("")
         machine.remove(Page.IdsTaken)
 
-    tunnel.machine.bind({"GaveUpState": refused, "ErrRefusedEnd": let_in})
+    tunnel.machine.bind({"ErrRefusedState": refused, "GaveUpState": refused, "ErrRefusedEnd": let_in})
 
 
 async def run_dispatcher(context: Context, suffix: str = "") -> None:

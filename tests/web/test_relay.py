@@ -11,8 +11,9 @@ import pytest
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
-from asyncmachine_web.page.relay import Connected, Refused, Tunnel, TunnelStates
+from asyncmachine_web.page.relay import PAUSE, Connected, Refused, Tunnel, TunnelStates
 from asyncmachine_web.page.tokens import Tokens
+from tests.virtual_time import in_virtual_time
 
 
 class FakeRelay:
@@ -120,10 +121,14 @@ async def test_after_three_refusals_it_gives_up_until_it_is_told_to_retry() -> N
     tunnel = Tunnel("listen", "a", "b", relay)
     for _ in range(3):
         assert TunnelStates.GaveUp not in tunnel.machine
-        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+        await relay.refuse(tunnel, 4403, "FORBIDDEN: you are not granted this id and target")
     assert TunnelStates.GaveUp in tunnel.machine
-    with pytest.raises(Refused, match="DUPLICATE"):
-        await tunnel()
+    depths = []
+    for _ in range(3):
+        with pytest.raises(Refused, match="FORBIDDEN") as refused:
+            await tunnel()
+        depths.append(len(refused.traceback))
+    assert len({*depths}) == 1, "the same error is raised again, and must not grow"
     assert len(relay.wishes) == 3
     tunnel.retry()
     transport = await tunnel()
@@ -136,8 +141,8 @@ async def test_only_refusals_in_a_row_count() -> None:
     relay = FakeRelay()
     tunnel = Tunnel("listen", "a", "b", relay)
     for _ in range(2):
-        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
-        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+        await relay.refuse(tunnel, 4403, "FORBIDDEN: not you")
+        await relay.refuse(tunnel, 4403, "FORBIDDEN: not you")
         transport = await tunnel()
         await relay.ends[-1].send(b"hello")
         await transport.recv()
@@ -165,14 +170,54 @@ async def test_every_reason_of_the_relay_is_readable(code: int, reason: str) -> 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [(1001, "SHUTDOWN: the relay stops"), (4429, "LIMIT: wait"), (4408, "DEADLINE: idle"), (1006, "")],
+    [
+        (1001, "SHUTDOWN: the relay stops"),
+        (4409, "DUPLICATE: this id is taken"),
+        (4429, "LIMIT: wait"),
+        (4408, "DEADLINE: idle"),
+        (1006, ""),
+    ],
 )
+@in_virtual_time
 async def test_what_passes_is_never_a_reason_to_give_up(code: int, reason: str) -> None:
     relay = FakeRelay()
     tunnel = Tunnel("listen", "a", "b", relay)
     for _ in range(10):
         await relay.refuse(tunnel, code, reason)
+        await asyncio.sleep(PAUSE)
     assert TunnelStates.GaveUp not in tunnel.machine
+
+
+@in_virtual_time
+async def test_what_passes_is_asked_for_at_once_three_times_and_then_every_few_seconds() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    for _ in range(3):
+        await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+    begun = asyncio.get_running_loop().time()
+    while len(relay.wishes) == 3:
+        with pytest.raises(Refused, match="DUPLICATE"):
+            await tunnel()
+        await asyncio.sleep(0.5)
+        if asyncio.get_running_loop().time() - begun >= PAUSE:
+            await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+    assert asyncio.get_running_loop().time() - begun == PAUSE
+    assert tunnel.refusals == 4
+    tunnel.retry()  # somebody looks at the page
+    assert not (await tunnel()).closed
+
+
+async def test_a_refusal_is_forgotten_when_the_relay_lets_it_in() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    await relay.refuse(tunnel, 4409, "DUPLICATE: this id is taken")
+    assert tunnel.refusals == 1
+    transport = await tunnel()
+    await relay.ends[-1].send(b"hello")
+    await transport.recv()
+    assert tunnel.refused is None
+    assert not tunnel.refusals
+    assert tunnel.machine.active_states() == ("Open",)
 
 
 async def test_a_refused_token_is_a_refusal() -> None:
@@ -184,6 +229,27 @@ async def test_a_refused_token_is_a_refusal() -> None:
     assert (refused.value.code, refused.value.name) == (4403, "FORBIDDEN")
     assert tunnel.machine.active_states() == ("Exception", "ErrRefused")
     assert not relay.opened
+
+
+@pytest.mark.parametrize(("status", "name"), [(401, "AUTH"), (403, "FORBIDDEN"), (429, "LIMIT")])
+async def test_a_refusal_without_a_reason_of_ours_is_one_too(status: int, name: str) -> None:
+    """A proxy before the relay wants a login, or counts."""
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    relay.answers.append((status, "<html>no"))
+    with pytest.raises(Refused, match=f"the server answered {status} without a reason") as refused:
+        await tunnel()
+    assert refused.value.name == name
+
+
+async def test_a_relay_that_stops_refuses_nothing() -> None:
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    relay.answers.append((503, {"code": "SHUTDOWN", "message": "the relay stops; dial again"}))
+    with pytest.raises(TransportClosed, match="the relay stops") as closed:
+        await tunnel()
+    assert not isinstance(closed.value, Refused)
+    assert tunnel.machine.active_states() == ()
 
 
 async def test_a_refusal_may_come_before_the_socket_is_handed_over() -> None:

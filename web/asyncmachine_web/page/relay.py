@@ -4,10 +4,11 @@
     client = rpc.Client(relay.dial("browser1", "orchestrator"), schema=Orchestrator)
 
 A tunnel is a `Dial`: each call fetches a fresh token, opens a WebSocket and returns it as a transport. Tunnels that are
-opened at the same time fetch theirs with one request (`tokens`). How a tunnel stands shows in its `machine`: `Open`,
-`ErrRefused` with the relay's reason in `machine.err`, and `GaveUp` after three refusals in a row, for instance when
-another tab has the id. A tunnel that gave up does not ask again until the page becomes visible or online, or `retry` is
-called.
+opened at the same time fetch theirs with one request (`tokens`). How a tunnel stands shows in its `machine`: `Open`, or
+`ErrRefused` with the relay's reason in `tunnel.refused`, from the first refusal until it is let in. One that may pass,
+as when another tab has the id, is met with another try, after the third in a row only every few seconds. One that will
+not pass ends in `GaveUp` after three in a row: the tunnel does not ask again until the page becomes visible or online,
+or `retry` is called. What a page tells of it is in `refusals`.
 
 Tunnels are closed when the page goes, so that a reloaded page finds its ids free; should the relay not know of the end
 yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
@@ -15,7 +16,9 @@ yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
 
@@ -29,11 +32,16 @@ SUBPROTOCOL: Final = "amrpc.v1"
 TOKEN_PREFIX: Final = "amtok."  # noqa: S105 (a prefix)
 TIMEOUT: Final = 3
 """Seconds for an answer, and for an open socket."""
-TRIES: Final = 3
-"""Refusals in a row after which there is no sense in asking again."""
+REPEATED: Final = 3
+"""Refusals in a row that are no accident: a person is told, and it is of no use to ask again at once, or at all."""
+PAUSE: Final = 7.0
+"""Seconds between two tries from then on, at least: less than a client's longest pause, of which none is to be lost."""
 LEFT: Final = "the page was left"
-FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET", "DUPLICATE"})
-"""Refusals that the next try will meet again; all others pass."""
+FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET"})
+"""Refusals that the next try will meet again; all others pass. An id is free when the page that has it is gone."""
+UNNAMED: Final[Mapping[int, str]] = {401: "AUTH", 403: "FORBIDDEN", 429: "LIMIT"}
+"""What a status means that comes without a reason of ours: something before the relay has answered in its place."""
+STOPPING: Final = "SHUTDOWN"
 
 Op = Literal["listen", "dial"]
 
@@ -85,15 +93,20 @@ class Tunnel:
         self.op, self.id, self.target = op, id, target
         self.machine = am.Machine(TunnelStates, id=f"tunnel-{op}-{id}", tags=("tunnel",), parent=parent)
         self._outside = outside
-        self._refusals = 0
-        self._refused: Refused | None = None
+        self.refused: Refused | None = None
+        """The last refusal; None once it is let in."""
+        self.refusals = 0
+        """How many there were in a row."""
+        self._final = 0
+        self._not_before = 0.0
         self._current: Connected | None = None
         self._left = False
 
     async def __call__(self) -> Transport:
         """A new connection. Raises Refused, or TransportClosed when there is no relay to be had."""
-        if TunnelStates.GaveUp in self.machine and self._refused is not None:
-            raise self._refused
+        pauses = TunnelStates.GaveUp in self.machine or asyncio.get_running_loop().time() < self._not_before
+        if pauses and self.refused is not None:
+            raise self.refused.with_traceback(None)  # which would grow with each raise
         self._check_not_left()
         self.machine.add(TunnelStates.Opening)
         try:
@@ -112,9 +125,9 @@ class Tunnel:
         return self._current
 
     def retry(self) -> None:
-        """After it gave up, or the page was left and is back: the next call dials again."""
+        """After it gave up or pauses, or the page was left and is back: the next call dials again."""
         self._left = False
-        self._refusals = 0
+        self._final, self._not_before = 0, 0.0
         self.machine.remove(TunnelStates.GaveUp)
 
     def leave(self) -> None:
@@ -140,22 +153,30 @@ class Tunnel:
             if status == 200:
                 self._outside.keep(self.id, answer["resume"])
                 return str(answer["token"])
-            raise Refused(4000 + status, answer["code"], answer["message"])
+            name, hint = str(answer["code"]), str(answer["message"])
         except (LookupError, TypeError) as error:
-            raise TransportClosed(LOST, f"the relay answered {status} without a token") from error
+            if status not in UNNAMED:
+                raise TransportClosed(LOST, f"the relay answered {status} without a token") from error
+            name, hint = UNNAMED[status], f"the server answered {status} without a reason"
+        if name == STOPPING:  # it refuses nothing
+            raise TransportClosed(GOING_AWAY, f"{name}: {hint}")
+        raise Refused(4000 + status, name, hint)
 
     def _note(self, closed: TransportClosed) -> None:
         if not isinstance(closed, Refused):
             return
-        self._refused = closed
+        self.refused = closed
+        self.refusals += 1
+        self._final = self._final + 1 if closed.name in FINAL else 0
+        if self.refusals >= REPEATED:
+            self._not_before = asyncio.get_running_loop().time() + PAUSE
         self.machine.add_err(closed)
-        self._refusals += closed.name in FINAL
-        if self._refusals >= TRIES:
+        if self._final >= REPEATED:
             self.machine.add(TunnelStates.GaveUp)
 
     def _welcomed(self) -> None:
         """The first message came: the relay let us in."""
-        self._refusals = 0
+        self.refused, self.refusals, self._final, self._not_before = None, 0, 0, 0.0
         if TunnelStates.ErrRefused in self.machine:
             self.machine.remove([TunnelStates.ErrRefused, TunnelStates.Exception])
 

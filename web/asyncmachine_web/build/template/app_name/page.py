@@ -8,7 +8,8 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
-from asyncmachine_web.page.ui import Page
+from asyncmachine_web.page.refusals import refusal
+from asyncmachine_web.page.ui import Page, Source
 from asyncmachine_web.page.workers import Worker
 
 from .states import Guests, Name, Primes, Shown
@@ -17,7 +18,8 @@ from .states import Guests, Name, Primes, Shown
 def main() -> None:
     """Called once Python runs; `index.html` names it."""
     shown = am.Machine(Shown, id="shown")
-    guests = rpc.Client(relay.dial(f"page-{token_hex(4)}", "guests"), Guests, consumer=shown)
+    tunnel = relay.dial(f"page-{token_hex(4)}", "guests")
+    guests = rpc.Client(tunnel, Guests, consumer=shown)
     guests.start()
     worker = Worker.fork("primes", "app_name.worker:main")
     primes = rpc.Client(worker.dial, Primes, consumer=shown)
@@ -25,7 +27,13 @@ def main() -> None:
     lifecycle().on_wake(guests.retry_now)
 
     page = Page(shown)
-    page.bind("#link", guests, text=lambda m: "reconnecting" if m.stale else "live", cls={"on": lambda m: not m.stale})
+    refused = refusal(tunnel, guests)
+
+    def link(m: Source) -> str:
+        return "live" if not m.stale else "refused" if refused(m) else "reconnecting"
+
+    page.bind("#link", guests, text=link, cls={"on": lambda m: not m.stale})
+    page.bind("#refused", tunnel.machine, text=refused, visible=refused)
     page.each("#names", page.payloads("names", last=20, newest_first=True), "<li>{name}</li>")
     page.form("#sign", "Sign", until="Signed", timeout=5, args=lambda f: Name(f["name"]), source=guests)
     page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
