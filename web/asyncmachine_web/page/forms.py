@@ -1,9 +1,15 @@
 """A form that makes a mutation of what was filled in, and waits for what follows from it.
 
-How it stands shows in the form's `data-state`: nothing at first, then `busy`, then one of `done`, `refused` (relations
-or a handler said no), `late` (the time is over; it may still happen), `unsent` (there is no connection) and `failed`.
-While it is busy, `aria-busy` is set and sending it again does nothing. What there is to say is shown in the element
-inside of it that has `data-message`.
+How it stands shows in the form's `data-state`: nothing at first, then `busy`, then one of `done`, `refused` (relations,
+a handler or the server's grants said no), `failed` (a handler raised, or the call met an error), `late` (no answer in
+time, or the connection went before it; it may still happen) and `unsent` (there is no connection). While it is busy,
+`aria-busy` is set and sending it again does nothing. What there is to say is shown in the element inside of it that has
+`data-message`.
+
+What an error says is not shown, unless `messages` asks for it (`{"failed": "That went wrong: {error}"}`) or it is an
+`AmError` of `args`, whose text is meant for whoever filled the form in. A handler that raises cancels its mutation as a
+veto does; what tells them apart is that `Exception` of the machine has ticked meanwhile. Of a mirror's source that is
+all there is to know: its errors stay there, and one that came up at the same time by other doings is not told apart.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from typing import Any, Final
 
 from asyncmachine.helpers.mutations import add_async, add_sync
 from asyncmachine.machine.errors import AmError, WaitTimeout
+from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine_web.page.reads import Value
 
 BUSY, DONE, REFUSED, LATE, UNSENT, FAILED = "busy", "done", "refused", "late", "unsent", "failed"
@@ -21,15 +28,24 @@ MESSAGES: Final[Mapping[str, str]] = {
     REFUSED: "This is not possible now.",
     LATE: "No answer yet. It may still come: look before you try again.",
     UNSENT: "There is no connection now. Nothing was sent: try again when it is back.",
-    FAILED: "This did not work: {error}",
+    FAILED: "Something went wrong, and this did not work.",
 }
 """By state; others say nothing."""
+UNFIT: Final = "This did not work: {error}"
+"""What `args` has to say of the fields."""
+UNKEPT: Final = "This was done, but could not be stored: it may be gone when this page is."
+"""Of a durable machine."""
+ELSEWHERE: Final = "an error that is told where it happened"
+"""In the place of an error that is not known here."""
 
 Fields = dict[str, str]
 
 
 class Form:
-    """See the module. `args` makes the mutation's arguments of the fields, by default a dict of them."""
+    """See the module. `args` makes the mutation's arguments of the fields, by default a dict of them.
+
+    `report` gets errors that are not shown.
+    """
 
     def __init__(
         self,
@@ -39,6 +55,7 @@ class Form:
         timeout: float,
         args: Callable[[Fields], object] | None,
         messages: Mapping[str, str] | None,
+        report: Callable[[BaseException], object] = lambda _: None,
     ) -> None:
         machine.not_(state, *filter(None, [until]))  # raises StateMissing, with the nearest name
         self._machine = machine
@@ -46,7 +63,8 @@ class Form:
         self._until = until
         self._timeout = timeout
         self._args: Callable[[Fields], object] = args or dict
-        self._messages = {**MESSAGES, **(messages or {})}
+        self._messages = messages or {}
+        self._report = report
         self.state = Value("")
         self.message = Value("")
         self.done: Value[str | None] = Value(None)
@@ -57,18 +75,46 @@ class Form:
             return
         self._show(BUSY)
         try:
-            executed = await self._add(self._args(fields))
-        except WaitTimeout:
-            self._show(LATE)
-        except AmError as error:
-            self._show(UNSENT if _is_unsent(error) else FAILED, error)
+            await self._carry_out(fields)
+        except Exception as error:
+            self._show(FAILED, error)
+            raise
         except BaseException:
             self._show("")
             raise
+
+    async def _carry_out(self, fields: Fields) -> None:
+        try:
+            args = self._args(fields)
+        except AmError as error:
+            self._show(FAILED, error, UNFIT)
+            return
+        ticked, known = self._errors()
+        try:
+            executed = await self._add(args)
+        except AmError as error:
+            state, default = _meaning(error)
+            self._show(state, error, default)
+            if state == FAILED:
+                self._report(error)
+            return
+        if executed:
+            self._show(DONE)
+            self.done.update(lambda count: str(int(count or 0) + 1))
+            return
+        now, last = self._errors()
+        if now == ticked:
+            self._show(REFUSED)
+        elif last is None or last is known:
+            self._show(FAILED)
         else:
-            self._show(DONE if executed else REFUSED)
-            if executed:
-                self.done.update(lambda count: str(int(count or 0) + 1))
+            self._show(FAILED, last)
+            self._report(last)
+
+    def _errors(self) -> tuple[int, BaseException | None]:
+        """How often `Exception` has ticked, as far as it is seen, and the last error here."""
+        machine = self._machine
+        return machine.tick(EXCEPTION) if machine.has(EXCEPTION) else 0, machine.err
 
     async def _add(self, args: object) -> bool:
         machine, state, timeout = self._machine, self._state, self._timeout
@@ -76,12 +122,25 @@ class Form:
             return await add_async(machine, state, args, wait=self._until, timeout=timeout)  # type: ignore[arg-type]
         return await add_sync(machine, state, args, timeout=timeout)  # type: ignore[arg-type]
 
-    def _show(self, state: str, error: BaseException | None = None) -> None:
+    def _show(self, state: str, error: BaseException | None = None, default: str = "") -> None:
+        text = self._messages.get(state, default or MESSAGES.get(state, ""))
         self.state.set(state)
-        self.message.set(self._messages.get(state, "").format(error=error))
+        self.message.set(text.format(error=ELSEWHERE if error is None else error))
 
 
-def _is_unsent(error: AmError) -> bool:
-    from asyncmachine.rpc.errors import NotConnected, Overloaded  # a page of local machines alone need not load it
+def _meaning(error: AmError) -> tuple[str, str]:
+    """The state of a form whose mutation has no outcome, and what to say of it if not the usual."""
+    # A page of local machines alone need not load them.
+    from asyncmachine.rpc import errors as rpc
+    from asyncmachine_web.page.journal import NotKept
 
-    return isinstance(error, NotConnected) and not isinstance(error, Overloaded)
+    match error:
+        case WaitTimeout() | rpc.UnknownOutcome():
+            return LATE, ""
+        case rpc.NotConnected() if not isinstance(error, rpc.Overloaded):
+            return UNSENT, ""
+        case rpc.CallRefused(code=rpc.Code.FORBIDDEN):
+            return REFUSED, ""
+        case NotKept():
+            return FAILED, UNKEPT
+    return FAILED, ""
