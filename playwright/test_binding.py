@@ -346,6 +346,48 @@ def test_typing_does_not_move_the_cursor(bound: Page) -> None:
     assert bound.evaluate("[t.value, t.selectionStart]") == ["axybc", 3]
 
 
+def test_what_was_typed_before_a_field_is_bound_wins_and_what_was_not_touched_is_filled_in(bound: Page) -> None:
+    run(
+        bound,
+        """
+        body('''<input id="text"><input id="number" type="number" value="1"><input id="box" type="checkbox">
+            <textarea id="area">old</textarea>
+            <select id="choice"><option disabled>–</option><option>a</option><option>c</option></select>
+            <label><input type="radio" name="size" value="s" checked>s</label>
+            <label><input type="radio" name="size" value="l">l</label>
+            <input id="untouched">
+            <select id="other"><option disabled>–</option><option>a</option><option>b</option></select>
+        ''')
+        None
+        """,
+    )
+    bound.locator("#text").fill("Ada")
+    bound.locator("#number").fill("7")
+    bound.locator("#box").check()
+    bound.locator("#area").fill("new")
+    bound.locator("#choice").select_option("c")
+    bound.locator("[value=l]").check()
+    told = run(
+        bound,
+        """
+        first = dict(text="", number=0, box=False, area="", choice="a", untouched="given", other="b")
+        values = {name: page.value(value) for name, value in first.items()}
+        for name, value in values.items():
+            page.bind(f"#{name}", **{"checked" if name == "box" else "value": value})
+        size = page.value("s")
+        page.bind("[name=size]", value=size)
+        await frame()
+        json.dumps([value.get() for value in (*values.values(), size)])
+        """,
+    )
+    assert told == ["Ada", 7, True, "new", "c", "given", "b", "l"]
+    shown = "[...document.querySelectorAll('[id]:is(input, textarea, select)')].map((field) => field.value)"
+    assert bound.evaluate(shown) == ["Ada", "7", "on", "new", "c", "given", "b"]
+    assert bound.evaluate("document.querySelector('[name=size]:checked').value") == "l"
+    run(bound, "page.bind('#text', value=page.value('anew')); await frame(); None")
+    expect(bound.locator("#text")).to_have_value("anew")  # what it showed had come from here
+
+
 def test_a_form_is_one_line_and_tells_how_it_went(bound: Page) -> None:
     run(
         bound,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, expect
 
+import asyncmachine as am
 from asyncmachine_relay import bind
+from asyncmachine_relay.admission import Authorize, own_machine
+from asyncmachine_relay.policy import Reason, Refused
 from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
@@ -111,6 +115,112 @@ def test_a_refusal_is_told_in_the_form(dashboard: Page) -> None:
     dashboard.keyboard.press("Enter")
     expect(dashboard.locator("[data-message]")).to_have_text("The queue does not take this job now.")
     expect(dashboard.locator("#add")).to_have_attribute("data-state", "refused")
+
+
+def test_a_job_that_breaks_in_a_handler_has_failed_and_is_not_called_impossible(
+    dashboard: Page, native: Native
+) -> None:
+    """What the error says is the server's own business."""
+
+    def broken(_: am.Event) -> None:
+        raise OSError("no room in /srv/queue")
+
+    native.call(lambda: native.app.machine.bind({"AddJobState": broken}) and None)
+    dashboard.locator("#title").fill("one")
+    dashboard.keyboard.press("Enter")
+    expect(dashboard.locator("#add")).to_have_attribute("data-state", "failed")
+    expect(dashboard.locator("[data-message]")).to_have_text("Something went wrong, and this did not work.")
+    expect(dashboard.locator("#title")).to_have_value("one")
+    assert "/srv/queue" not in dashboard.content()
+    dashboard.locator("#title").fill("   ")
+    dashboard.keyboard.press("Enter")
+    expect(dashboard.locator("#add")).to_have_attribute("data-state", "refused")
+
+
+def refuse(native: Native, authorize: Authorize) -> None:
+    """Whoever asks for a tunnel from now on is answered so."""
+    native.app.relay._admission._authorize = authorize
+
+
+def test_a_page_that_is_refused_for_good_says_why_and_that_it_does_not_try_again(
+    page: Page, native: Native, mishaps: Mishaps
+) -> None:
+    mishaps.expect("401")
+    asked = []
+    refuse(native, lambda request: asked.append(request))
+    page.goto(native.app.address)
+    expect(page.locator("#link")).to_have_text("refused")
+    expect(page.locator("#refused")).to_have_text(
+        "No connection: you have to log in first. "
+        "This is not tried again by itself: reload the page once it can work. (AUTH: log in first)"
+    )
+    assert len(asked) == 3
+    refuse(native, own_machine)
+    page.evaluate("for (const what of ['offline', 'online']) dispatchEvent(new Event(what))")  # or somebody looks again
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#refused")).to_be_hidden()
+
+
+def test_a_page_that_is_refused_for_now_says_so_and_goes_on_by_itself(
+    page: Page, native: Native, mishaps: Mishaps
+) -> None:
+    mishaps.expect("429")
+
+    def busy(_: object) -> None:
+        raise Refused(Reason.LIMIT, "the relay has 512 tunnels; try again later")
+
+    refuse(native, busy)
+    page.goto(native.app.address)
+    expect(page.locator("#refused")).to_have_text(
+        "No connection: the server is asked for too much just now. "
+        "This is tried again every few seconds. (LIMIT: the relay has 512 tunnels; try again later)"
+    )
+    refuse(native, own_machine)
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#refused")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "you have to log in first"), (403, "you may not connect here")])
+def test_a_refusal_of_a_proxy_is_told_too(page: Page, native: Native, mishaps: Mishaps, status: int, told: str) -> None:
+    """Its words are none of ours."""
+    mishaps.expect(str(status))
+    page.route("**/token", lambda route: route.fulfill(status=status, body="<html>The gateway says no"))
+    page.goto(native.app.address)
+    expect(page.locator("#refused")).to_contain_text(told)
+    expect(page.locator("#refused")).to_contain_text("not tried again")
+
+
+HOLD = """
+const compile = WebAssembly.compileStreaming;
+WebAssembly.compileStreaming = async (...given) => {
+    await new Promise((done) => (window.release = done));
+    return compile.apply(WebAssembly, given);
+};
+"""
+"""Python does not start before the test says `release()`."""
+
+
+def test_what_was_typed_before_python_listened_wins_over_the_draft_and_becomes_it(
+    dashboard: Page, native: Native
+) -> None:
+    draft = dashboard.locator("#draft")
+    dashboard.locator("#title").fill("half a thought")
+    dashboard.locator("#steps").fill("3")
+    expect(draft).to_have_attribute("data-kept", re.compile(r"\d"))
+    expect(draft).to_be_visible()
+    dashboard.add_init_script(HOLD)
+    dashboard.reload()
+    dashboard.wait_for_function("() => window.release !== undefined")
+    dashboard.locator("#title").fill("a better one")
+    dashboard.evaluate("release()")
+    expect(draft).to_be_visible()
+    expect(dashboard.locator("#title")).to_have_value("a better one")
+    expect(dashboard.locator("#steps")).to_have_value("3")
+    dashboard.reload()
+    dashboard.wait_for_function("() => window.release !== undefined")
+    dashboard.evaluate("release()")
+    expect(draft).to_be_visible()
+    expect(dashboard.locator("#title")).to_have_value("a better one")
 
 
 def test_a_draft_outlives_a_reload_and_a_crash(dashboard: Page, native: Native) -> None:

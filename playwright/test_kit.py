@@ -144,6 +144,32 @@ def test_an_error_in_a_handler_is_told_to_whoever_runs_the_server(project: Path)
     assert "AttributeError: 'GuestHandlers' object has no attribute 'nmaes'" in made.stderr
 
 
+def test_a_person_is_told_what_a_form_met_and_that_a_page_is_refused(
+    page: Page, project: Path, mishaps: Mishaps
+) -> None:
+    code = project / NAME / "backend.py"
+    text = code.read_text()
+    code.write_text(text.replace("self.names.append(", "self.nmaes.append(", 1))
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    opened(page, running.address)
+    expect(page.locator("#link")).to_have_text("live")
+    page.locator("#name").fill("Ada")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-message]")).to_have_text("Something went wrong, and this did not work.")
+    port = int(running.address.rstrip("/").rpartition(":")[2])
+    with mishaps.server_away():
+        running.stop()
+        expect(page.locator("#link")).to_have_text("reconnecting")
+        code.write_text(text.replace("serve=self.serve)]", "serve=self.serve)], authorize=lambda _: None", 1))
+        mishaps.expect("401")
+        running = Running(project, port)
+        expect(page.locator("#refused")).to_contain_text("you have to log in first. This is not tried again by itself")
+        expect(page.locator("#link")).to_have_text("refused")
+    check_looks(page)
+    running.stop()
+
+
 FAILING = """
 import asyncmachine as am
 from {name}.backend import GuestHandlers

@@ -17,7 +17,10 @@ class Draft(am.StatesDef):
 
 
 async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
-    """Fills the form as it was left, and keeps what is typed from now on. Of several tabs, the last keeps its own."""
+    """Fills the form as it was left, and keeps what is typed from now on. Of several tabs, the last keeps its own.
+
+    What was typed before, while the page was loading, stays and is part of the draft.
+    """
     fields = {name: page.value(text) for name, text in EMPTY.items()}
 
     def save() -> dict[str, str]:
@@ -32,6 +35,9 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
 
     def typed(event: UiEvent) -> None:
         load(event.form)
+        keep()
+
+    def keep() -> None:
         if save() == EMPTY:
             machine.remove(Draft.Typed)
             return
@@ -39,9 +45,12 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
         tick = machine.tick(Draft.Typed)
         written.then(lambda: kept.set(tick if is_kept(machine) else 0))
 
+    left = save()
     for name, field in fields.items():
-        page.bind(f"#{name}", machine, value=field)
+        page.bind(f"#{name}", machine, value=field)  # takes over what was typed already
     page.on("input", "#add", typed)
+    if save() != left:
+        keep()
     # Told when it is on disk, not before.
     page.bind(
         "#draft",

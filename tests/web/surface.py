@@ -17,6 +17,8 @@ class FakeDocument:
         self.under: dict[int, int] = {}
         self.listening: dict[int, tuple[str, str, bool]] = {}
         self.reports: list[str] = []
+        self.changed: dict[str, str | bool] = {}
+        """By selector, what a person had changed before anything was bound there."""
         self._asked = False
         self.closed = False
 
@@ -43,6 +45,9 @@ class FakeDocument:
         self.shown.pop(id, None)
         self.under.pop(id, None)
         self.listening.pop(id, None)
+
+    def early(self, id: int) -> str | bool | None:
+        return self.changed.pop(self.defined[id][0], None)
 
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None:
         self.listening[id] = (type, selector, prevent)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc.states import ClientStates
+from asyncmachine.rpc.transport.memory import pair
 from asyncmachine_web.page.bindings import BindingError, Html, as_content
 from asyncmachine_web.page.ui import Page
 from tests.web.surface import FakeDocument
@@ -55,6 +59,26 @@ def test_a_text_goes_both_ways_and_is_not_sent_back() -> None:
     assert document.draw() == {("#greeting", "text", ""): "Bob"}
     name.set("Cleo")
     assert document.draw() == {("#name", "value", ""): "Cleo", ("#greeting", "text", ""): "Cleo"}
+
+
+def test_what_was_typed_before_the_field_was_bound_wins() -> None:
+    _, _, document, page = opened(name=1, count=1, agreed=1, greeting=1)
+    document.changed = {"#name": "Bob", "#count": "7", "#agreed": True}
+    name, count, agreed = page.value("Ada"), page.value(1), page.value(False)
+    page.bind("#name", value=name)
+    page.bind("#count", value=count)
+    page.bind("#agreed", checked=agreed)
+    page.bind("#greeting", text=name)
+    assert (name.get(), count.get(), agreed.get()) == ("Bob", 7, True)
+    assert document.draw() == {("#greeting", "text", ""): "Bob"}  # what the fields show stays
+
+
+def test_what_was_changed_early_mutates_nothing() -> None:
+    machine, _, document, page = opened(open=1)
+    document.changed = {"#open": True}
+    page.bind("#open", checked="Open")
+    assert document.draw() == {("#open", "checked", ""): False}
+    assert Shop.Open not in machine
 
 
 def test_numbers_stay_numbers_and_are_not_rewritten_while_they_are_typed() -> None:
@@ -162,6 +186,120 @@ async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:
     await settled(page)
     assert ("form", "reset", "") not in document.draw()
     assert form_state(document) == ("refused", "We are closed.")
+
+
+@pytest.mark.parametrize("handler", ["OrderEnter", "OrderState"])
+async def test_a_form_whose_handler_raises_has_failed_and_does_not_say_why_unless_told_to(handler: str) -> None:
+    machine, _, document, page = opened(form=1, other=1)
+    document.elements |= {"form [data-message]": 1, "other [data-message]": 1}
+    machine.add(Shop.Open)
+
+    def broken(_: am.Event) -> None:
+        raise OSError("no room in /srv/shop")
+
+    machine.bind({handler: broken})
+    page.form("form", "Order")
+    for _ in range(2):  # `Exception` stays active, and ticks all the same
+        document.fire("submit", "form", form={"name": "tea"})
+        await settled(page)
+        assert document.draw().get(("form", "reset", "")) is None
+        assert form_state(document) == ("failed", "Something went wrong, and this did not work.")
+    assert ["no room in /srv/shop" in told for told in document.reports] == [True, True]  # on the page's console
+    document.shown.clear()
+    page.form("#other", "Order", messages={"failed": "Sorry: {error}."})
+    document.fire("submit", "#other", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("failed", "Sorry: no room in /srv/shop.")
+
+
+async def test_a_form_that_is_refused_after_an_error_is_still_refused() -> None:
+    machine, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    machine.add_err(OSError("something else"))
+    page.form("form", "Order")
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("refused", "This is not possible now.")
+    assert document.reports == []
+
+
+class RemoteShop(rpc.StateSource):
+    Open = am.state()
+    Order = am.state(multi=True, require=Open)
+    Saved = am.state(multi=True)
+
+
+@dataclass
+class Remote:
+    """A shop, and a page of its mirror."""
+
+    shop: am.Machine[RemoteShop]
+    client: rpc.Client
+    document: FakeDocument
+    page: Page
+
+    async def send(self) -> tuple[str | None, str | None]:
+        """How the form stands after it was sent."""
+        self.document.fire("submit", "form", form={"name": "tea"})
+        await settled(self.page)
+        self.document.draw()
+        return form_state(self.document)
+
+
+@asynccontextmanager
+async def remote(mutate: tuple[str, ...] = ("*",)) -> AsyncIterator[Remote]:
+    shop = am.Machine(RemoteShop, id="shop")
+    server = rpc.Server(shop, push_interval=0.001, allow=lambda *_: rpc.Grants(mutate=mutate))
+    near, far = pair()
+    serving = asyncio.create_task(server.serve(far))
+    client = rpc.Client.over(near, RemoteShop)
+    client.start()
+    await client.when_ready()
+    document = FakeDocument(form=1)
+    document.elements["form [data-message]"] = 1
+    page = Page(client, surface=document.open)
+    page.form("form", "Order", until="Saved", timeout=0.05)
+    yield Remote(shop, client, document, page)
+    page.close()
+    await client.stop()
+    await serving
+    for machine in (client.machine, server.machine, shop):
+        machine.dispose()
+
+
+async def test_an_error_of_a_server_is_told_from_its_veto_and_is_not_shown() -> None:
+    async with remote() as page:
+        assert await page.send() == ("refused", "This is not possible now.")
+        page.shop.add(RemoteShop.Open)
+
+        def broken(_: am.Event) -> None:
+            raise OSError("no room in /srv/shop")
+
+        bound = page.shop.bind({"OrderState": broken})
+        assert await page.send() == ("failed", "Something went wrong, and this did not work.")
+        page.shop.bind({"ExceptionState": lambda e: e.remove("Exception")})
+        assert await page.send() == ("failed", "Something went wrong, and this did not work.")
+        page.shop.detach(bound)
+        page.shop.bind({"OrderEnter": lambda _: False})
+        assert (await page.send())[0] == "refused"
+        assert page.document.reports == []
+
+
+async def test_what_the_server_does_not_let_a_page_do_is_refused() -> None:
+    async with remote(mutate=("Saved",)) as page:
+        page.shop.add(RemoteShop.Open)
+        assert await page.send() == ("refused", "This is not possible now.")
+
+
+async def test_a_form_whose_connection_ends_before_the_answer_may_have_been_carried_out() -> None:
+    async with remote() as page:
+        page.shop.add(RemoteShop.Open)
+        page.shop.bind({"OrderState": lambda _: page.client.machine.add(ClientStates.Disconnecting) and None})
+        state, message = await page.send()
+        assert state == "late"
+        assert "look before you try again" in str(message)
 
 
 async def test_a_form_whose_answer_does_not_come_is_late_and_can_be_sent_again() -> None:

@@ -69,6 +69,19 @@ const KINDS = {
 /** How a person's change of a field is read. @type {Record<string, (element: any) => unknown>} */
 const TYPED = { value: (field) => field.value, checked: (field) => field.checked };
 
+/** Fields that have been bound: what they show came through Python. @type {WeakSet<Element>} */
+const met = new WeakSet();
+
+/** Whether a person has changed it, as far as can be seen. */
+const changed = (/** @type {any} */ field) => {
+  if (field.type === "radio") return field.checked && !field.defaultChecked;
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (!field.options) return field.value !== field.defaultValue;
+  const options = [...field.options];
+  const first = options.findLast((option) => option.defaultSelected) ?? options.find((option) => !option.disabled);
+  return field.selectedOptions[0] !== first;
+};
+
 /**
  * @param {((ended: string) => string) & Letgo} flush called once a frame with the ids of bindings whose elements have
  *   left the document, answers the changed values as `[[id, value], …]`; both are JSON
@@ -160,6 +173,13 @@ export function open(flush, emit) {
         ageing?.();
       };
       return elements.length;
+    },
+    /** @type {(id: number) => unknown} */
+    early(id) {
+      const { elements, typed, value } = /** @type {Bound} */ (bindings.get(id));
+      const field = elements.find((element) => !met.has(element) && changed(element));
+      elements.forEach((element) => met.add(element));
+      if (field && typed) return (value.value = typed(field));
     },
     /** @type {(id: number, type: string, selector: string, prevent: boolean) => void} */
     listen(id, type, selector, prevent) {

@@ -19,6 +19,9 @@ class Surface(Protocol):
     def drop(self, id: int) -> None:
         """End a binding, or listening."""
 
+    def early(self, id: int) -> str | bool | None:
+        """What a person has changed in the elements of a binding before there was any, the first of them; else None."""
+
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None: ...
     def report(self, message: str) -> None: ...
     def close(self) -> None: ...

@@ -123,7 +123,8 @@ class Page:
 
         A class is on, and the element visible, while the expression is true. An attribute is absent for None and False
         and empty for True. Fields go both ways: `value` and `checked` set the `Value` they are bound to when a person
-        changes them, and a `checked` that names a state adds or removes it, and shows what became of that.
+        changes them, also if that was before Python listened; a `checked` that names a state adds or removes it, and
+        shows what became of that.
 
         Raises BindingError when no element matches, StateMissing for an unknown state.
         """
@@ -212,7 +213,8 @@ class Page:
 
         `args` makes other arguments of the fields, `messages` says it in other words; see `forms`.
         """
-        form = Form(self._sources.machine_of(source), state, until, timeout, args, messages)
+        report = partial(self._report, f"submit {selector}")
+        form = Form(self._sources.machine_of(source), state, until, timeout, args, messages, report)
         ids = [
             self._define(selector, "attr", "data-state", lambda: form.state.get() or None, 0),
             self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None, 0),
@@ -306,6 +308,8 @@ class Page:
             self._bindings.typed(number, use(event.checked if kind == "checked" else event.value))
 
         self._listen(number, "input", selector, typed, False)
+        if isinstance(expression, Value) and (early := self._surface.early(number)) is not None:
+            self._bindings.typed(number, use(early))
 
     def _end(self, ids: Iterable[int]) -> None:
         self._bindings.end(ids)
@@ -338,7 +342,7 @@ class Page:
         except Exception as error:  # noqa: BLE001  # shown; the page goes on
             self._report(where, error)
 
-    def _report(self, where: str, error: Exception) -> None:
+    def _report(self, where: str, error: BaseException) -> None:
         self._surface.report(f"{where}: {''.join(traceback.format_exception(error))}")
 
 
