@@ -19,7 +19,7 @@ from ipaddress import (
 )
 
 from asyncmachine.rpc.transport.shares import plain
-from asyncmachine_relay.policy import Reason, Refused, RelayConfigError
+from asyncmachine_relay.policy import Reason, Refused, RelayConfigError, several
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -43,7 +43,7 @@ METADATA = frozenset(
 def networks(texts: Iterable[str], *, field: str = "networks") -> tuple[Network, ...]:
     """Networks as `10.0.0.0/8`, or single addresses. Raises `RelayConfigError`."""
     found: list[Network] = []
-    for text in texts:
+    for text in several(texts, field):
         try:
             found.append(ip_network(text))
         except ValueError as error:

@@ -48,7 +48,7 @@ from asyncmachine_relay.notes import Notes
 from asyncmachine_relay.opening import Opening
 from asyncmachine_relay.operation import Operation
 from asyncmachine_relay.operators import Operator
-from asyncmachine_relay.policy import Door, Op, RelayConfigError, origin
+from asyncmachine_relay.policy import Door, Op, RelayConfigError, origin, several
 from asyncmachine_relay.resolving import Resolve, system_resolver
 from asyncmachine_relay.states import RelayStates
 from asyncmachine_relay.static import StaticRoot, StaticSite
@@ -110,7 +110,10 @@ class Relay:
         self._tokens = Tokens(secret, self.limits)
         self._legs = self._other_relays(cluster, known=secret is not None and origins is not None)
         self._agreement: Agreement = Alone() if self._legs is None else self._legs.agreement
-        self._hosts = (*hosts, *(() if self._legs is None else [urlsplit(self._legs.cluster.url).netloc]))
+        self._hosts = (
+            *several(hosts, "hosts"),
+            *(() if self._legs is None else [urlsplit(self._legs.cluster.url).netloc]),
+        )
         self.tunnels = Tunnels(
             self.limits,
             self.machine,

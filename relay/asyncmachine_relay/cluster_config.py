@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from asyncmachine_relay.policy import RelayConfigError, origin
+from asyncmachine_relay.policy import RelayConfigError, origin, several
 
 _BUCKET = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NATS = {"nats", "tls"}
@@ -44,7 +44,7 @@ class Cluster:
             raise RelayConfigError(f"bucket {self.bucket!r} must have 1 to 64 of A-Z a-z 0-9 _ -", field="bucket")
         if self.replicas not in {1, 3, 5}:
             raise RelayConfigError(f"replicas {self.replicas} must be 1, 3 or 5", field="replicas")
-        for server in self.nats:
+        for server in several(self.nats, "nats"):
             self._check_server(server)
         if self.url:
             self._check_url()

@@ -20,7 +20,7 @@ from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.headers import POLICIES
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.meetings import Meeting, check_meetings
-from asyncmachine_relay.policy import RelayConfigError, origin
+from asyncmachine_relay.policy import RelayConfigError, origin, several
 from asyncmachine_relay.secret_files import secret_of
 from asyncmachine_relay.static import StaticRoot
 from asyncmachine_relay.targets import Target, check_names
@@ -56,7 +56,8 @@ class Server:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise RelayConfigError(f"port {self.port} must be 0 (any free one) to 65535", field="port")
-        for text in self.origins:
+        several(self.hosts, "hosts")
+        for text in several(self.origins, "origins"):
             try:
                 origin(text)
             except RelayConfigError as error:
@@ -171,6 +172,7 @@ class Debug:
         for name in ("interval_tx", "interval", "max_files", "max_bytes"):
             if not getattr(self, name) > 0:
                 raise RelayConfigError(f"{name} {getattr(self, name)!r} must be greater than 0", field=name)
+        several(self.forward, "forward")
 
 
 @dataclass(frozen=True, kw_only=True)

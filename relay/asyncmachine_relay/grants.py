@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from asyncmachine.machine.names import several
 from asyncmachine.rpc.grants import Grants
 
 
@@ -25,6 +26,11 @@ class TunnelGrants(Grants):
     targets: tuple[str, ...] = ()
     rights: tuple[str, ...] = ()
     subject: str = ""
+
+    def __post_init__(self) -> None:
+        Grants.__post_init__(self)  # `super()` looks for the class that was there before its slots
+        for name in ("ids", "targets", "rights"):
+            object.__setattr__(self, name, several(getattr(self, name), name))
 
     def permits(self, id: str, target: str) -> bool:
         """Whether a tunnel of this id to this target may be opened."""

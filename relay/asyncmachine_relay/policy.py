@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from asyncmachine import AmError
+from asyncmachine import AmError, InvalidArgs
+from asyncmachine.machine import names
+
+T = TypeVar("T")
 
 MAX_ID = 128
 MAX_TARGET = 255
@@ -88,6 +92,14 @@ class RelayConfigError(AmError):
         super().__init__(message)
 
 
+def several(texts: Iterable[T], field: str) -> tuple[T, ...]:
+    """The texts of a setting. Raises `RelayConfigError` for a single one, which would be read letter by letter."""
+    try:
+        return names.several(texts, field)
+    except InvalidArgs as error:
+        raise RelayConfigError(str(error), field=field) from None
+
+
 def clip(text: str, size: int = MAX_CLOSE_REASON) -> str:
     """The longest start of `text` that takes at most `size` bytes of UTF-8."""
     return text.encode()[:size].decode(errors="ignore")
@@ -124,8 +136,9 @@ class Door:
     @classmethod
     def of(cls, origins: Iterable[str], hosts: Iterable[str] = ()) -> Door:
         """A door for these origins, their hosts, and further `hosts` (`name` or `name:port`)."""
-        names = frozenset(origin(text) for text in origins)
-        return cls(names, frozenset(name.partition("://")[2] for name in names) | frozenset(hosts))
+        listed = frozenset(origin(text) for text in several(origins, "origins"))
+        own = frozenset(name.partition("://")[2] for name in listed)
+        return cls(listed, own | frozenset(several(hosts, "hosts")))
 
     def check(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
         """Judges the values of a request's Host and Origin headers.

@@ -16,7 +16,7 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from asyncmachine_relay.addresses import Network, networks
-from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError
+from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError, several
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}", re.ASCII)
@@ -56,7 +56,7 @@ class Target:
             object.__setattr__(self, "_pattern", re.compile(self.ids, re.ASCII))
         except re.error as error:
             raise self._wrong("ids", f"is no regular expression: {error}") from None
-        if not self.ops:
+        if not several(self.ops, "ops"):
             raise self._wrong("ops", 'must name "dial", "listen", or both')
         object.__setattr__(self, "_ports", self._read_ports())
         if self.connections < 0:

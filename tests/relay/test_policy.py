@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncmachine_relay import Reason, Refused, RelayConfigError
+from asyncmachine_relay import Reason, Refused, Relay, RelayConfigError, Target
+from asyncmachine_relay.cluster_config import Cluster
+from asyncmachine_relay.config import Debug, Server
 from asyncmachine_relay.policy import (
     MAX_CLOSE_REASON,
     Door,
@@ -185,6 +190,28 @@ def test_targets_have_a_length() -> None:
     for text in ("", "x" * 256):
         with pytest.raises(Refused, match="TARGET: a target is"):
             check_target(text)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (Relay, "origins"),
+        (Relay, "hosts"),
+        (Relay, "proxies"),
+        (Server, "origins"),
+        (Server, "hosts"),
+        (Server, "proxies"),
+        (Debug, "forward"),
+        (Cluster, "nats"),
+        (Target, "ops"),
+        (Target, "networks"),
+    ],
+)
+def test_a_text_in_place_of_several_is_refused_with_the_cure(make: Callable[..., Any], field: str) -> None:
+    needed = {"name": "a", "host": "127.0.0.1", "port": 1} if make is Target else {}
+    with pytest.raises(RelayConfigError, match=rf"{field} takes several texts .*: write \('10\.0\.0\.1',\)") as caught:
+        make(**needed, **{field: "10.0.0.1"})
+    assert caught.value.field == field
 
 
 def test_every_reason_knows_how_to_close() -> None:

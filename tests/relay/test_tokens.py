@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import asyncmachine as am
 from asyncmachine_relay import Limits, Op, Reason, Refused, RelayConfigError, TunnelGrants
 from asyncmachine_relay import tokens as module
 from asyncmachine_relay.tokens import Claims, Tokens
@@ -229,6 +230,12 @@ def test_grants_that_do_not_fit_into_a_header_are_a_mistake() -> None:
 )
 def test_grants_name_ids_and_targets(ids: tuple[str, ...], targets: tuple[str, ...], permitted: bool) -> None:
     assert TunnelGrants(ids=ids, targets=targets).permits("browser1", "orchestrator") is permitted
+
+
+@pytest.mark.parametrize("field", ["ids", "targets", "rights", "mutate", "read", "payload"])
+def test_a_text_in_place_of_patterns_is_refused_with_the_cure(field: str) -> None:
+    with pytest.raises(am.InvalidArgs, match=rf"{field} takes several texts .*: write \('page-\*',\)"):
+        TunnelGrants(**{field: "page-*"})  # type: ignore[arg-type]
 
 
 def test_a_dot_in_a_granted_id_is_a_dot() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import asyncmachine as am
 from asyncmachine.rpc.grants import EVERYTHING, Grants, decide
 from asyncmachine.rpc.transport import Peer
 
@@ -34,6 +37,18 @@ def test_each_right_has_its_own_patterns() -> None:
     assert grants.receives("p-1")
     assert not grants.receives("p-12")
     assert not grants.mutates(["R1"])
+
+
+@pytest.mark.parametrize("field", ["mutate", "read", "payload"])
+@pytest.mark.parametrize("text", ["Order*", b"Order*"])
+def test_a_text_in_place_of_patterns_is_refused_with_the_cure(field: str, text: Any) -> None:
+    with pytest.raises(am.InvalidArgs, match=rf"{field} takes several texts .*: write \('Order\*',\)"):
+        Grants(**{field: text})
+
+
+def test_patterns_may_come_as_a_list() -> None:
+    assert Grants(mutate=["A", "B"]) == Grants(mutate=("A", "B"))  # type: ignore[arg-type]
+    assert Grants(mutate=["A"]).mutates(["A"])  # type: ignore[arg-type]
 
 
 def test_the_decision_is_the_applications_then_the_connections_then_everything() -> None:

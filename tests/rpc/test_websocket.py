@@ -8,6 +8,7 @@ import sys
 import pytest
 from websockets.asyncio.client import connect as plain_connect
 
+import asyncmachine as am
 from asyncmachine.rpc.transport import TransportClosed, backlog
 from asyncmachine.rpc.transport import websocket as websocket_module
 from asyncmachine.rpc.transport.websocket import connect, listen
@@ -60,6 +61,11 @@ async def test_somebody_there_who_does_not_answer() -> None:
             await connect(f"ws://127.0.0.1:{port}/", timeout=0.05)
         for writer in taken:
             writer.close()
+
+
+async def test_a_text_in_place_of_origins_is_refused_with_the_cure() -> None:
+    with pytest.raises(am.InvalidArgs, match="origins takes several texts"):
+        await listen(origins="http://localhost:8000")
 
 
 async def test_pages_are_let_in_only_from_origins_that_are_named() -> None:

@@ -10,6 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import md5
+from typing import TypeVar
+
+from asyncmachine.machine.errors import InvalidArgs
+
+T = TypeVar("T")
 
 ANY = "Any"
 """Stands for every state in handler names; no state may be called so."""
@@ -18,6 +23,14 @@ GLOBAL_HANDLERS = ("AnyEnter", "AnyState")
 """The two handlers of whole transitions: last of the negotiation, last of the final phase."""
 
 HANDLER_SUFFIXES = ("Enter", "Exit", "State", "End")
+
+
+def several(texts: Iterable[T], what: str) -> tuple[T, ...]:
+    """These texts. Raises `InvalidArgs` for a single one: as a collection it is its letters, a `*` among them."""
+    if isinstance(texts, str | bytes):
+        one = texts.decode(errors="replace") if isinstance(texts, bytes) else str(texts)
+        raise InvalidArgs(f"{what} takes several texts and would read {one!r} letter by letter: write ({one!r},)")
+    return tuple(texts)
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,16 +8,24 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Protocol
 
+from asyncmachine.machine.names import several
 from asyncmachine.rpc.transport import Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Patterns (`*` and `?`, case counts) of states that may be mutated and read, and of payloads that are sent."""
+    """Patterns (`*` and `?`, case counts) of states that may be mutated and read, and of payloads that are sent.
+
+    Raises `InvalidArgs` where a text stands for patterns: ``mutate=("Order*")`` lacks its comma.
+    """
 
     mutate: tuple[str, ...] = ("*",)
     read: tuple[str, ...] = ("*",)
     payload: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        for name in ("mutate", "read", "payload"):
+            object.__setattr__(self, name, several(getattr(self, name), name))
 
     def mutates(self, states: Iterable[str]) -> bool:
         """Whether all of these states may be called in a mutation."""

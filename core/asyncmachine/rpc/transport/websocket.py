@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine.names import several
 from asyncmachine.rpc.transport import (
     GOING_AWAY,
     LOST,
@@ -157,10 +158,11 @@ async def listen(
 
     listener = WebSocketListener()
     given: dict[str, Any] = {"open_timeout": CONNECT_TIMEOUT, "subprotocols": [SUBPROTOCOL], **SETTINGS, **settings}
+    given["origins"] = list(several(origins, "origins"))
     given["select_subprotocol"] = _subprotocol
     if given.get("ssl"):
         given.setdefault("ssl_handshake_timeout", CONNECT_TIMEOUT)
-    listener._server = server = await serve(listener._arrived, host, port, origins=list(origins), **given)  # type: ignore[arg-type]
+    listener._server = server = await serve(listener._arrived, host, port, **given)
     bound = next(iter(server.sockets)).getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     listener.address = f"{'wss' if given.get('ssl') else 'ws'}://{shown}:{bound}/"
