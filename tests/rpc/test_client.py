@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 from typing import Any
 
@@ -17,9 +18,15 @@ from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
-from tests.rpc.behaviour import Basic, paired
+from tests.ports import free_port
+from tests.rpc.behaviour import QUICK, Basic, paired
 from tests.rpc.nets import MemoryNet
 from tests.rpc.time_loop import run
+
+
+class Other(rpc.StateSource):
+    Foreign = am.state()
+
 
 STEADY = rpc.Backoff(first=1.0, cap=4.0, tries=4, total=None, jitter=0.0)
 
@@ -247,6 +254,39 @@ async def test_a_connection_that_was_handed_over_is_not_made_again() -> None:
     assert client.machine.not_(C.Start, C.RetryingConn, C.Connected)
 
 
+async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is_there_at_last(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "asyncmachine.rpc")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    client = rpc.Client(address, Basic, id="one", backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.Exception, 5)
+    what = f"rc-one cannot connect to {address}"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{what}: [Errno {errno.ECONNREFUSED}]")
+    mux = rpc.Mux(am.Machine(Basic), address)
+    mux.start()
+    await client.when_ready()
+    assert [(one.levelname, one.getMessage()) for one in caplog.records[1:]] == [("INFO", f"{what}: this is over")]
+    await client.stop()
+    await mux.stop()
+
+
+async def test_a_source_of_another_kind_is_told_to_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    mux = rpc.Mux(am.Machine(Basic, id="source"), "tcp://127.0.0.1:0")
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(mux.address, Other, id="one", backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.Exception, 3)
+    await client.stop()
+    await mux.stop()
+    (warning,) = warned(caplog)
+    assert warning.startswith(f"rc-one cannot connect to {mux.address}: the source 'source' has no Foreign")
+
+
 async def test_a_run_that_is_cancelled_says_goodbye() -> None:
     near, far = pair()
     server = rpc.Server(am.Machine(Basic, id="source"), "over")
@@ -289,6 +329,12 @@ def test_an_address_is_read_when_the_client_is_made() -> None:
 def test_a_shallow_mirror_has_no_steps() -> None:
     with pytest.raises(am.InvalidArgs, match="choose one of the two"):
         rpc.Client("tcp://127.0.0.1:1", Basic, shallow=True, steps=True)
+
+
+@pytest.mark.parametrize("option", ["allowed", "skipped"])
+def test_a_text_in_place_of_states_is_refused_with_the_cure(option: str) -> None:
+    with pytest.raises(am.InvalidArgs, match=rf"{option} takes several texts .*: write \('A',\)"):
+        rpc.Client("tcp://127.0.0.1:1", Basic, **{option: Basic.A})  # type: ignore[arg-type]
 
 
 async def test_a_consumer_needs_a_state_for_payloads() -> None:

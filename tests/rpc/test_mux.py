@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -172,6 +173,23 @@ async def test_it_listens_again_when_its_listener_ends() -> None:
         assert (await each.netmach.add("A")).executed  # who was there is not disturbed
         async with client(dial, "two"):
             pass
+
+
+async def test_an_address_that_is_taken_is_told_to_the_log_once_and_that_it_is_had_at_last(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "asyncmachine.rpc")
+    async with running(rpc.Mux(source(), "tcp://127.0.0.1:0")) as first:
+        mux = rpc.Mux(source(), first.address, name="second", backoff=QUICK)
+        mux.start()
+        await mux.machine.when_ticks(M.Exception, 5)
+        what = f"rm-second cannot take connections at {first.address}"
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith(f"{what}: [Errno {errno.EADDRINUSE}]")
+    await mux.when_ready()
+    assert [(one.levelname, one.getMessage()) for one in caplog.records[1:]] == [("INFO", f"{what}: this is over")]
+    await mux.stop()
 
 
 async def test_a_listener_that_ends_at_once_does_not_make_it_spin() -> None:

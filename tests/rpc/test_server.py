@@ -177,7 +177,7 @@ async def test_every_server_of_one_source_tells_the_same_epoch() -> None:
     assert len(epochs) == 2
 
 
-async def test_a_decision_that_fails_is_an_error_of_the_server() -> None:
+async def test_a_decision_that_fails_is_an_error_of_the_server_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     def allow(id: str, token: str, peer: rpc.Peer) -> rpc.Grants | None:
         raise LookupError("no database")
 
@@ -189,6 +189,9 @@ async def test_a_decision_that_fails_is_an_error_of_the_server() -> None:
         assert (rejected.code, rejected.retry_after) == ("INTERNAL", 1.0)
         assert "database" not in rejected.message
         assert isinstance(on.server.machine.err, LookupError)
+    (record,) = (one for one in caplog.records if one.name == "asyncmachine.rpc")
+    assert record.levelname == "ERROR" and "'rc-raw' is not let in" in record.getMessage()
+    assert "no database" in caplog.text and "in allow" in caplog.text
 
 
 async def test_only_the_session_itself_can_be_taken_over() -> None:

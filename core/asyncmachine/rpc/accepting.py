@@ -8,6 +8,7 @@ from collections.abc import Callable
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.errors import ListenerFailed
+from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Listen, Listener, Transport, TransportClosed, failed_dial
@@ -20,27 +21,36 @@ async def keep_accepting(
     opened: Callable[[str], object],
     failed: Callable[[TransportClosed], object],
     backoff: Backoff,
+    what: str,
 ) -> None:
     """Runs until it is cancelled, or the back-off gives up.
 
     `opened(address)` is told of each listener, `failed(error)` of its end, of one that cannot be opened, and at last
     that it is given up. `arrived(transport)` returns at once, and owns the transport from then on. A listener at which
     a connection has arrived resets the back-off; one that ends at once, again and again, does not make it spin.
+    The log is told once in a row that it fails; `what` names it.
     """
     loop = asyncio.get_running_loop()
     attempt, lost_at = 0, loop.time()
+    outage: Outage | None = None
     while True:
         try:
             listener = await listen()
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no listener)
+            outage = outage or Outage(what, error)
             failed(failed_dial(error))
         else:
+            if outage is not None:
+                outage.over()
+                outage = None
             opened(listener.address)
             if await _accept_all(listener, arrived, failed):
                 attempt, lost_at = 0, loop.time()
         delay = backoff.delay(attempt, loop.time() - lost_at)
         if delay is None:
-            failed(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
+            given_up = TransportClosed(reason=f"gave up listening after {attempt} attempts")
+            Outage(what, given_up)
+            failed(given_up)
             return
         attempt += 1
         await asyncio.sleep(delay)
@@ -65,9 +75,10 @@ async def _accept_all(
 
 
 async def serve_arrivals(
-    machine: Machine[S], listen: Listen, arrived: Callable[[Transport], object], backoff: Backoff
+    machine: Machine[S], listen: Listen, arrived: Callable[[Transport], object], backoff: Backoff, where: str
 ) -> None:
     """The life of a server at an address, in the states of its machine. Ends when it is cancelled, or has given up."""
+    what = f"{machine.id} cannot take connections{where}"
     # The clients there are need no listener, but they need RpcReady; so it stays as long as they do. ErrNetwork would
     # drop them as well.
 
@@ -80,5 +91,5 @@ async def serve_arrivals(
         if S.ClientConnected not in machine:
             machine.add(S.RpcStarting)
 
-    await keep_accepting(listen, arrived, opened=opened, failed=failed, backoff=backoff)
+    await keep_accepting(listen, arrived, opened=opened, failed=failed, backoff=backoff, what=what)
     machine.remove(S.Start)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Kind, MutationSource
+from asyncmachine.machine.names import several
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
@@ -32,6 +33,7 @@ from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.mirror_sync import MirrorSync
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.questions import Questions
@@ -115,7 +117,7 @@ class Client(Generic[S]):
             dial_timeout=dial_timeout,
             reconnect=reconnect,
         )
-        self._connecting = Connecting(self._connections, backoff)
+        self._connecting = Connecting(self._connections, backoff, where("to", dial))
         self.machine = own_machine(ClientStates, self._connecting, f"rc-{suffix}", "rpc-client", parent)
         # Bound once, and shared.
         ready, loop, in_loop = self._connections.ready_link, self._loop.get, self._in_loop
@@ -124,7 +126,12 @@ class Client(Generic[S]):
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
         wanted = m.Sync(
-            not no_schema, b"", None if allowed is None else tuple(allowed), tuple(skipped or ()), shallow, steps
+            not no_schema,
+            b"",
+            None if allowed is None else several(allowed, "allowed"),
+            several(skipped or (), "skipped"),
+            shallow,
+            steps,
         )
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -10,6 +11,8 @@ from asyncmachine.rpc.errors import Code, DeliveryFailed, Rejected
 from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.transport import Peer
+
+logger = logging.getLogger("asyncmachine.rpc")
 
 T = TypeVar("T")
 
@@ -59,6 +62,7 @@ class Clients:
         try:
             grants = decide(allow, hello.id, hello.token, peer)
         except Exception as error:
+            logger.exception("client %r is not let in: its grants could not be decided", hello.id)
             raise Rejected(Code.INTERNAL, "the decision about this client failed", RETRY_AFTER) from error
         if grants is None:
             raise Rejected(Code.FORBIDDEN, f"{hello.id} is not let in")

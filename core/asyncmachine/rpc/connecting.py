@@ -20,6 +20,8 @@ from asyncmachine.machine.event import Event
 from asyncmachine.machine.wait import wait_any
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.connections import Connections
+from asyncmachine.rpc.errors import HandshakeFailed, PeerFault, PeerSilent, Rejected
+from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.transport import GOING_AWAY, CertificateRefused, Transport, TransportClosed
 
@@ -29,13 +31,29 @@ DIAL_TIMEOUT: Final = 3.0
 GOODBYE_TIMEOUT = 5.0
 """Seconds that Disconnecting may take."""
 
+_NO_CONNECTION: Final = (TransportClosed, Rejected, HandshakeFailed, PeerFault, PeerSilent)
+"""What an attempt ends with that comes to nothing."""
+
 
 class Connecting:
-    """Handlers of `ClientStates`. `pause` is the shortest time until the next attempt, as a server has asked for it."""
+    """Handlers of `ClientStates`. `pause` is the shortest time until the next attempt, as a server has asked for it.
 
-    __slots__ = ("_attempt", "_backoff", "_connections", "_lost_at", "_pause", "_transport", "pause")
+    `where` tells the log of what there is no connection to.
+    """
 
-    def __init__(self, connections: Connections, backoff: Backoff) -> None:
+    __slots__ = (
+        "_attempt",
+        "_backoff",
+        "_connections",
+        "_lost_at",
+        "_outage",
+        "_pause",
+        "_transport",
+        "_where",
+        "pause",
+    )
+
+    def __init__(self, connections: Connections, backoff: Backoff, where: str) -> None:
         self.pause = 0.0
         self._connections = connections
         self._backoff = backoff
@@ -43,12 +61,15 @@ class Connecting:
         self._attempt = 0
         self._lost_at = 0.0
         self._pause = Pause()
+        self._outage: Outage | None = None
+        self._where = where
 
     def nudge(self) -> None:
         """Ends the pause between two attempts."""
         self._pause.nudge()
 
     def StartState(self, e: Event) -> None:
+        self._outage = None
         self._begin_anew()
 
     async def ConnectingState(self, e: Event) -> None:
@@ -78,6 +99,9 @@ class Connecting:
         self._connections.connection = None
 
     def HandshakeDoneState(self, e: Event) -> None:
+        if self._outage is not None:
+            self._outage.over()
+            self._outage = None
         self._begin_anew()
 
     async def DisconnectingState(self, e: Event) -> None:
@@ -121,6 +145,14 @@ class Connecting:
         return not (leaving and error is not None and isinstance(error.err, TransportClosed))
 
     def ExceptionState(self, e: Event) -> None:
+        error = e.args_or_none(ErrorArgs)
+        if (
+            error is not None
+            and isinstance(error.err, _NO_CONNECTION)
+            and self._outage is None
+            and "HandshakeDone" not in e.tx.active_before
+        ):
+            self._outage = Outage(f"{e.machine.id} cannot connect{self._where}", error.err)
         e.remove("Exception")
 
     def ServerPayloadState(self, e: Event) -> None:

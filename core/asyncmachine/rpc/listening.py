@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc.backoff import Backoff
+from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed, failed_dial
@@ -21,13 +22,19 @@ async def keep_listening(
     """
     loop = asyncio.get_running_loop()
     attempt, lost_at = 0, loop.time()
+    outage: Outage | None = None
     while True:
         sessions = machine.tick(S.HandshakeDone)
         try:
             transport = await dial()
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
-            machine.add_err(failed_dial(error))
+            failure = failed_dial(error)
+            outage = outage or Outage(f"{machine.id} gets no connection", failure)
+            machine.add_err(failure)
         else:
+            if outage is not None:
+                outage.over()
+                outage = None
             machine.add(S.RpcAccepting)
             await serve(transport)
             machine.add(S.RpcStarting)

@@ -19,6 +19,7 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
+from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
@@ -75,6 +76,7 @@ class Mux(PayloadSender):
         self.address = ""
         self._name = name or "mux"
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
+        self._where = where("at", listen)
         self._backoff = backoff or default_backoff()
         self._made = 0
         self._servers: dict[str, Server] = {}
@@ -152,7 +154,12 @@ class Mux(PayloadSender):
 
     async def _keep_accepting(self) -> None:
         await keep_accepting(
-            self._listen, self._arrived, opened=self._opened, failed=self.machine.add_err, backoff=self._backoff
+            self._listen,
+            self._arrived,
+            opened=self._opened,
+            failed=self.machine.add_err,
+            backoff=self._backoff,
+            what=f"{self.machine.id} cannot take connections{self._where}",
         )
         self.machine.remove(M.Start)  # it has given up
 

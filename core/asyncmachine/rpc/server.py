@@ -27,6 +27,7 @@ from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
@@ -95,6 +96,7 @@ class Server(PayloadSender):
         self._accepting: asyncio.Task[Any] | None = None
         self._dial: Dial | None = None
         self._listen: Listen | None = None
+        self._where = ""
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)
         self._stopped: tuple[Wait, ...] = ()
@@ -139,6 +141,7 @@ class Server(PayloadSender):
         `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop.
         """
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
+        self._where = where("at", listen)
         self._begin()
 
     def retry_now(self) -> None:
