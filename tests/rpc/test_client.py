@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import logging
 from typing import Any
 
 import pytest
@@ -254,6 +255,11 @@ async def test_a_connection_that_was_handed_over_is_not_made_again() -> None:
     assert client.machine.not_(C.Start, C.RetryingConn, C.Connected)
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Ours alone: asyncio tells of callbacks that are slow on a busy computer."""
+    return [record for record in caplog.records if record.name == "asyncmachine.rpc"]
+
+
 async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is_there_at_last(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -263,13 +269,13 @@ async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is
     client.start()
     await client.machine.when_ticks(C.Exception, 5)
     what = f"rc-one cannot connect to {address}"
-    (record,) = caplog.records
+    (record,) = told(caplog)
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(f"{what}: [Errno {errno.ECONNREFUSED}]")
     mux = rpc.Mux(am.Machine(Basic), address)
     mux.start()
     await client.when_ready()
-    assert [(one.levelname, one.getMessage()) for one in caplog.records[1:]] == [("INFO", f"{what}: this is over")]
+    assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: this is over")]
     await client.stop()
     await mux.stop()
 
@@ -438,8 +444,7 @@ class NamesAlone(rpc.StateSource):
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Ours alone: asyncio tells of callbacks that are slow on a busy computer."""
-    return [record.getMessage() for record in caplog.records if record.name == "asyncmachine.rpc"]
+    return [record.getMessage() for record in told(caplog)]
 
 
 @pytest.mark.parametrize(
