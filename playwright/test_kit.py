@@ -239,6 +239,26 @@ def test_a_new_release_is_offered_and_replaces_the_old_one_at_once(
     page.wait_for_function("async (old) => !(await caches.keys()).includes(old[0])", arg=old)
 
 
+def test_in_development_a_reload_shows_what_was_edited(page: Page, project: Path, mishaps: Mishaps) -> None:
+    first = Running(project)
+    mishaps._own = first.address.rstrip("/")
+    opened(page, first.address)
+    expect(page.locator("[data-offline]")).to_be_visible()
+    html = project / "page" / "index.html"
+    html.write_text(html.read_text().replace("<h1>Guest app", "<h1>Guest app 2"))
+    code = project / NAME / "page.py"
+    code.write_text(code.read_text().replace('"live"', '"alive"'))
+    with mishaps.server_away():
+        first.stop()
+        second = Running(project, port=int(first.address.rstrip("/").rpartition(":")[2]))
+        assert second.address == first.address
+        page.reload()
+        expect(page.locator("h1")).to_have_text("Guest app 2")
+        expect(page.locator("#link")).to_have_text("alive")
+    expect(page.locator("[data-update]")).to_be_hidden()
+    second.stop()
+
+
 @pytest.mark.nightly
 def test_requests_in_the_moment_of_the_change_do_not_lose_it(
     page: Page, running: Running, project: Path, mishaps: Mishaps

@@ -12,6 +12,7 @@ const container = navigator.serviceWorker;
 const OWN = import.meta.url.split("/").at(-2);
 /** Milliseconds after which a change to a new release has not merely taken its time. */
 const FORGOTTEN = 2000;
+const HOUR = 3_600_000;
 /** How often in a row a page reloads itself: for ever would help nobody. */
 const RELOADS = 3;
 /** For a release that somebody agreed to, and for one that controls the page already. */
@@ -84,8 +85,10 @@ async function register() {
   follow(registration);
   await container.ready;
   show("offline");
-  // A page that stays open for days learns of new releases when it is looked at.
-  document.addEventListener("visibilitychange", () => document.hidden || registration.update().catch(() => undefined));
+  // A page that stays open for days learns of new releases when it is looked at, or on a wall after an hour.
+  const look = () => document.hidden || registration.update().catch(() => undefined);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, HOUR);
 }
 
 if (container) {

@@ -1,15 +1,15 @@
 /**
  * The service worker of a built page: keeps one whole release, from which the page starts without a network.
  *
- * `am build` puts the release in front of this file: `const RELEASE = {version, files}`, with the hash of each file by
+ * `am build` puts the release in front of this file: `const RELEASE = {version, files, atOnce}`, with the hash of each file by
  * its path from here. A release is installed as a whole or not at all, since every file is checked against its hash: what
  * a server mixes up while it is being updated fails, and the old release stays. A new one waits until a page asks for it
- * (`pwa.mjs`); from then on every page gets the new one, and the old one is gone. It is a classic script: not every
- * browser takes a module here.
+ * (`pwa.mjs`), or not at all if it was built to be taken at once; from then on every page gets the new one, and the old one
+ * is gone. It is a classic script: not every browser takes a module here.
  */
 
 // @ts-expect-error stands in front
-const { version, files } = /** @type {{version: string, files: Record<string, string>}} */ (RELEASE);
+const { version, files, atOnce } = /** @type {{version: string, files: Record<string, string>, atOnce: boolean}} */ (RELEASE);
 const worker = /** @type {any} */ (self);
 const scope = new URL("./", worker.location.href);
 const PREFIX = `asyncmachine ${scope.pathname} `;
@@ -38,6 +38,7 @@ async function install() {
     await caches.delete(NAME);
     throw error;
   }
+  if (atOnce) worker.skipWaiting();
 }
 
 /**

@@ -68,8 +68,10 @@ class Project:
             raise NoSite(f'{path} needs [tool.asyncmachine.page] with packages = ["…"] ({error})') from None
 
 
-def build(project: Project, target: Path) -> str:
+def build(project: Project, target: Path, *, at_once: bool = False) -> str:
     """Build the page into the folder; the name of the release. Pages that are open keep what they have.
+
+    They ask before they change over, or do so `at_once`: in development a reload shows what was edited.
 
     Raises NoSite, NoSources, NoRuntime and NodeFailed; the folder is then as it was.
     """
@@ -87,7 +89,7 @@ def build(project: Project, target: Path) -> str:
         _lay_out(site / release, parts)
         for name, path in own.items():
             _write(site / name, _named(path, release))
-        _write_worker(site, release)
+        _write_worker(site, release, at_once=at_once)
         compress(
             [path for path in site.rglob("*") if path.is_file() and not path.with_name(f"{path.name}.br").exists()]
         )
@@ -139,9 +141,9 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _write_worker(site: Path, release: str) -> None:
+def _write_worker(site: Path, release: str, *, at_once: bool) -> None:
     files = {path.relative_to(site).as_posix(): _integrity(path) for path in _served(site)}
-    told = json.dumps({"version": release, "files": files}, indent=1, sort_keys=True)
+    told = json.dumps({"version": release, "atOnce": at_once, "files": files}, indent=1, sort_keys=True)
     code = (static_folder() / WORKER).read_text()
     (site / WORKER).write_text(f"const RELEASE = {told};\n\n{code}")
 

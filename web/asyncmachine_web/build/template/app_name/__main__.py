@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 
 async def serve() -> None:
-    build(Project.read(ROOT), ROOT / "dist")
+    build(
+        Project.read(ROOT), ROOT / "dist", at_once=True
+    )  # a reload shows what was edited; `am build` lets people choose
     backend = Backend(ROOT / "dist")
     async with RelayServer(backend.relay, bind(port=int(os.environ.get("PORT", "8000")))) as server:
         print(f"Open {server.origin}/   (Ctrl-C ends it)", flush=True)
