@@ -18,6 +18,8 @@ class Disk:
         self.open = asyncio.Event()
         self.open.set()
         self.commits = 0
+        self.handed: list[dict[str, bytes]] = []
+        """What was put by each write, committed or not."""
 
     def opened(self) -> Opened:
         return Opened(self)
@@ -36,6 +38,7 @@ class Opened:
         return dict(self._disk.entries)
 
     def write(self, puts: Mapping[str, bytes], drops: Collection[str]) -> Awaitable[None]:
+        self._disk.handed.append(dict(puts))
         return asyncio.ensure_future(self._write(dict(puts), tuple(drops)))
 
     async def _write(self, puts: dict[str, bytes], drops: tuple[str, ...]) -> None:

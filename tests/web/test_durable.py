@@ -183,6 +183,41 @@ async def test_what_is_not_written_yet_when_a_machine_is_disposed_is_written_all
 
 
 @in_loop
+async def test_a_page_that_goes_while_a_write_is_under_way_hands_the_rest_over_at_once() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    disk.open.clear()
+    machine.add(Shop.Open)
+    await asyncio.sleep(0)
+    machine.add(Shop.Paid)
+    machine.flush()
+    assert len(disk.handed) == 3, "the first of all, the one under way, and the one behind"
+    left = Disk()
+    for puts in disk.handed:
+        left.entries.update(puts)
+    assert (await shop(left)).clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 1}
+    # The page may come back.
+    disk.open.set()
+    assert (await machine.add(Shop.Paid)).executed
+    assert (await shop(disk)).clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 3}
+
+
+@in_loop
+async def test_pages_that_go_and_come_back_again_and_again_leave_no_records_behind() -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    for _ in range(4 * EVERY):
+        machine.add(Shop.Paid)
+        await asyncio.sleep(0)
+        last = machine.add(Shop.Paid)
+        machine.flush()
+        await last
+    assert len(disk.entries) <= 2 * EVERY + 4
+    assert len([key for key in disk.entries if key.endswith("s")]) == 2
+    assert (await shop(disk)).tick(Shop.Paid) == machine.tick(Shop.Paid) == 16 * EVERY - 1
+
+
+@in_loop
 async def test_the_log_stays_bounded() -> None:
     disk = Disk()
     machine = await shop(disk)

@@ -1,14 +1,15 @@
 """The journal of a durable machine: notes that it has changed, and writes how it stands.
 
 One write is under way at a time. What happens meanwhile goes into the next one, so a hundred mutations cost two
-commits. A write that fails is tried again with the next change, and nothing is skipped: it holds all that has changed
-since the last one that was committed.
+commits; only a page that goes hands over a second one behind the first. A write that fails is tried again with the next
+change, and nothing is skipped: it holds all that has changed since the last one that was committed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -80,9 +81,13 @@ class Journal(am.Tracer):
         return self._next or self._now
 
     def flush(self) -> None:
-        """Begins to write at once, if nothing is under way: the page may have no next turn of the loop."""
-        if self._next is not None and self._now is None:
+        """Hands over to the store at once what has changed: the page may have no next turn of the loop."""
+        if self._next is None or self._log is None:
+            return
+        if self._now is None:
             self._write(self._next)
+        else:
+            self._write_behind(self._log)
 
     def end(self) -> None:
         """The machine is about to go: what is not written yet is written as it stands now."""
@@ -109,7 +114,21 @@ class Journal(am.Tracer):
 
     def _begin_write(self) -> None:
         self._scheduled = False
-        self.flush()
+        self._write_next()
+
+    def _write_next(self) -> None:
+        if self._next is not None and self._now is None:
+            self._write(self._next)
+
+    def _write_behind(self, log: Log) -> None:
+        """A second write under the number of the one that is under way: the later one holds all that the first has."""
+        try:
+            batch = log.next(self._state())
+            writing = self._store.write(batch.puts, batch.drops)
+        except Exception:  # noqa: BLE001 (as in `_write`, which will tell it if the page stays)
+            return
+        log.also(batch)
+        self._behind = asyncio.get_running_loop().create_task(_settled(writing))
 
     def _write(self, wait: am.Wait) -> None:
         self._next = None
@@ -141,7 +160,7 @@ class Journal(am.Tracer):
                 self._all_kept()
         self._now = None
         _end(wait, failed)
-        self.flush()
+        self._write_next()
 
     def _all_kept(self) -> None:
         if KeepingStates.InMemory in self.machine:
@@ -163,6 +182,12 @@ def not_kept(why: Exception) -> NotKept:
     error = NotKept(f"it is in memory only: {why}")
     error.__cause__ = why
     return error
+
+
+async def _settled(writing: Awaitable[None]) -> None:
+    """Nobody waits for it: if the page is back, all of it is written once more, and that is told."""
+    with suppress(Exception):
+        await writing
 
 
 def _end(wait: am.Wait | None, why: Exception | None) -> None:

@@ -189,6 +189,10 @@ class Log:
             self._since += 1
             self._size += sum(map(len, batch.puts.values()))
 
+    def also(self, batch: Batch) -> None:
+        """It was handed over behind another one of the same number: what it puts has to be dropped one day, too."""
+        self._keys |= batch.puts.keys()
+
     def _unusable(self) -> set[str]:
         """What is put aside now, and what was put aside the last time."""
         if not self._aside:
