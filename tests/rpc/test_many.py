@@ -169,6 +169,13 @@ async def test_a_close_tells_why_and_what_was_sent_before_is_read() -> None:
         assert (one.statistics.open, two.statistics.open) == (0, 0)
 
 
+async def test_a_reason_that_is_no_unicode_is_told_as_far_as_it_is() -> None:
+    async with both() as (one, two):
+        near = one.open()
+        await near.close(4403, "no file \udcff")
+        assert await end_of(await two.accept()) == (4403, "no file ?")
+
+
 async def test_closing_one_wakes_its_writer_and_leaves_the_others_alone() -> None:
     async with both() as (one, two):
         stuck, other = one.open(), one.open()
@@ -339,23 +346,69 @@ async def test_empty_parts_end_too() -> None:
         await pour(carrier, chain([frame(OPEN, 1)], repeat(frame(PART, 1), 100_000)))
 
 
+class Full:
+    """A carrier whose other side takes nothing until `takes` is set."""
+
+    def __init__(self, inner: MemoryTransport) -> None:
+        self.peer, self.recv, self.close = inner.peer, inner.recv, inner.close
+        self.closed = False
+        self.takes = asyncio.Event()
+        self._inner = inner
+
+    async def send(self, data: bytes) -> None:
+        await self.takes.wait()
+        await self._inner.send(data)
+
+
 async def test_who_makes_the_other_talk_has_to_listen() -> None:
     """A flood of OPENs, each of which is refused, while nobody reads the refusals."""
-
-    class Full:
-        """A carrier whose other side takes nothing."""
-
-        def __init__(self, inner: MemoryTransport) -> None:
-            self.peer, self.recv, self.close = inner.peer, inner.recv, inner.close
-            self.closed = False
-
-        async def send(self, data: bytes) -> None:
-            await asyncio.Event().wait()
-
     near, far = pair()
     async with Many(Full(far), dialled=False, limits=ManyLimits(connections=1)) as many:
         await pour(near, [frame(OPEN, number) for number in range(1, 10_000, 2)])
         assert len(many._control) < 1000
+
+
+async def test_what_is_given_back_is_told_once_while_the_other_side_takes_nothing() -> None:
+    near, far = pair()
+    full, limits = Full(far), ManyLimits(window=INITIAL)
+    async with Many(full, dialled=False, limits=limits) as many:
+        await near.send(frame(OPEN, 1))
+        connection = await many.accept()
+        many.go_away(1)  # what is being told: the rest waits behind it
+        for _ in range(3):
+            await near.send(frame(DATA, 1, bytes(INITIAL // 4)))
+            await connection.recv()
+        assert len(many._control) <= 2
+        full.takes.set()
+        assert await near.recv() == frame(GOAWAY, 0, (1000).to_bytes(4, "big"))
+        assert await near.recv() == frame(WINDOW, 1, (3 * (INITIAL // 4 + COST)).to_bytes(4, "big"))
+        for _ in range(2):
+            await near.send(frame(DATA, 1, bytes(INITIAL // 4)))
+            await connection.recv()
+            assert await near.recv() == frame(WINDOW, 1, (INITIAL // 4 + COST).to_bytes(4, "big"))
+
+
+async def test_what_was_not_told_may_not_be_used() -> None:
+    """A flood of data that is read at once, by a peer that does not read what it is told."""
+    near, far = pair()
+    async with Many(Full(far), dialled=False) as many:
+        await near.send(frame(OPEN, 1))
+        connection = await many.accept()
+        ended = asyncio.create_task(end_of(connection))
+        sent = await pour(near, repeat(frame(DATA, 1, bytes(CHUNK)), 1000))
+        assert sent <= 2 * many.limits.window + 5 * CHUNK
+        assert await ended == (4400, "BAD_FRAME: more data than its window")
+        assert len(many._control) < 5
+
+
+async def test_no_more_are_opened_to_one_that_takes_nothing() -> None:
+    _, far = pair()
+    async with Many(Full(far), dialled=True, limits=ManyLimits(connections=1)) as many:
+        for _ in range(40):
+            if not many._is_not_heard:
+                await many.open().close()
+        with pytest.raises(TransportClosed, match="takes nothing"):
+            many.open()
 
 
 async def test_a_message_that_is_cancelled_in_the_middle_ends_its_connection() -> None:

@@ -36,13 +36,14 @@ async def test_a_connection_that_breaks_is_lost() -> None:
             assert caught.value.code == 1006
 
 
-async def test_a_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
+@pytest.mark.parametrize(("given", "told"), [("ü" * 200, "ü" * 61), ("no file \udcff", "no file ?")])
+async def test_a_reason_is_cut_to_what_a_close_frame_holds(given: str, told: str) -> None:
     async with websocket() as net:
         near, far = await net.connect()
-        await near.close(4400, "ü" * 200)
+        await near.close(4400, given)
         with pytest.raises(TransportClosed) as caught:
             await far.recv()
-        assert caught.value.reason == "ü" * 61
+        assert caught.value.reason == told
 
 
 async def test_nobody_there() -> None:

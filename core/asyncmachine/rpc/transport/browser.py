@@ -138,4 +138,4 @@ async def connect(url: str, *, subprotocols: Sequence[str] = (), timeout: float 
 
 def _short(reason: str) -> str:
     """At most 123 bytes of UTF-8, the room a close frame has."""
-    return reason.encode()[:123].decode(errors="ignore")
+    return reason.encode(errors="replace")[:123].decode(errors="ignore")

@@ -63,7 +63,8 @@ class Many:
         self._assembling = 0
         self._backlog = Backlog()
         # What has to be told: it is not sent where it comes up, since who reads must never wait for who reads there.
-        self._control: deque[bytes] = deque()
+        # A connection stands for what it gives back, which is counted when it goes: once, however long that takes.
+        self._control: deque[bytes | ManyConnection] = deque()
         self._due = asyncio.Event()
         self._told = asyncio.Event()
         self._told.set()
@@ -90,6 +91,8 @@ class Many:
             raise self._ended
         if len(self._open) >= self.limits.connections:
             raise TransportClosed(LIMIT, f"{len(self._open)} connections are open; close one")
+        if self._is_not_heard:
+            raise TransportClosed(LIMIT, "the other side takes nothing; try again later")
         number, self._next = self._next, self._next + 2
         self._say(OPEN, number)
         return self._made(number)
@@ -160,12 +163,16 @@ class Many:
         if number <= self._theirs or number % 2 == self._next % 2:
             raise Fault("OPEN with a number that cannot be")
         self._theirs = number
-        if len(self._control) > 4 * self.limits.connections + 64:
+        if self._is_not_heard:
             raise Fault("more to be told than the other side listens to")
         if len(self._open) < self.limits.connections and self._backlog.put(self._made(number)) is None:
             return
         self._forget(number)
         self._say(RESET, number, U16.pack(LIMIT) + b"LIMIT: close another connection first")
+
+    @property
+    def _is_not_heard(self) -> bool:
+        return len(self._control) > 4 * self.limits.connections + 64
 
     def _has_been(self, number: int) -> bool:
         return 0 < number < self._next if number % 2 == self._next % 2 else 0 < number <= self._theirs
@@ -179,7 +186,8 @@ class Many:
                 await self._due.wait()
                 self._due.clear()
                 while self._control:
-                    await self._carrier.send(self._control.popleft())
+                    told = self._control.popleft()
+                    await self._carrier.send(told if isinstance(told, bytes) else told._window_frame())
                 self._told.set()
         except TransportClosed:
             self._told.set()  # `_read` finds out too, and so does whoever sends
@@ -191,8 +199,14 @@ class Many:
         await self._carrier.send(frame)
 
     def _say(self, kind: int, number: int, payload: bytes = b"") -> None:
+        self._queue(HEAD.pack(kind, number) + payload)
+
+    def _say_window(self, connection: ManyConnection) -> None:
+        self._queue(connection)
+
+    def _queue(self, told: bytes | ManyConnection) -> None:
         if self._ended is None:
-            self._control.append(HEAD.pack(kind, number) + payload)
+            self._control.append(told)
             self._told.clear()
             self._due.set()
 

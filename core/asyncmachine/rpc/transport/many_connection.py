@@ -45,6 +45,8 @@ class ManyConnection:
         self._sending = asyncio.Lock()
         self._read = 0
         """What was read and not given back yet."""
+        self._granting = False
+        """Whether a frame that gives it back waits to be sent."""
         self._size = 0
         """What was received and is not read yet."""
         self._assembled = 0
@@ -105,7 +107,7 @@ class ManyConnection:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends both directions."""
         if self._number in self._many._open:
-            text = reason.encode()[:LONGEST_REASON].decode(errors="ignore").encode()
+            text = reason.encode(errors="replace")[:LONGEST_REASON].decode(errors="ignore").encode()
             self._many._say(RESET, self._number, U16.pack(code if 1000 <= code < 5000 else GOING_AWAY) + text)
         self._end(code, reason)
         self._many._forget(self._number)
@@ -176,9 +178,14 @@ class ManyConnection:
     def _give_back(self, cost: int) -> None:
         self._size -= cost
         self._read += cost
-        if self._read >= self._many.limits.window // 4 and self._number in self._many._open:
-            self._many._say(WINDOW, self._number, U32.pack(self._read))
-            self._read = 0
+        if self._read >= self._many.limits.window // 4 and not self._granting and self._number in self._many._open:
+            self._granting = True
+            self._many._say_window(self)
+
+    def _window_frame(self) -> bytes:
+        """Gives back all that was read until now, in the moment it is told: what is not told may not be used."""
+        told, self._read, self._granting = self._read, 0, False
+        return HEAD.pack(WINDOW, self._number) + U32.pack(told)
 
     def _drop_parts(self) -> None:
         self._many._assembling -= self._assembled

@@ -182,7 +182,7 @@ def _closed(error: Any) -> TransportClosed:
 
 def _short(reason: str) -> str:
     """At most 123 bytes of UTF-8, the room a close frame has."""
-    return reason.encode()[:123].decode(errors="ignore")
+    return reason.encode(errors="replace")[:123].decode(errors="ignore")
 
 
 def _peer(connection: Connection) -> Peer:
