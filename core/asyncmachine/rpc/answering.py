@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import NEVER
 from asyncmachine.rpc.chunks import Parcel, Transfer
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
 from asyncmachine.rpc.codec import encode
-from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge
+from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge, Unsendable
 from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, known
 from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.limits import clipped, sendable
 from asyncmachine.rpc.requests import Known, Requests
 from asyncmachine.rpc.session import Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
@@ -70,7 +73,7 @@ class ServerSession(Session):
 
     def reject(self, code: str, message: str, retry_after: float | None = None) -> None:
         """Refuses the client. The transport is to be closed once this is sent."""
-        self._send(m.Reject(code, message, retry_after))
+        self._send(m.Reject(clipped(code, m.NAME), clipped(message), retry_after))
 
     def reply(self, id: int, executed: bool, clock: Clock) -> None:
         """Answers a mutation, with everything that has changed since the peer was told last."""
@@ -89,12 +92,18 @@ class ServerSession(Session):
     def answer(
         self, id: int, *, executed: bool = False, names: tuple[str, ...] = (), error: CallRefused | None = None
     ) -> None:
-        """Answers a question, or says why not."""
-        self._send(m.Reply(id, executed, names, error.code if error else "", error.message if error else ""))
+        """Answers a question, or says why not. Raises `Unsendable` for names that are too many, or too long."""
+        told = None if error is None else sendable(error)
+        self._send(m.Reply(id, executed, names, told.code if told else "", told.message if told else ""))
 
     def refuse(self, id: int, error: CallRefused) -> None:
-        """Answers a call with an error."""
-        self._send(m.Error(id, error.code, error.message, error.state, error.retryable, error.details or None))
+        """Answers a call with an error. Details that cannot be sent are left out."""
+        told = sendable(error)
+        answer = m.Error(id, told.code, told.message, told.state, told.retryable, told.details or None)
+        try:
+            self._send(answer)
+        except Unsendable:
+            self._send(replace(answer, details=None))
 
     @property
     def known(self) -> Clock:
@@ -209,7 +218,7 @@ class ServerSession(Session):
 
     def fired(self, token: int, tick: int, code: str = "", message: str = "") -> None:
         """Tells that what was watched for has happened, or (with a code) that it will not be told."""
-        self._send(m.WhenFired(token, tick, code, message))
+        self._send(m.WhenFired(token, tick, clipped(code, m.NAME), clipped(message)))
 
     # Inside
 
@@ -285,7 +294,7 @@ class ServerSession(Session):
         return [e.CanRequested(asked.id, "remove" if asked.removes else "add", asked.states, asked.args)]
 
     def _on_watch(self, watch: m.WhenArgs, now: float) -> list[e.Event]:
-        return [e.WatchRequested(watch.token, watch.state, watch.args)]
+        return [e.WatchRequested(watch.token, watch.state, watch.args, self._size)]
 
     def _on_unwatch(self, unwatch: m.WhenCancel, now: float) -> list[e.Event]:
         return [e.WatchEnded(unwatch.token)]

@@ -9,6 +9,7 @@ from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import CanRequested, MutationRequested
 from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.limits import listed
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.values import unpack_args
 
@@ -20,7 +21,7 @@ def called_by(seen: Exposure, source: Sequence[str], request: Request) -> tuple[
     called = states_of(seen, request.states)
     # A Set touches the states it does not name as well.
     if not seen.grants.mutates(called if request.kind != "set" else source):
-        raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {', '.join(called)}")
+        raise CallRefused(Code.FORBIDDEN, f"this client may not {request.kind} {listed(called)}")
     return called
 
 

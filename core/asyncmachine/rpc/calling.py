@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from msgspec.structs import astuple
+
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.result import Outcome, Result
@@ -15,6 +17,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, NotConnected, RpcError
+from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.remote_result import RemoteResult
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.tracing import Tracing, packed
@@ -175,7 +178,11 @@ class Calling:
 
 
 def _origin(source: MutationSource | None) -> m.Source | None:
-    return None if source is None else m.Source(source.machine_id, source.tx_id, source.machine_time)
+    if source is None:
+        return None
+    origin = m.Source(source.machine_id, source.tx_id, source.machine_time)
+    check_value(f"the source of the call, {source.machine_id!r}", astuple(origin), m.Source)
+    return origin
 
 
 def _settled(result: Result | None, *, executed: bool) -> None:

@@ -31,7 +31,8 @@ from asyncmachine.rpc.consuming import Consuming
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
-from asyncmachine.rpc.mirror_sync import MirrorSync
+from asyncmachine.rpc.limits import check_value
+from asyncmachine.rpc.mirror_sync import MirrorSync, check_hello
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
@@ -70,6 +71,7 @@ class Client(Generic[S]):
     (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
     `compression` of large frames is offered to the server; None: only where they travel a network.
     Payloads of more than `max_payload` bytes are refused (as values they may take several times as much).
+    Raises `Unsendable` for an id, a token or names of states that cannot be sent.
     """
 
     def __init__(
@@ -102,7 +104,16 @@ class Client(Generic[S]):
                 f"consumer {consumer.id!r} has no ServerPayload: let its states inherit from rpc.Consumer"
             )
         suffix = id or token_hex(3)[:5]
-        self.token = token
+        wanted = m.Sync(
+            not no_schema,
+            b"",
+            None if allowed is None else several(allowed, "allowed"),
+            several(skipped or (), "skipped"),
+            shallow,
+            steps,
+        )
+        check_hello(f"rc-{suffix}", token, wanted)
+        self._token = token
         self._loop = OwnLoop()
         self._compression = compression
         backoff = backoff or default_backoff()
@@ -125,14 +136,6 @@ class Client(Generic[S]):
         self._watching = Watching(ready, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
-        wanted = m.Sync(
-            not no_schema,
-            b"",
-            None if allowed is None else several(allowed, "allowed"),
-            several(skipped or (), "skipped"),
-            shallow,
-            steps,
-        )
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
             known or schema_given(None),
@@ -205,6 +208,16 @@ class Client(Generic[S]):
     def retry_now(self) -> None:
         """Ends the pause before the next attempt: the network is back, or the page is visible again."""
         self._connecting.nudge()
+
+    @property
+    def token(self) -> str:
+        """What the server's `allow` gets, from the next connection on. Raises `Unsendable` beyond 4096 characters."""
+        return self._token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        check_value("the token", token, m.Text)
+        self._token = token
 
     @property
     def statistics(self) -> Statistics:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from asyncmachine.rpc.errors import Code, PeerFault, TickRange, TooLarge, Unsendable
+from asyncmachine.rpc.limits import check
 from asyncmachine.rpc.messages import AnyMessage, ClockPush, ClockSteps, Full, Grown, Message, Result, Welcome
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import encode_value, unpack_ext
@@ -21,11 +22,13 @@ _CLOCKS: Final = (Welcome, Result, ClockPush, ClockSteps, Full, Grown)
 def encode(message: Message, limit: int = MAX_FRAME) -> bytes:
     """The frame of a message.
 
-    Raises `Unsendable` for values msgpack cannot hold, `TickRange` for ticks beyond 2**64-1, and `TooLarge` for a frame
-    of more than `limit` bytes.
+    Raises `Unsendable` for values msgpack cannot hold and for fields beyond their limits, `TickRange` for ticks beyond
+    2**64-1, and `TooLarge` for a frame of more than `limit` bytes.
     """
+    fields = _trimmed(message)
+    check(type(message), fields)
     try:
-        frame = encode_value(_trimmed(message))
+        frame = encode_value(fields)
     except Unsendable as error:
         if isinstance(error.__cause__, OverflowError) and isinstance(message, _CLOCKS):
             raise TickRange("a tick is beyond 2**64-1, the largest number of the wire") from error

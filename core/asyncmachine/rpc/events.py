@@ -95,11 +95,15 @@ class QuestionAnswered(Event, frozen=True):
 
 
 class WatchRequested(Event, frozen=True):
-    """Server: tell with `fired` when the state at this position is called with these arguments."""
+    """Server: tell with `fired` when the state at this position is called with these arguments.
+
+    The message had so many bytes.
+    """
 
     token: int
     state: int
     args: dict[str | int, Any] | None
+    size: int
 
 
 class WatchEnded(Event, frozen=True):

@@ -11,7 +11,8 @@ from asyncmachine.machine.schema import RELATIONS, Schema
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.grants import Grants
-from asyncmachine.rpc.messages import GrantList, Sync
+from asyncmachine.rpc.limits import problem
+from asyncmachine.rpc.messages import GrantList, Id, Sync
 
 _ALL = Sync()
 _EVERYTHING = GrantList(["*"], ["*"], ["*"])
@@ -34,7 +35,8 @@ def check_source(source: object) -> str:
             f"machine {source.id!r} has handlers, so clients may report errors to it: "
             "let its states inherit from rpc.StateSource"
         )
-    return ""
+    named = ((f"the id of machine {source.id!r}", source.id), *((f"state {name!r}", name) for name in source.names))
+    return next(filter(None, (problem(what, name, Id) for what, name in named)), "")
 
 
 class Exposure:
@@ -73,6 +75,11 @@ class Exposure:
             self._flips = [flips + ((flips ^ tick) & 1) for flips, tick in zip(self._flips, ticks, strict=True)]
             ticks = tuple(self._flips)
         return Clock(ticks, queue_tick, machine_tick)
+
+    @property
+    def wishes(self) -> int:
+        """How many names the client has sent, of states that it wants and does not want."""
+        return len(self._wanted.allowed or ()) + len(self._wanted.skipped)
 
     @property
     def steps(self) -> bool:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from asyncmachine.machine.names import several
+from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.transport import Peer
 
 
@@ -16,7 +17,8 @@ from asyncmachine.rpc.transport import Peer
 class Grants:
     """Patterns (`*` and `?`, case counts) of states that may be mutated and read, and of payloads that are sent.
 
-    Raises `InvalidArgs` where a text stands for patterns: ``mutate=("Order*")`` lacks its comma.
+    Raises `InvalidArgs` where a text stands for patterns: ``mutate=("Order*")`` lacks its comma,
+    `Unsendable` for a pattern that the client could not be told.
     """
 
     mutate: tuple[str, ...] = ("*",)
@@ -26,6 +28,8 @@ class Grants:
     def __post_init__(self) -> None:
         for name in ("mutate", "read", "payload"):
             object.__setattr__(self, name, several(getattr(self, name), name))
+        for pattern in (*self.mutate, *self.read, *self.payload):
+            check_value(f"the pattern {pattern!r}", pattern)
 
     def mutates(self, states: Iterable[str]) -> bool:
         """Whether all of these states may be called in a mutation."""

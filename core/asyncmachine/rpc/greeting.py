@@ -74,9 +74,12 @@ class Greeting:
         client = ServedClient(
             self._source, connection, hello.id, exposure, push_interval, self._failed, self._tracing, self._loose
         )
+        before = self._sessions.claim(hello, exposure)
         try:
-            client.welcome(hello, features, epoch_of(self._source), self._sessions.claim(hello, exposure))
+            client.welcome(hello, features, epoch_of(self._source), before)
         except Unsendable as error:
+            if before is not None:
+                before.watched.close()  # nothing continues it any more
             raise Rejected(Code.INTERNAL, str(error)) from error
         self._clients.add(client)
         if self._shares:

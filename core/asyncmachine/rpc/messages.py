@@ -22,10 +22,13 @@ MAGIC: Literal["amrpc"] = "amrpc"
 LARGEST_CHUNK = 256 << 10
 """Bytes of data that one CHUNK may have."""
 
+NAME, TEXT = 255, 4096
+"""Characters of a name and of a text."""
+
 Count = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(max_length=255)]
-Id = Annotated[str, Meta(min_length=1, max_length=255)]
-Text = Annotated[str, Meta(max_length=4096)]
+Name = Annotated[str, Meta(max_length=NAME)]
+Id = Annotated[str, Meta(min_length=1, max_length=NAME)]
+Text = Annotated[str, Meta(max_length=TEXT)]
 Token = Annotated[bytes, Meta(min_length=1, max_length=64)]
 Trace = Annotated[bytes, Meta(max_length=25)]
 Digest = Annotated[bytes, Meta(max_length=8)]

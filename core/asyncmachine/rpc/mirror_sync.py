@@ -11,7 +11,9 @@ from asyncmachine.machine.schema import Schema
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calling import Calling
+from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed
+from asyncmachine.rpc.features import KNOWN
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.schemas import difference, missing, schema_told
 
@@ -85,3 +87,10 @@ class MirrorSync:
     def _install(self, names: tuple[str, ...], schema: Schema) -> None:
         self._mirror._install(names, schema)
         self._calling.places = self._mirror._numbers()
+
+
+def check_hello(id: str, token: str, wanted: m.Sync) -> None:
+    """Raises `Unsendable` for what no HELLO can hold, and `TooLarge` for what is too much for one."""
+    most = 2**64 - 1
+    wanted, resume = replace(wanted, hash=bytes(8)), m.Resume(bytes(64), most, most)
+    encode(m.Hello(m.MAGIC, (m.VERSION, m.VERSION), id, token, wanted, resume, KNOWN))

@@ -21,6 +21,7 @@ from asyncmachine.machine.schema import EXCEPTION, Schema
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.caller import Caller
+from asyncmachine.rpc.errors import RpcError
 from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.mirror import Mirror
 from asyncmachine.rpc.reasoning import permits
@@ -176,11 +177,16 @@ class NetworkMachine(Mirror[N]):
     def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
         """Met when the state of the source activates (or is called again) with arguments that hold all of these.
 
-        Typed records are compared by value. Raises `Unsendable` for arguments that would not arrive equal.
+        Typed records are compared by value. Raises `Unsendable` for arguments that would not arrive equal, `TooLarge`
+        for those beyond a frame. The wait ends with `CallRefused` if the source has no room for it.
         """
         packed = pack_args(raw_args(args, kw))
         wait = super().when_args(name, args, scope=scope, **kw)
-        self._caller.watch(Watch(name, packed, wait))
+        try:
+            self._caller.watch(Watch(name, packed, wait))
+        except RpcError:
+            wait.cancel()
+            raise
         return wait
 
     # Lifetime

@@ -28,8 +28,8 @@ class PayloadSender:
         Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`: also, with the code
         DEADLINE, if that has not happened `within` so many seconds. Meanwhile it tells how far it has come. `e` stamps
         the payload with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive
-        equal, `TooLarge` beyond `max_payload`. Payloads of one name arrive in their order; one that is in chunks lets
-        those of other names pass.
+        equal and for names that are too long, `TooLarge` beyond `max_payload`. Payloads of one name arrive in their
+        order; one that is in chunks lets those of other names pass.
 
         `destination` is the id of the client. From a mux, and from a server with several clients, a payload without one
         is for the client whose mutation is being handled; there has to be one. A mux sends to a client wherever it is:

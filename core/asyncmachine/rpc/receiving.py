@@ -7,6 +7,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.chunks import Partial
 from asyncmachine.rpc.errors import PeerFault
 from asyncmachine.rpc.features import CHUNKS
+from asyncmachine.rpc.limits import clipped
 from asyncmachine.rpc.session import Session
 
 
@@ -39,7 +40,7 @@ class ReceivingSession(Session):
 
     def nack(self, token: bytes, code: str, message: str = "") -> None:
         """Tells the server that a payload will not be taken."""
-        self._send(m.PayloadNack(token, code, message))
+        self._send(m.PayloadNack(token, clipped(code, m.NAME), clipped(message)))
 
     # For the client's session
 

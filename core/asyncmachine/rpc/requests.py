@@ -6,6 +6,8 @@ from enum import Enum
 
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.errors import CallRefused
+from asyncmachine.rpc.limits import sendable
+from asyncmachine.rpc.messages import NAME
 
 Answer = bool | CallRefused
 """Executed, canceled, or an error."""
@@ -25,7 +27,7 @@ class Requests:
     """The calls of one client over all its connections. `last` is the number of the last one that was taken.
 
     Remembered are the outcomes of as many calls as a client may have open. Most were executed, so that only the others
-    are noted.
+    are noted. Of an error the beginning of its text is kept: it may quote all that the client has sent.
     """
 
     __slots__ = ("_others", "_running", "last")
@@ -55,9 +57,14 @@ class Requests:
         """Notes the answer to a call."""
         self._running.pop(number, None)
         if answer is not True or number <= self.last - MAX_CALLS:
-            self._others[number] = answer
+            self._others[number] = answer if isinstance(answer, bool) else sendable(answer, NAME)
             if len(self._others) > MAX_CALLS:
                 del self._others[next(iter(self._others))]
+
+    @property
+    def refused(self) -> int:
+        """How many answers are remembered that are errors, and so have a text."""
+        return sum(not isinstance(answer, bool) for answer in self._others.values())
 
     def answer(self, number: int) -> Answer:
         """The answer to a call that is `ANSWERED`."""

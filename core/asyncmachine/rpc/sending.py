@@ -29,7 +29,7 @@ from asyncmachine.rpc.stranded import NOBODY
 from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.tracing import Tracing, packed
 from asyncmachine.rpc.transport import MAX_FRAME
-from asyncmachine.rpc.values import encode_value, pack, pack_data
+from asyncmachine.rpc.values import encode_value, pack_data, pack_meta
 
 _NIL: Final = encode_value(None)
 
@@ -91,7 +91,7 @@ class Sending:
             source=origin.machine_id if origin else "",
             source_tx=origin.tx_id if origin else "",
             destination=self._clients.destination(destination),
-            meta=pack(dict(meta), "meta") if meta else None,
+            meta=pack_meta(meta),
             trace=packed(self._tracing),
         )
         kept = self._kept(payload, encode_value(pack_data(data)), within)

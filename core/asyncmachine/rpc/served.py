@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from secrets import token_bytes, token_hex
-from typing import Any
+from typing import Any, Final
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, InvalidArgs
@@ -22,7 +22,7 @@ from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
 from asyncmachine.rpc.deliveries import Kept
-from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
 from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
@@ -36,6 +36,9 @@ from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watching import Watched
 
 Link = Connection[ServerSession]
+
+_EACH: Final = 64
+"""Bytes that one name or answer weighs."""
 
 
 class ServedClient:
@@ -85,6 +88,12 @@ class ServedClient:
     def ready(self) -> bool:
         """True from when the client has applied the welcome until either side has said goodbye."""
         return self._connection.session.phase is Phase.READY
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes its session takes that the client has sent: waits, wishes, and answers that quote it."""
+        answers = self._connection.session.requests.refused
+        return self.watched.size + _EACH * (self.exposure.wishes + answers)
 
     def welcome(self, hello: m.Hello, features: tuple[str, ...], epoch: int, after: ServedClient | None) -> None:
         """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire.
@@ -152,10 +161,13 @@ class ServedClient:
         """Waits for arguments of a state on behalf of the client."""
         try:
             state = states_of(self.exposure, (request.state,))[0]
-            self.watched.arm(request.token, state, unpack_args(request.args))
-        except (CallRefused, InvalidArgs) as error:
-            code = error.code if isinstance(error, CallRefused) else Code.BAD_ARGS
-            self._fired(request.token, 0, code, str(error))
+            self.watched.arm(request.token, state, unpack_args(request.args), request.size)
+        except CallRefused as error:
+            self._fired(request.token, 0, error.code, error.message)
+        except InvalidArgs as error:
+            self._fired(request.token, 0, Code.BAD_ARGS, str(error))
+        except AmError as error:  # the source is a mirror itself, and cannot ask its own source
+            self._fired(request.token, 0, Code.NOT_EXECUTED, str(error))
 
     def can(self, request: CanRequested) -> None:
         """Asks the source whether it would accept something, and tells the client."""
@@ -191,9 +203,14 @@ class ServedClient:
     def _reply(
         self, id: int, error: CallRefused | None = None, *, executed: bool = False, names: tuple[str, ...] = ()
     ) -> None:
-        if self.ready:
-            self._connection.session.answer(id, executed=executed, names=names, error=error)
-            self._connection.flush()
+        if not self.ready:
+            return
+        session = self._connection.session
+        try:
+            session.answer(id, executed=executed, names=names, error=error)
+        except Unsendable as unsendable:
+            session.answer(id, error=CallRefused(Code.TOO_LARGE, str(unsendable)))
+        self._connection.flush()
 
     def _in_loop(self, function: Callable[..., None], *args: object) -> None:
         if asyncio._get_running_loop() is self._loop:

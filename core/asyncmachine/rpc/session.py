@@ -26,6 +26,7 @@ from asyncmachine.rpc.errors import HandshakeFailed, Misuse, PeerFault, PeerSile
 from asyncmachine.rpc.features import GOAWAY, ZLIB
 from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
+from asyncmachine.rpc.limits import clipped
 from asyncmachine.rpc.timing import Timing
 
 Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
@@ -39,8 +40,8 @@ class Session:
     """
 
     __slots__ = (
-        "_deadline", "_outgoing", "_receivable", "_sendable", "counters", "features", "id", "keepalive", "phase",
-        "timing",
+        "_deadline", "_outgoing", "_receivable", "_sendable", "_size", "counters", "features", "id", "keepalive",
+        "phase", "timing",
     )  # fmt: skip
 
     role: ClassVar[Role]
@@ -54,6 +55,8 @@ class Session:
         self.counters = Counters()
         self.keepalive = Keepalive(now, timing, patience)
         self._outgoing: list[bytes] = []
+        self._size = 0
+        """Bytes of the message that is reacted to."""
         self._deadline = now + first
 
     def receive(self, frame: bytes, now: float) -> list[e.Event]:
@@ -61,6 +64,7 @@ class Session:
         if self.phase is Phase.ENDED:
             return []
         message = decode(frame)
+        self._size = len(frame)
         kind = type(message)
         phase = self._receivable.get(kind)
         if phase is None and isinstance(message, m.Compressed):
@@ -109,13 +113,13 @@ class Session:
     def bye(self, reason: str = "", *, reconnect: bool = True) -> None:
         """Ends the session on purpose. The transport is to be closed once this is sent."""
         if self.phase is not Phase.ENDED:
-            self._send(m.Bye(reason, reconnect))
+            self._send(m.Bye(clipped(reason), reconnect))
 
     def go_away(self, within: float, reason: str = "") -> bool:
         """Tells that this connection ends `within` so many seconds. False: the peer does not know the message."""
         if not self._knows(GOAWAY):
             return False
-        self._send(m.GoAway(max(0, round(within * 1000)), reason))
+        self._send(m.GoAway(max(0, round(within * 1000)), clipped(reason)))
         return True
 
     def leave(self) -> list[e.Event]:
@@ -161,7 +165,9 @@ class Session:
     def _unpacked(self, compressed: m.Compressed) -> m.AnyMessage:
         if not self._reads(ZLIB):
             raise PeerFault(f"Compressed from the {self.role.other.value}: agreed is {self.features}")
-        return decode(unpacked(compressed.data))
+        frame = unpacked(compressed.data)
+        self._size = len(frame)
+        return decode(frame)
 
     def _ping(self, now: float) -> None:
         self._send(m.Ping(self.keepalive.pings + 1, now, self._last_clock()))

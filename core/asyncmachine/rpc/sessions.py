@@ -15,6 +15,9 @@ from asyncmachine.rpc.stranded import Stranded
 LIMIT: Final = 1024
 """Sessions that are kept at most; the oldest goes first."""
 
+BYTES: Final = 8 << 20
+"""What they may weigh together; the heaviest goes first, so that one client costs no other its session."""
+
 
 class Sessions:
     """By session number, which only the client and its server know.
@@ -24,14 +27,15 @@ class Sessions:
     away is `stranded`; `failed(error)` is told of it if nobody awaits it.
     """
 
-    __slots__ = ("_connected", "_failed", "_keep", "_kept", "_stranded")
+    __slots__ = ("_connected", "_failed", "_keep", "_kept", "_stranded", "_weight")
 
     def __init__(self, keep: float, failed: Callable[[AmError], object] | None = None) -> None:
         self._keep = keep
         self._failed = failed
         self._stranded: Stranded | None = None
         self._connected: dict[bytes, tuple[str, Callable[[], None]]] = {}
-        self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle]] = {}
+        self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle, int]] = {}
+        self._weight = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -55,9 +59,12 @@ class Sessions:
         """Keeps the session of a client whose connection was lost."""
         number = client.connection.session.id
         timer = asyncio.get_running_loop().call_later(self._keep, self._forget, number)
-        self._kept[number] = client, timer
+        self._kept[number] = client, timer, client.weight
+        self._weight += client.weight
         if len(self._kept) > LIMIT:
             self._forget(next(iter(self._kept)))
+        while self._weight > BYTES:
+            self._forget(max(self._kept, key=lambda number: self._kept[number][2]))
 
     def claim(self, hello: m.Hello, exposure: Exposure) -> ServedClient | None:
         """The session that a client would like to continue, if it is here and the client may see the same or more."""
@@ -88,7 +95,8 @@ class Sessions:
             client.watched.close()
 
     def _drop(self, number: bytes) -> ServedClient | None:
-        client, timer = self._kept.pop(number, (None, None))
+        client, timer, weight = self._kept.pop(number, (None, None, 0))
+        self._weight -= weight
         if timer is not None:
             timer.cancel()
         return client

@@ -83,6 +83,14 @@ def pack_data(data: Any) -> Any:
     return pack(data, "data")
 
 
+def pack_meta(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What stands beside a payload's data, in its wire form. Raises `Unsendable`, also for a key that is no text."""
+    for key in meta or ():
+        if not isinstance(key, str):
+            raise Unsendable(f"meta has the key {key!r}: its keys are texts")
+    return pack(dict(meta), "meta") if meta else None
+
+
 def unpack_data(data: Any) -> Any:
     """A payload's data as the consumer gets it. Raises `InvalidArgs` for a record that does not fit."""
     return _rebuild(data) if isinstance(data, TypedArgs) else data

@@ -15,12 +15,19 @@ from typing import Any, Final, Protocol
 from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.calling import Link
-from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
 from asyncmachine.rpc.events import Fired
-from asyncmachine.rpc.messages import WireArgs
+from asyncmachine.rpc.messages import WhenArgs, WireArgs
+from asyncmachine.rpc.transport import MAX_FRAME
 
 LIMIT: Final = 1024
 """Waits of one client."""
+
+BYTES: Final = MAX_FRAME
+"""Bytes that the messages of these waits may take together. As values they may take several times as much."""
+
+_LARGEST: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,8 @@ class Watching:
         self._watches: dict[int, Watch] = {}
 
     def watch(self, watch: Watch) -> None:
-        """Ends the wait when the source says so. From any thread."""
+        """Ends the wait when the source says so. From any thread. Raises `TooLarge` if it can never be sent."""
+        encode(WhenArgs(_LARGEST, _LARGEST, watch.args))
         self._in_loop(self._begin, watch)
 
     def resume(self, link: Link) -> None:
@@ -78,11 +86,14 @@ class Watching:
 
     def _send(self, link: Link, token: int, watch: Watch) -> None:
         place = self._place(watch.state)
-        if place >= 0:
-            link.session.watch(token, place, watch.args)
-        else:
+        if place < 0:
             text = f"the source has no state {watch.state!r} for this client"
             watch.wait._end(partial(CallRefused, Code.NO_STATE, text))
+            return
+        try:
+            link.session.watch(token, place, watch.args)
+        except Unsendable as error:  # what it waits for has grown since: the others and the connection go on
+            watch.wait._end(partial(type(error), str(error)))
 
     def _over(self, token: int) -> None:
         """The wait has ended by itself: it was cancelled, or its scope has ended."""
@@ -101,29 +112,37 @@ class Tell(Protocol):
 class Watched:
     """The server's side, over all connections of one client. `tell` is that of the current one."""
 
-    __slots__ = ("_fired", "_loop", "_source", "_waits", "tell")
+    __slots__ = ("_fired", "_loop", "_source", "_waits", "size", "tell")
 
     def __init__(self, source: Any, tell: Tell) -> None:
         self.tell = tell
+        self.size = 0
+        """Bytes that the messages of the waits have taken."""
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._waits: dict[int, Wait] = {}
+        self._waits: dict[int, tuple[Wait, int]] = {}
         self._fired: dict[int, tuple[int, str, str]] = {}
 
-    def arm(self, token: int, state: str, args: dict[str, Any]) -> None:
-        """Waits for this. What has happened already is told again."""
+    def arm(self, token: int, state: str, args: dict[str, Any], size: int) -> None:
+        """Waits for this, of which the message has so many bytes. What has happened already is told again."""
         if token in self._fired:
             self.tell(token, *self._fired[token])
+        elif token in self._waits:
+            pass
         elif len(self._waits) + len(self._fired) >= LIMIT:
             self.tell(token, 0, Code.RATE, f"no more than {LIMIT} waits at once")
-        elif token not in self._waits:
-            wait = self._waits[token] = self._source.when_args(state, args)
+        elif self.size + size > BYTES:
+            self.tell(token, 0, Code.RATE, f"this wait takes {size} bytes, all of a client no more than {BYTES}")
+        else:
+            wait = self._source.when_args(state, args)
+            self._waits[token] = wait, size
+            self.size += size
             wait.then(partial(self._loop.call_soon_threadsafe, self._happened, token, state, wait))
 
     def end(self, token: int) -> None:
         """The client knows, or does not want to any more."""
         self._fired.pop(token, None)
-        wait = self._waits.pop(token, None)
+        wait = self._taken(token)
         if wait is not None:
             wait.cancel()
 
@@ -133,7 +152,7 @@ class Watched:
             self.end(token)
 
     def _happened(self, token: int, state: str, wait: Wait) -> None:
-        if self._waits.pop(token, None) is None:
+        if self._taken(token) is None:
             return
         try:
             wait._raise()
@@ -142,3 +161,8 @@ class Watched:
         else:
             self._fired[token] = self._source.tick(state), "", ""
         self.tell(token, *self._fired[token])
+
+    def _taken(self, token: int) -> Wait | None:
+        wait, size = self._waits.pop(token, (None, 0))
+        self.size -= size
+        return wait
