@@ -109,34 +109,77 @@ def test_a_thousand_bindings_follow_a_thousand_states(bound: Page) -> None:
     assert told == ["S999 0", 0, "S999 1", 1000, ["S7"], "S7 2", 999]
 
 
-def test_mounting_and_unmounting_ten_thousand_times_leaves_nothing(bound: Page, cdp: CDPSession) -> None:
-    mount = """
-        async def mount(times):
-            for i in range(times):
-                body(f'<p id="p"></p><ul id="l"></ul><input id="f"><form id="o"><button>go</button></form>')
-                typed = page.value("")
-                page.bind("#p", text=lambda m: m.tick("Hit"), cls={"on": "On"}, visible="On")
-                page.bind("#f", value=typed)
-                form = page.form("#o", "Hit")
-                page.each("#l", lambda m: [{"id": n} for n in m.active_states()], "<li>{id}</li>")
-                if i % 100 == 99:
-                    machine.toggle("On")
-                    await frame()  # the others leave before they are ever drawn
-                form.close()
-            body("")
-            await frame()
-            gc.collect()
-            return [len(page._bindings), len(page._handlers), len(page._sources), len(machine.tracers),
-                    len(gc.get_objects())]
-        await mount(300)
-        json.dumps(await mount(200))
-        """
-    *left, objects = run(bound, mount)
-    assert left == [0, 0, 0, 0]
+MOUNT = """
+    from asyncmachine.rpc.transport.memory import pair
+
+    class Shop(rpc.StateSource):
+        Open = am.state()
+        Order = am.state(multi=True)
+
+    shop = am.Machine(Shop, id="shop")
+    server = rpc.Server(shop, push_interval=0.0)
+
+    async def mount(times):
+        for i in range(times):
+            body(f'<p id="p"></p><ul id="l"></ul><input id="f"><form id="o"><button>go</button></form>')
+            typed = page.value("")
+            page.bind("#p", text=lambda m: m.tick("Hit"), cls={"on": "On"}, visible="On")
+            page.bind("#f", value=typed)
+            form = page.form("#o", "Hit")
+            page.each("#l", lambda m: [{"id": n} for n in m.active_states()], "<li>{id}</li>")
+            if i % 100 == 99:
+                machine.toggle("On")
+                await frame()  # the others leave before they are ever drawn
+            form.close()
+        return await left()
+
+    async def mount_mirrors(times):
+        for i in range(times):
+            body(f'<p id="p"></p><ul id="l"></ul><form id="o"><button>go</button></form>')
+            near, far = pair()
+            serving = asyncio.create_task(server.serve(far))
+            client = rpc.Client.over(near, Shop, id="shop")
+            client.start()
+            await client.when_ready()
+            shown = page.bind("#p", client, text=lambda m: m.stale, cls={"on": "Open"}, visible="Open")
+            page.each("#l", lambda m: [{"id": n} for n in m.active_states()], "<li>{id}</li>", source=client)
+            form = page.form("#o", "Order", source=client)
+            if i % 10 == 9:
+                shop.toggle("Open")
+                await frame()
+            form.close()
+            if i % 2:
+                shown.close()
+            await client.stop()
+            await serving
+        return await left()
+
+    async def left():
+        body("")
+        await frame()
+        gc.collect()
+        return [len(page._bindings), len(page._handlers), len(page._sources), len(page._ageing), len(machine.tracers),
+                len(gc.get_objects())]
+
+    None
+"""
+
+
+@pytest.mark.parametrize(("mount", "warm", "times"), [("mount", 500, 10_000), ("mount_mirrors", 50, 300)])
+def test_mounting_and_unmounting_many_times_leaves_nothing(
+    bound: Page, cdp: CDPSession, mount: str, warm: int, times: int
+) -> None:
+    """Also where each shows a mirror of its own, whose client is stopped afterwards."""
+    bound.evaluate("python._module.enable_pyproxy_allocation_tracing()")
+    run(bound, MOUNT)
+    *left, objects = run(bound, f"json.dumps(await {mount}({warm}))")
+    assert left == [0, 0, 0, 0, 0]
     used, nodes = heap(cdp)
-    *left, objects_later = run(bound, "json.dumps(await mount(10_000))")
-    assert left == [0, 0, 0, 0]
+    proxies = bound.evaluate("python._module.pyproxy_alloc_map.size")
+    *left, objects_later = run(bound, f"json.dumps(await {mount}({times}))")
+    assert left == [0, 0, 0, 0, 0]
     used_later, nodes_later = heap(cdp)
+    assert bound.evaluate("python._module.pyproxy_alloc_map.size") < proxies + 10
     assert objects_later < objects + 500
     assert used_later < used + 1_000_000
     assert nodes_later < nodes + 100
@@ -416,6 +459,93 @@ def test_a_form_is_one_line_and_tells_how_it_went(bound: Page) -> None:
     expect(bound.locator("#name")).to_have_value("")
     assert run(bound, "json.dumps([got, name.get()])") == [["Ada"], ""]
     assert bound.url.endswith("/pages/python.html")
+
+
+SENDING = """
+    body('''<form id="f"><input name="text" id="text"><input name="more" id="more">
+        <input type="radio" class="r" name="r" value="x" checked><input type="radio" class="r" name="r" value="y">
+        <input type="checkbox" id="on"><input type="checkbox" id="yes" name="yes">
+        <input id="computed"><button>send</button></form>''')
+    text, more, r, yes = page.value(""), page.value(""), page.value("x"), page.value(False)
+    got = []
+    page.bind("#text", value=text)
+    page.bind("#more", value=more)
+    page.bind(".r", value=r)
+    page.bind("#yes", checked=yes)
+    page.bind("#on", checked="On")
+    page.bind("#computed", value=lambda m: m.tick("On"))
+    page.on("input", "#on", "No")
+    page.form("#f", "Hit", until="S0", timeout=60, args=lambda fields: got.append(fields["text"]))
+    machine.add("On")
+    await frame()
+    None
+"""
+TOLD = """
+    await frame()
+    json.dumps([text.get(), more.get(), r.get(), yes.get(), machine.is_("On"), machine.is_("No")])
+"""
+
+
+def test_a_form_that_was_done_changes_values_and_no_states(bound: Page) -> None:
+    run(bound, SENDING)
+    bound.locator("#yes").check()
+    bound.locator(".r").nth(1).check()
+    bound.locator("#text").fill("first")
+    bound.keyboard.press("Enter")
+    expect(bound.locator("#f")).to_have_attribute("data-state", "busy")
+    run(bound, "machine.add('S0'); None")
+    expect(bound.locator("#f")).to_have_attribute("data-state", "done")
+    assert run(bound, TOLD) == ["", "", "x", False, True, False]
+    expect(bound.locator("#text")).to_have_value("")
+    expect(bound.locator("#computed")).to_have_value("1")
+    expect(bound.locator("#on")).to_be_checked()
+    expect(bound.locator(".r").nth(0)).to_be_checked()
+
+
+def test_what_is_typed_while_a_form_is_busy_stays_also_when_it_is_sent_too_early(bound: Page) -> None:
+    run(bound, SENDING)
+    bound.locator("#text").fill("first")
+    bound.keyboard.press("Enter")
+    expect(bound.locator("#f")).to_have_attribute("data-state", "busy")
+    bound.locator("#text").fill("second")
+    bound.locator(".r").nth(1).check()
+    bound.locator("#text").press("Enter")
+    run(bound, "machine.add('S0'); None")
+    expect(bound.locator("#f")).to_have_attribute("data-state", "done")
+    assert run(bound, TOLD) == ["second", "", "y", False, True, False]
+    expect(bound.locator("#text")).to_have_value("second")
+    expect(bound.locator(".r").nth(1)).to_be_checked()
+    run(bound, "machine.remove('S0'); None")
+    bound.locator("#text").press("Enter")
+    run(bound, "machine.add('S0'); None")
+    expect(bound.locator("#text")).to_have_value("")
+    assert run(bound, "json.dumps(got)") == ["first", "second"]
+
+
+def test_a_handler_that_mounts_its_view_anew_is_called_once_a_click(bound: Page) -> None:
+    run(
+        bound,
+        """
+        clicks = 0
+
+        def mount():
+            body('<button id="b">x</button>')
+            return page.on("click", "#b", again)
+
+        def again(_):
+            global clicks, handle
+            clicks += 1
+            if clicks < 100:
+                handle.close()
+                handle = mount()
+
+        handle = mount()
+        None
+        """,
+    )
+    for _ in range(3):
+        bound.locator("#b").click()
+    assert run(bound, "json.dumps(clicks)") == 3
 
 
 def test_what_shows_a_mirror_is_marked_stale_within_a_second_of_a_cut(bound: Page) -> None:

@@ -200,6 +200,51 @@ def test_staleness_is_shown_at_everything_under_it(ui: Page) -> None:
     ) == ["ac", "", "c"]
 
 
+def test_an_element_is_stale_while_anything_that_it_shows_is(ui: Page) -> None:
+    """Two mirrors, of which the first stays away."""
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = '<p id="a"></p>';
+        const stale = [];
+        const note = async (...changes) => { await show(...changes); stale.push(a.hasAttribute("data-stale")); };
+        ui.define(8, "html", "stale", "", 0);
+        ui.define(9, "html", "stale", "", 0);
+        ui.define(1, "#a", "text", "", 8);
+        ui.define(2, "#a", "class", "on", 9);
+        await note([8, false], [9, false]);
+        await note([8, true]);
+        await note([9, true]);
+        await note([9, false]);
+        ui.drop(1);
+        await note();
+        return stale;
+        """,
+    ) == [False, True, True, True, False]
+
+
+def test_an_element_that_is_put_back_is_not_stale_for_what_it_showed_before(ui: Page) -> None:
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = '<p id="a" class="p"></p><p id="b" class="p"></p><p id="c" data-stale></p>';
+        ui.define(9, "html", "stale", "", 0);
+        ui.define(1, ".p", "text", "", 9);
+        ui.define(2, "#c", "text", "", 0);
+        await show([9, true]);
+        const [first, second] = document.querySelectorAll(".p");
+        first.remove();
+        await show();
+        document.body.append(first);
+        const one = [first, second].map((each) => each.hasAttribute("data-stale"));
+        second.remove();
+        ui.drop(2);
+        await show();
+        return [one, second.hasAttribute("data-stale"), c.hasAttribute("data-stale")];
+        """,
+    ) == [[False, True], False, True]
+
+
 def test_what_a_person_typed_is_known_so_that_it_can_be_put_right(ui: Page) -> None:
     assert tell(
         ui,
@@ -230,7 +275,151 @@ def test_events_tell_their_facts_at_the_element_that_was_asked_for(ui: Page) -> 
         await show();
         return [prevented, events.map(([id, event]) => [id, event.type, event.data, event.form])];
         """,
-    ) == [True, [[1, "click", {"name": "go"}, {}], [2, "submit", {}, {"n": "1"}]]]
+    ) == [True, [[1, "click", {"name": "go"}, []], [2, "submit", {}, [["n", "1"]]]]]
+
+
+def test_a_form_tells_each_field_of_a_name_and_the_button_that_sent_it(ui: Page) -> None:
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = `<form id="f"><input type="checkbox" name="k" value="a" checked>
+            <input type="checkbox" name="k" value="b" checked><input type="checkbox" name="k" value="c">
+            <button name="do" value="keep"></button><button id="send" name="do" value="send"></button></form>`;
+        ui.listen(1, "submit", "#f", true);
+        send.click();
+        return events[0][1].form;
+        """,
+    ) == [["k", "a"], ["k", "b"], ["do", "send"]]
+
+
+REBIND = """
+    document.body.innerHTML = '<button id="b"></button>';
+    const { open } = await import("/ui.mjs");
+    let [calls, last] = [0, 1];
+    const again = open(() => "[]", (id) => {
+        if (++calls > 100) throw new Error("for ever");
+        ACT
+    });
+    again.listen(1, "click", "#b", false);
+    again.listen(50, "click", "#b", false);
+    b.click();
+    return [calls, last];
+"""
+
+
+def test_a_handler_may_end_its_listening_and_listen_anew(ui: Page) -> None:
+    """As one does that mounts its view again."""
+    again = "if (id === 50) return; again.drop(last); again.listen(++last, 'click', '#b', false);"
+    assert tell(ui, REBIND.replace("ACT", again)) == [2, 2]
+
+
+@pytest.mark.parametrize("act", ["again.drop(50);", "again.close();"])
+def test_what_a_handler_ends_does_not_hear_of_the_same_event(ui: Page, act: str) -> None:
+    assert tell(ui, REBIND.replace("ACT", act)) == [1, 1]
+
+
+# What was sent is emptied
+
+
+FORM = """
+    document.body.innerHTML = `<form id="f"><input id="t" name="t" value="was"><input id="o" name="o">
+        <input type="checkbox" id="c" name="c"><input type="file" name="file">
+        <input type="radio" class="r" name="r" value="x" checked><input type="radio" class="r" name="r" value="y">
+        <input type="radio" class="q" name="q" value="x"><input type="radio" class="q" name="q" value="y">
+        <select id="s" name="s"><option>1<option>2</select>
+        <select id="m" name="m" multiple><option>1<option>2<option>3</select><output>0</output><button></button></form>
+        <input type="radio" id="outside" name="r" checked>`;
+    const q = [...document.querySelectorAll(".q")];
+    const r = [...document.querySelectorAll(".r")];
+    const shown = () => [
+        t.value, o.value, c.checked, s.value, [...m.selectedOptions].map((option) => option.value).join(""),
+        r.findIndex((radio) => radio.checked), q.findIndex((radio) => radio.checked),
+    ];
+    ui.define(1, "#f", "reset", "", 0);
+    t.value = "sent";
+    c.checked = true;
+    s.value = m.value = "2";
+    r[1].checked = q[1].checked = true;
+    ui.sending(1);
+    const before = shown();
+"""
+
+
+def test_a_form_that_was_sent_is_emptied_and_tells_which_fields_changed(ui: Page) -> None:
+    assert tell(
+        ui,
+        FORM
+        + """
+        ui.listen(2, "input", "#f", false);
+        const told = [];
+        f.addEventListener("input", ({ target }) => told.push(target.name));
+        await show([1, null]);
+        const kept = shown();
+        await show([1, "1"]);
+        return [before, kept, shown(), told.sort().join(" "), events.every(([id, event]) => event.reset)];
+        """,
+    ) == [["sent", "", True, "2", "2", 1, 1]] * 2 + [["was", "", False, "1", "", 0, -1], "c m q r r s t", True]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "stays"),
+    [
+        ("t.value = 'more'", 0, "more"),
+        ("o.value = 'more'", 1, "more"),
+        ("c.checked = false; o.value = 'x'", 2, False),
+        ("s.value = '1'; o.value = 'x'", 3, "1"),
+        ("m.options[2].selected = true", 4, "23"),
+        ("q[0].checked = true", 6, 0),
+    ],
+)
+def test_what_was_changed_while_a_form_was_sent_stays(ui: Page, change: str, place: int, stays: object) -> None:
+    told = tell(ui, FORM + change + "; await show([1, '1']); return [shown(), outside.checked, f.outerHTML];")
+    shown, outside, html = told
+    assert shown[place] == stays
+    assert outside
+    assert " form=" not in html
+    emptied = ["was", "", False, "1", "", 0, -1]
+    assert [each for i, each in enumerate(shown) if i not in (1, place)] == [
+        each for i, each in enumerate(emptied) if i not in (1, place)
+    ]
+
+
+def test_who_types_while_a_form_is_emptied_goes_on_where_they_were(ui: Page) -> None:
+    tell(ui, FORM + "t.value = 'abcd'; t.focus(); t.setSelectionRange(1, 2); await show([1, '1']);")
+    assert tell(ui, "return [t.value, t.selectionStart, t.selectionEnd, document.activeElement.id];") == [
+        "abcd",
+        1,
+        2,
+        "t",
+    ]
+
+
+def test_the_values_of_radios_follow_a_form_that_is_emptied(ui: Page) -> None:
+    """Of those without a default none is checked then."""
+    assert tell(
+        ui,
+        FORM
+        + """
+        ui.define(3, ".r", "value", "", 0);
+        ui.listen(3, "input", ".r", false);
+        ui.define(4, ".q", "value", "", 0);
+        ui.listen(4, "input", ".q", false);
+        await show([3, "y"], [4, "y"]);
+        await show([1, "1"]);
+        const last = (id) => events.findLast(([to]) => to === id)[1].value;
+        return [shown().slice(-2), last(3), last(4)];
+        """,
+    ) == [[0, -1], "x", ""]
+
+
+def test_a_form_that_nobody_sent_is_not_emptied(ui: Page) -> None:
+    """One of two that share a binding, or one that came later."""
+    assert tell(ui, FORM + "f.outerHTML += ''; await show([1, '1']); return t.value") == "was"
+    assert tell(
+        ui,
+        FORM + "const late = f.appendChild(document.createElement('input')); late.value = 'x'; await show([1, '1']);"
+        "return [t.value, late.value];",
+    ) == ["was", "x"]
 
 
 def test_closing_lets_go_of_everything(ui: Page) -> None:

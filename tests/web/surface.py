@@ -19,6 +19,8 @@ class FakeDocument:
         self.reports: list[str] = []
         self.changed: dict[str, str | bool] = {}
         """By selector, what a person had changed before anything was bound there."""
+        self.sent: list[str] = []
+        """Selectors of forms, each time that what they showed was sent."""
         self._asked = False
         self.closed = False
 
@@ -49,6 +51,9 @@ class FakeDocument:
     def early(self, id: int) -> str | bool | None:
         return self.changed.pop(self.defined[id][0], None)
 
+    def sending(self, id: int) -> None:
+        self.sent.append(self.defined[id][0])
+
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None:
         self.listening[id] = (type, selector, prevent)
 
@@ -69,7 +74,7 @@ class FakeDocument:
 
     def fire(self, type: str, selector: str, **facts: Any) -> None:
         """An event within an element that matches the selector."""
-        event = {"type": type, "value": "", "checked": False, "data": {}, "key": "", "form": {}} | facts
+        event = {"type": type, "value": "", "checked": False, "data": {}, "key": "", "form": []} | facts
         for number, (listened, where, _) in list(self.listening.items()):
             if (listened, where) == (type, selector):
                 self._emit(number, json.dumps(event))

@@ -117,6 +117,30 @@ def test_a_value_may_be_bound_by_itself_and_without_a_machine() -> None:
     }
 
 
+def test_what_is_read_by_two_pages_is_followed_by_both_until_it_ends_there() -> None:
+    machine, first, page = opened(a=1)
+    second = FakeDocument(a=1)
+    other = Page(machine, surface=second.open)
+    value, source = page.value(1), Source(machine)
+
+    def text(_: object) -> str:
+        return f"{value.get()} {source.tick('Blink')}"
+
+    handle = page.bind("#a", text=text)
+    other.bind("#a", text=text)
+    assert [each.draw() for each in (first, second)] == [{("#a", "text", ""): "1 0"}] * 2
+    value.set(2)
+    assert [each.draw() for each in (first, second)] == [{("#a", "text", ""): "2 0"}] * 2
+    machine.add(Light.Blink)
+    assert [each.draw() for each in (first, second)] == [{("#a", "text", ""): "2 1"}] * 2
+    handle.close()
+    value.set(3)
+    machine.add(Light.Blink)
+    assert [each.draw() for each in (first, second)] == [{}, {("#a", "text", ""): "3 3"}]
+    other.close()
+    assert not machine.tracers
+
+
 def test_equal_values_of_other_types_are_told_apart() -> None:
     document = FakeDocument(a=1)
     page = Page(surface=document.open)
@@ -314,6 +338,35 @@ def test_templates_take_plain_names_only() -> None:
         Template.parse("{a.b}")
     with pytest.raises(BindingError, match="must be a plain name"):
         Template.parse("{}")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<li onclick='{x}'>",
+        '<li class="a > b" ONCLICK = "go({id}, {x})">',
+        "<p></p><svg/onload={x}>",
+        '<li ?onclick="{x}">',
+        '<li\n  @click="{x}">',
+        "<li .innerHTML='{x}'>",
+        "<li a={id} .value={x}>",
+    ],
+)
+def test_templates_have_no_holes_in_code_and_properties(template: str) -> None:
+    with pytest.raises(BindingError, match=r"a hole of a template in (\?|@|\.)?\w+ would be (code|a property); use"):
+        Template.parse(template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        '<li onclick="go()" class="a {x}" ?hidden="{y}" data-on="{x}" icon={x}>{x}</li>',
+        "<p title='{x} onclick='>onclick={x} .a={x}</p>",
+        "<p>a < b: onclick={x}</p>",
+    ],
+)
+def test_templates_have_holes_in_attributes_and_texts(template: str) -> None:
+    assert Template.parse(template).holes
 
 
 # Events

@@ -127,6 +127,24 @@ def test_what_is_computed_is_shown_again() -> None:
     assert document.draw() == {("#a", "value", ""): "0"}
 
 
+def test_the_reset_of_a_form_sets_values_and_mutates_nothing() -> None:
+    """Where a field shows a state or something computed, it shows that again."""
+    machine, _, document, page = opened(name=1, on=1, open=1, computed=1)
+    name, on = page.value("Ada"), page.value(True)
+    page.bind("#name", value=name)
+    page.bind("#on", checked=on)
+    page.bind("#open", checked="Open")
+    page.bind("#computed", value=lambda m: m.tick("Open"))
+    page.on("input", "#open", "Saved")
+    machine.add(Shop.Open)
+    document.draw()
+    for field in ("#name", "#on", "#open", "#computed"):
+        document.fire("input", field, reset=True)
+    assert (name.get(), on.get()) == ("", False)
+    assert machine.active_states() == (Shop.Open,)
+    assert document.draw() == {("#open", "checked", ""): True, ("#computed", "value", ""): "1"}
+
+
 def test_closed_fields_do_not_listen() -> None:
     _, _, document, page = opened(name=1, other=1)
     name = page.value("")
@@ -167,6 +185,7 @@ async def test_a_form_adds_a_state_and_waits_for_another() -> None:
     document.draw()
     assert form_state(document)[0] == "busy"
     document.fire("submit", "form", form={"name": "tea"})  # impatient
+    assert document.sent == ["form"]
     machine.add(Shop.Saved)
     await settled(page)
     assert document.draw() == {
@@ -175,6 +194,31 @@ async def test_a_form_adds_a_state_and_waits_for_another() -> None:
         ("form", "reset", ""): "1",
     }
     assert handlers.orders == [{"shop__Order": Wanted("tea")}]
+
+
+async def test_a_form_that_is_sent_twice_at_once_is_sent_once() -> None:
+    machine, handlers, document, page = opened(form=1)
+    page.form("form", "Order")
+    machine.add(Shop.Open)
+    for name in ("tea", "coffee"):
+        document.fire("submit", "form", form={"name": name})
+    await settled(page)
+    assert handlers.orders == [{"name": "tea"}]
+    assert document.sent == ["form"]
+
+
+async def test_several_fields_of_one_name_all_arrive() -> None:
+    machine, handlers, document, page = opened(form=1, typed=1)
+    machine.add(Shop.Open)
+    page.form("form", "Order")
+    page.form("#typed", "Order", args=lambda f: {"kinds": f.all("kind"), "none": f.all("none"), "last": f["kind"]})
+    for selector in ("form", "#typed"):
+        document.fire("submit", selector, form=[["kind", "green"], ["name", "tea"], ["kind", "fine"]])
+        await settled(page)
+    assert handlers.orders == [
+        {"kind": ["green", "fine"], "name": "tea"},
+        {"kinds": ["green", "fine"], "none": [], "last": "fine"},
+    ]
 
 
 async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:

@@ -86,15 +86,36 @@ async def test_a_mirror_is_shown_like_a_machine_and_its_elements_know_that_it_is
     page.close()
 
 
-async def test_the_staleness_of_a_mirror_is_one_binding_and_ends_with_it() -> None:
+async def test_the_staleness_of_a_mirror_is_one_binding_and_ends_with_the_last_that_shows_it() -> None:
+    """Nothing of the mirror is left in the page then, nor of the page at the mirror, which may be stopped or not."""
     link = Link()
     document = FakeDocument(a=1, b=1)
     page = Page(surface=document.open)
-    page.bind("#a", link.client, visible="Open")
-    page.bind("#b", link.client, visible="Open")
-    assert [kind for _, kind, _ in document.defined.values()].count("stale") == 1
-    link.client.netmach.dispose()
-    assert "stale" not in [kind for _, kind, _ in document.defined.values()]
+    before = len(link.client.machine.tracers), len(link.client.netmach.tracers)
+    for _ in range(3):
+        first = page.bind("#a", link.client, visible="Open")
+        page.each("#b", lambda m: [], "<li></li>", source=link.client)
+        assert [kind for _, kind, _ in document.defined.values()].count("stale") == 1
+        document.draw()
+        first.close()
+        assert "stale" in [kind for _, kind, _ in document.defined.values()]
+        document.draw(ended=tuple(number for number, (where, *_) in document.defined.items() if where == "#b"))
+        assert not document.defined
+        assert (len(page._bindings), len(page._sources), len(page._ageing)) == (0, 0, 0)
+        assert (len(link.client.machine.tracers), len(link.client.netmach.tracers)) == before
+    await link.close()
+    page.close()
+
+
+async def test_what_is_bound_to_a_mirror_and_never_drawn_leaves_nothing() -> None:
+    link = Link()
+    document = FakeDocument(a=1)
+    page = Page(link.client, surface=document.open)
+    page.bind("#a", visible="Open").close()
+    with pytest.raises(BindingError, match="no element matches"):
+        page.fill("#nowhere", lambda m: None, "<p></p>")
+    assert not document.defined
+    assert (len(page._bindings), len(page._sources), len(page._ageing)) == (0, 0, 0)
     await link.close()
     page.close()
 

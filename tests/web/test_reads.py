@@ -145,3 +145,21 @@ async def test_a_clock_strikes_only_while_somebody_reads_it() -> None:
     shown.close()
     assert clock._alarm is not None
     assert clock._alarm.cancelled()
+
+
+async def test_a_clock_strikes_for_each_of_its_readers() -> None:
+    now = 100.0
+    clock = Clock(0.01, lambda: now)
+    struck = list[str]()
+    first, second = (lambda _: struck.append("first")), (lambda _: struck.append("second"))
+    clock.start(first)
+    clock.start(second)
+    while struck != ["first", "second"]:
+        await asyncio.sleep(0)
+    clock.stop(first)
+    while len(struck) < 4:
+        await asyncio.sleep(0)
+    assert struck[2:] == ["second", "second"]
+    clock.stop(second)
+    assert clock._alarm is not None
+    assert clock._alarm.cancelled()

@@ -14,8 +14,25 @@ import { unsafeHTML } from "./vendor/lit-html/directives/unsafe-html.js";
  * @typedef {(element: Element, value: any) => void} Write
  * @typedef {{destroy?: () => void}} Letgo
  * @typedef {import("./vendor/signals/signals-core.mjs").Signal} Signal
- * @typedef {{elements: Element[], value: Signal, typed?: (element: any) => unknown, stop: () => void}} Bound
+ * @typedef {{elements: Element[], value: Signal, kind: string, typed?: (element: any) => unknown, stop: () => void,
+ *   leave: (element: Element) => void}} Bound
  */
+
+/** What each field showed when its form was sent. @type {WeakMap<Element, string>} */
+const sent = new WeakMap();
+const shows = (/** @type {any} */ { value, checked, selectedOptions = [] }) =>
+  JSON.stringify([value, checked, [...selectedOptions].map(({ index }) => index)]);
+const RESET = "asyncmachine-reset"; // what tells a reset's events from a person's
+const isAsSent = (/** @type {Element} */ field) => sent.get(field) === shows(field);
+
+/** By element, its bindings that are stale. @type {WeakMap<Element, Set<Bound>>} */
+const aged = new WeakMap();
+const age = (/** @type {Element} */ element, /** @type {Bound} */ bound, /** @type {boolean} */ stale) => {
+  const all = aged.get(element) ?? new Set();
+  if (stale) aged.set(element, all.add(bound));
+  else all.delete(bound);
+  element.toggleAttribute("data-stale", all.size > 0);
+};
 
 const marked = (/** @type {any} */ value) => value !== null && typeof value === "object";
 
@@ -45,12 +62,20 @@ const KINDS = {
   },
   /** @returns {Write} */
   checked: () => (element, value) => (/** @type {HTMLInputElement} */ (element).checked = value),
-  /** @returns {Write} */
-  reset: () => (element, value) => {
-    const form = /** @type {HTMLFormElement} */ (element);
+  /** Leaves out what is not as it was sent: a person has gone on there. @returns {Write} */
+  reset: () => (/** @type {any} */ form, value) => {
     if (value === null) return;
+    const fields = [...form.elements];
+    const old = fields.filter(isAsSent);
+    const kept = fields.filter((field) => !isAsSent(field)).map((field) => [field, field.getAttribute("form")]);
+    const other = document.body.appendChild(Object.assign(document.createElement("form"), { id: RESET }));
+    kept.forEach(([field]) => field.setAttribute("form", RESET)); // theirs, for as long as it takes
     form.reset();
-    for (const field of form.elements) field.dispatchEvent(new Event("input", { bubbles: true }));
+    kept.forEach(([field, own]) => KINDS.attr("form")(field, own));
+    other.remove();
+    // Of radios, the one that is checked has the last word.
+    const emptied = old.filter((field) => !isAsSent(field)).sort((a, b) => +!!a.checked - +!!b.checked);
+    for (const field of emptied) field.dispatchEvent(new CustomEvent("input", { bubbles: true, detail: RESET }));
   },
   /** Read by the bindings under it. @returns {Write} */
   stale: () => () => undefined,
@@ -67,7 +92,10 @@ const KINDS = {
 };
 
 /** How a person's change of a field is read. @type {Record<string, (element: any) => unknown>} */
-const TYPED = { value: (field) => field.value, checked: (field) => field.checked };
+const TYPED = {
+  value: (field) => (field.type === "radio" && !field.checked ? "" : field.value),
+  checked: (field) => field.checked,
+};
 
 /** Fields that have been bound: what they show came through Python. @type {WeakSet<Element>} */
 const met = new WeakSet();
@@ -112,7 +140,7 @@ export function open(flush, emit) {
     removed = false;
     const ended = [];
     for (const [id, bound] of bindings) {
-      bound.elements = bound.elements.filter((element) => element.isConnected);
+      bound.elements = bound.elements.filter((element) => element.isConnected || bound.leave(element));
       if (!bound.elements.length) ended.push(id);
     }
     ended.forEach(drop);
@@ -131,14 +159,17 @@ export function open(flush, emit) {
 
   const heard = (/** @type {Event} */ event) => {
     if (!(event.target instanceof Element)) return;
-    for (const [id, { selector, prevent }] of listeners.get(event.type) ?? []) {
+    // A copy: what a handler begins to listen to is not for this event. What it ends is not either.
+    for (const [id, { selector, prevent }] of [...(listeners.get(event.type) ?? [])]) {
+      if (!listeners.get(event.type)?.has(id)) continue;
       const element = event.target.closest(selector);
       if (!element) continue;
       const bound = bindings.get(id);
       if (bound?.typed && !bound.elements.includes(element)) continue;
       if (prevent) event.preventDefault();
-      if (bound?.typed) bound.value.value = bound.typed(element);
-      emit(id, JSON.stringify(facts(event, element)));
+      const told = facts(event, element);
+      if (bound?.typed) bound.value.value = told[bound.kind] = bound.typed(element);
+      emit(id, JSON.stringify(told));
     }
   };
 
@@ -155,7 +186,7 @@ export function open(flush, emit) {
       const value = signal(/** @type {unknown} */ (undefined));
       const stale = bindings.get(under)?.value;
       /** @type {Bound} */
-      const bound = { elements, value, typed: TYPED[kind], stop: () => undefined };
+      const bound = { elements, value, kind, typed: TYPED[kind], stop() {}, leave() {} };
       bindings.set(id, bound);
       const writing = effect(() => {
         const now = value.value;
@@ -166,11 +197,12 @@ export function open(flush, emit) {
           console.error(`${selector} ${kind} ${detail}:`, error);
         }
       });
-      const ageing =
-        stale && effect(() => bound.elements.forEach((element) => element.toggleAttribute("data-stale", !!stale.value)));
+      const ageing = stale && effect(() => bound.elements.forEach((element) => age(element, bound, !!stale.value)));
+      if (stale) bound.leave = (element) => age(element, bound, false);
       bound.stop = () => {
         writing();
         ageing?.();
+        bound.elements.forEach(bound.leave);
       };
       return elements.length;
     },
@@ -180,6 +212,12 @@ export function open(flush, emit) {
       const field = elements.find((element) => !met.has(element) && changed(element));
       elements.forEach((element) => met.add(element));
       if (field && typed) return (value.value = typed(field));
+    },
+    /** What the forms of this binding show now is what is emptied when it is told to. @type {(id: number) => void} */
+    sending(id) {
+      bindings.get(id)?.elements.forEach((/** @type {any} */ form) => {
+        for (const field of form.elements) sent.set(field, shows(field));
+      });
     },
     /** @type {(id: number, type: string, selector: string, prevent: boolean) => void} */
     listen(id, type, selector, prevent) {
@@ -195,6 +233,7 @@ export function open(flush, emit) {
       removals.disconnect();
       cancelAnimationFrame(asked);
       listeners.forEach((_, type) => document.removeEventListener(type, heard, true));
+      listeners.clear();
       [...bindings.keys()].forEach(drop);
       flush.destroy?.(); // Python's functions live until they are let go
       emit.destroy?.();
@@ -203,18 +242,20 @@ export function open(flush, emit) {
 }
 
 /**
- * @param {Event} event
+ * @param {any} event
  * @param {Element} element the one that matched
+ * @returns {Record<string, unknown>}
  */
 function facts(event, element) {
   const { value = "", checked = false } = /** @type {HTMLInputElement} */ (element);
-  const fields = element instanceof HTMLFormElement ? [...new FormData(element)] : [];
+  const fields = element instanceof HTMLFormElement ? [...new FormData(element, event.submitter)] : [];
   return {
     type: event.type,
     value: String(value),
     checked,
     data: { .../** @type {HTMLElement} */ (element).dataset },
-    key: /** @type {KeyboardEvent} */ (event).key ?? "",
-    form: Object.fromEntries(fields.filter(([, field]) => typeof field === "string")),
+    key: event.key ?? "",
+    form: fields.filter(([, field]) => typeof field === "string"),
+    reset: event.detail === RESET,
   };
 }

@@ -10,6 +10,7 @@ and its reads, and tells of an error once until it is another one, or none.
 from __future__ import annotations
 
 import html
+import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,10 @@ def _as_hole(value: object) -> Plain | Markup:
 
 @dataclass(frozen=True)
 class Template:
-    """A row of a list: HTML with `{name}` holes as in `str.format`; each hole is one attribute value or one text."""
+    """A row of a list: HTML with `{name}` holes as in `str.format`; each hole is one attribute value or one text.
+
+    What lit-html makes of other attributes, listeners and properties, takes code and markup for what a row has as text.
+    """
 
     strings: tuple[str, ...]
     holes: tuple[tuple[str, str], ...]
@@ -111,6 +115,7 @@ class Template:
                 raise BindingError(f"the hole {{{name}}} of a template must be a plain name, with a format at most")
             holes.append((name, spec or ""))
             strings.append("")
+        _refuse_code("\0".join(strings))
         return cls(tuple(strings), tuple(holes))
 
     def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
@@ -126,6 +131,22 @@ class Template:
             return [as_text(row[key]), *values]
         except KeyError as missing:
             raise BindingError(f"a row has no {missing}; it has {', '.join(row)}") from None
+
+
+_TAG: Final = re.compile(r"""<[a-z](?:[^'">]|'[^']*'|"[^"]*")*""", re.IGNORECASE)
+_ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
+
+
+def _refuse_code(template: str) -> None:
+    """Raises BindingError if a hole, shown as NUL, is part of what is no plain attribute."""
+    for tag in _TAG.findall(template):
+        for name, value in _ATTRIBUTE.findall(tag):
+            if "\0" not in value:
+                continue
+            if name[0] == "@" or name.lstrip("?").lower().startswith("on"):
+                raise BindingError(f"a hole of a template in {name} would be code; use page.on(…) and data- attributes")
+            if name[0] == ".":
+                raise BindingError(f"a hole of a template in {name} would be a property; use an attribute or a text")
 
 
 class Bindings:
@@ -183,8 +204,10 @@ class Bindings:
         """Evaluate what may have changed; the values that did."""
         touched, self._touched = self._touched, set()
         for readable in touched:
-            readers = self._readers.get(readable, {})
-            for key in readable.changes():
+            readers = self._readers.get(readable)
+            if readers is None:
+                continue  # its last reader has ended since
+            for key in readable.changes(self.touched):
                 self._dirty.update(dict.fromkeys(readers.get(key, ())))
         dirty, self._dirty = self._dirty, {}
         batch: list[tuple[int, Sent]] = []
@@ -220,5 +243,5 @@ class Bindings:
                 del keys[key]
             if not keys:
                 del self._readers[readable]
-                readable.stop()
+                readable.stop(self.touched)
         binding.reads = reads

@@ -14,13 +14,14 @@ all there is to know: its errors stay there, and one that came up at the same ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from asyncmachine.helpers.mutations import add_async, add_sync
 from asyncmachine.machine.errors import AmError, WaitTimeout
 from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine_web.page.reads import Value
+from asyncmachine_web.page.surface import Fields
 
 BUSY, DONE, REFUSED, LATE, UNSENT, FAILED = "busy", "done", "refused", "late", "unsent", "failed"
 
@@ -38,11 +39,10 @@ UNKEPT: Final = "This was done, but could not be stored: it may be gone when thi
 ELSEWHERE: Final = "an error that is told where it happened"
 """In the place of an error that is not known here."""
 
-Fields = dict[str, str]
-
 
 class Form:
-    """See the module. `args` makes the mutation's arguments of the fields, by default a dict of them.
+    """See the module. `args` makes the mutation's arguments of the fields, by default a dict of them: texts, and a list
+    of them for a name that came several times.
 
     `report` gets errors that are not shown.
     """
@@ -62,18 +62,22 @@ class Form:
         self._state = state
         self._until = until
         self._timeout = timeout
-        self._args: Callable[[Fields], object] = args or dict
+        self._args: Callable[[Fields], object] = args or _by_name
         self._messages = messages or {}
         self._report = report
         self.state = Value("")
         self.message = Value("")
         self.done: Value[str | None] = Value(None)
-        """Number of times that it was done: after each, the form is emptied."""
+        """Number of times that it was done: after each, what was sent is emptied."""
 
-    async def submit(self, fields: Fields) -> None:
+    def submit(self, fields: Fields) -> Coroutine[Any, Any, None] | None:
+        """What sends it, to be awaited; None while it is busy."""
         if self.state.get() == BUSY:
-            return
+            return None
         self._show(BUSY)
+        return self._send(fields)
+
+    async def _send(self, fields: Fields) -> None:
         try:
             await self._carry_out(fields)
         except Exception as error:
@@ -144,3 +148,7 @@ def _meaning(error: AmError) -> tuple[str, str]:
         case NotKept():
             return FAILED, UNKEPT
     return FAILED, ""
+
+
+def _by_name(fields: Fields) -> dict[str, str | list[str]]:
+    return {name: text if len(fields.all(name)) == 1 else fields.all(name) for name, text in fields.items()}

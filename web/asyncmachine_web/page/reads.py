@@ -12,7 +12,7 @@ import builtins
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from asyncmachine import Tracer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Reads = set[tuple["Readable", int]]
+Touched: TypeAlias = "Callable[[Readable], None]"
+"""How a reader, a page, is told of a change. Of what is read there may be several."""
 
 EVERY = -1
 """The key of a read that depends on all states."""
@@ -31,14 +33,14 @@ EVERY = -1
 class Readable(Protocol):
     """What expressions read. Compared by identity."""
 
-    def start(self, touched: Callable[[Readable], None]) -> None:
+    def start(self, touched: Touched) -> None:
         """Begin to call `touched` after each change."""
 
-    def stop(self) -> None:
+    def stop(self, touched: Touched) -> None:
         """End the calls."""
 
-    def changes(self) -> set[int]:
-        """Keys that changed since the last call."""
+    def changes(self, touched: Touched) -> set[int]:
+        """Keys that changed since the last call for that reader, which was told that some did."""
 
 
 _noted: Reads | None = None
@@ -60,13 +62,32 @@ def evaluate(expression: Callable[[], T], reads: Reads) -> T:
         _noted = outer
 
 
-class Value(Generic[T]):
+class Single:
+    """Something with one key, which has changed whenever its readers are told so."""
+
+    def __init__(self) -> None:
+        self._readers: dict[Touched, None] = {}
+
+    def start(self, touched: Touched) -> None:
+        self._readers[touched] = None
+
+    def stop(self, touched: Touched) -> None:
+        del self._readers[touched]
+
+    def changes(self, touched: Touched) -> builtins.set[int]:
+        return {0}
+
+    def _tell(self) -> None:
+        for touched in tuple(self._readers):
+            touched(self)
+
+
+class Value(Single, Generic[T]):
     """A plain value that expressions read, for figures that are not states, such as those of a payload."""
 
     def __init__(self, value: T) -> None:
+        super().__init__()
         self._value = value
-        self._touched: Callable[[Readable], None] | None = None
-        self._changed = False
 
     def get(self) -> T:
         note(self, (0,))
@@ -74,49 +95,35 @@ class Value(Generic[T]):
 
     def set(self, value: T) -> None:
         self._value = value
-        self._changed = True
-        if self._touched:
-            self._touched(self)
+        self._tell()
 
     def update(self, change: Callable[[T], T]) -> None:
         """Set the value to `change(value)`, which should make a new object: an equal one is not shown anew."""
         self.set(change(self._value))
 
-    def start(self, touched: Callable[[Readable], None]) -> None:
-        self._touched = touched
 
-    def stop(self) -> None:
-        self._touched = None
-
-    def changes(self) -> builtins.set[int]:
-        changed, self._changed = self._changed, False
-        return {0} if changed else set()
-
-
-class Clock:
+class Clock(Single):
     """The time of day, in seconds, for texts such as "3 s ago": changes every `every` seconds while it is read."""
 
     def __init__(self, every: float = 1.0, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self.every = every
         self._now = now
-        self._touched: Callable[[Readable], None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
     def get(self) -> float:
         note(self, (0,))
         return self._now()
 
-    def start(self, touched: Callable[[Readable], None]) -> None:
-        self._touched = touched
-        self._set_alarm()
+    def start(self, touched: Touched) -> None:
+        if not self._readers:
+            self._set_alarm()
+        super().start(touched)
 
-    def stop(self) -> None:
-        self._touched = None
-        if self._alarm is not None:
+    def stop(self, touched: Touched) -> None:
+        super().stop(touched)
+        if self._alarm is not None and not self._readers:
             self._alarm.cancel()
-
-    def changes(self) -> builtins.set[int]:
-        return {0}
 
     def _set_alarm(self) -> None:
         # At full seconds: all clocks of a page change in the same frame.
@@ -124,9 +131,8 @@ class Clock:
         self._alarm = asyncio.get_running_loop().call_later(left, self._strike)
 
     def _strike(self) -> None:
-        if self._touched:
-            self._touched(self)
-            self._set_alarm()
+        self._set_alarm()
+        self._tell()
 
 
 @dataclass(frozen=True)
@@ -148,19 +154,12 @@ class Source(Tracer):
     have changed without its knowledge.
     """
 
-    def __init__(
-        self,
-        machine: View[Any],
-        *,
-        stale: Callable[[], bool] = lambda: False,
-        on_stop: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, machine: View[Any], *, stale: Callable[[], bool] = lambda: False) -> None:
         self.machine = machine
         self._stale = stale
-        self._on_stop = on_stop
-        self._touched: Callable[[Readable], None] | None = None
         self._trace = ""
-        self._seen: tuple[int, ...] = ()
+        self._seen: dict[Touched, tuple[int, ...]] = {}
+        """By reader, the ticks that it knows."""
         self._marks: dict[int, Mark] = {}
         self._seconds = Clock()
 
@@ -243,22 +242,23 @@ class Source(Tracer):
         if states is not None and EVERY in keys and self.machine.names:  # a mirror may have to learn them first
             self.machine.not_(*states)
 
-    def start(self, touched: Callable[[Readable], None]) -> None:
-        self._touched = touched
-        self._seen = self.machine.time()
-        self._trace = self.machine.trace(self)
+    def start(self, touched: Touched) -> None:
+        if not self._seen:
+            self._trace = self.machine.trace(self)
+        self._seen[touched] = self.machine.time()
 
-    def stop(self) -> None:
-        self.machine.untrace(self._trace)
-        self._touched = None
-        self._marks.clear()
-        self._on_stop()
+    def stop(self, touched: Touched) -> None:
+        del self._seen[touched]
+        if not self._seen:
+            self.machine.untrace(self._trace)
+            self._marks.clear()
 
-    def changes(self) -> set[int]:
-        before, self._seen = self._seen, self.machine.time()
-        if len(before) != len(self._seen):  # disposed, or the schema changed and indexes mean other states
+    def changes(self, touched: Touched) -> set[int]:
+        before, after = self._seen[touched], self.machine.time()
+        self._seen[touched] = after
+        if len(before) != len(after):  # disposed, or the schema changed and indexes mean other states
             return {EVERY, *range(len(before))}
-        changed = {index for index, (was, now) in enumerate(zip(before, self._seen, strict=True)) if was != now}
+        changed = {index for index, (was, now) in enumerate(zip(before, after, strict=True)) if was != now}
         return changed | {EVERY} if changed else changed
 
     def transition_end(self, tx: Transition) -> None:
@@ -281,8 +281,8 @@ class Source(Tracer):
     def _changed(self) -> None:
         if self._marks:
             self._move_marks()
-        if self._touched:
-            self._touched(self)
+        for touched in tuple(self._seen):
+            touched(self)
 
     def _mark(self, state: str) -> Mark:
         index = self.machine.index(state)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from weakref import WeakValueDictionary
 
 from asyncmachine_web.page.bindings import BindingError
 from asyncmachine_web.page.reads import Source
@@ -23,12 +25,21 @@ class Mirrored(Protocol):
 Shown: TypeAlias = "View[Any] | Mirrored"
 
 
+@dataclass(eq=False)
+class Ageing:
+    """The binding that tells whether a mirror is stale."""
+
+    id: int
+    bindings: set[int] = field(default_factory=set)
+    """Those that show something of the mirror. It ends with the last of them."""
+
+
 class Sources:
-    """One source for each machine that is being read. `default` is what None stands for."""
+    """One source for each machine, for as long as a binding has it. `default` is what None stands for."""
 
     def __init__(self, default: Shown | None) -> None:
         self._default = default
-        self._of: dict[View[Any], Source] = {}
+        self._of: WeakValueDictionary[View[Any], Source] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._of)
@@ -53,8 +64,7 @@ class Sources:
             return None
         source = self._of.get(machine)
         if source is None:
-            source = Source(machine, stale=self.staleness(link), on_stop=lambda: self._of.pop(machine, None))
-            self._of[machine] = source
+            source = self._of[machine] = Source(machine, stale=self.staleness(link))
         return source
 
     def staleness(self, link: View[Any] | None) -> Callable[[], bool]:

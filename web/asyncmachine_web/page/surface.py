@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -22,12 +22,28 @@ class Surface(Protocol):
     def early(self, id: int) -> str | bool | None:
         """What a person has changed in the elements of a binding before there was any, the first of them; else None."""
 
+    def sending(self, id: int) -> None:
+        """What the forms of this binding show now is sent, and emptied with the next value of the binding."""
+
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> None: ...
     def report(self, message: str) -> None: ...
     def close(self) -> None: ...
 
 
 OpenSurface: TypeAlias = Callable[[Callable[[str], str], Callable[[int, str], None]], Surface]
+
+
+class Fields(dict[str, str]):
+    """The text fields of a form by name. Where several have one name, this is the last, and `all` has each."""
+
+    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        pairs = tuple(fields.items() if isinstance(fields, Mapping) else fields)
+        super().__init__(pairs)
+        self._pairs = pairs
+
+    def all(self, name: str) -> list[str]:
+        """What all fields of that name have, in the order of the page: none if there is no such field."""
+        return [text for field, text in self._pairs if field == name]
 
 
 @dataclass(frozen=True)
@@ -40,8 +56,10 @@ class UiEvent:
     data: dict[str, str]
     """The element's `data-` attributes, in JavaScript's spelling."""
     key: str
-    form: dict[str, str]
-    """The text fields of a form."""
+    form: Fields
+    """Those of a form, with the button that sent it."""
+    reset: bool = False
+    """Nobody has typed: a form was emptied that was sent."""
 
 
 def document(flush: Callable[[str], str], emit: Callable[[int, str], None]) -> Surface:

@@ -23,7 +23,7 @@ import asyncio
 import inspect
 import json
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -41,10 +41,10 @@ from asyncmachine_web.page.bindings import (
 )
 from asyncmachine_web.page.expressions import ago, progress
 from asyncmachine_web.page.feeds import Rows, take
-from asyncmachine_web.page.forms import Fields, Form
+from asyncmachine_web.page.forms import Form
 from asyncmachine_web.page.reads import Clock, Source, Value
-from asyncmachine_web.page.sources import Mirrored, Shown, Sources
-from asyncmachine_web.page.surface import OpenSurface, Surface, UiEvent, document
+from asyncmachine_web.page.sources import Ageing, Mirrored, Shown, Sources
+from asyncmachine_web.page.surface import Fields, OpenSurface, Surface, UiEvent, document
 from asyncmachine_web.page.typed import puts_right, sets, switches
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BindingError",
     "Clock",
+    "Fields",
     "Handle",
     "Html",
     "Mirrored",
@@ -84,7 +85,7 @@ class Page:
         self._surface = (surface or document)(self._flush, self._emit)
         self._bindings = Bindings(self._surface.frame, self._report)
         self._sources = Sources(machine)
-        self._stale: dict[View[Any], int] = {}
+        self._ageing: dict[View[Any], Ageing] = {}
         self._feeds: list[Callable[[], None]] = []
         self._handlers: dict[int, tuple[str, Callable[[UiEvent], object]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -211,14 +212,15 @@ class Page:
     ) -> Handle:
         """Sending the form adds the state with its fields as arguments, then waits for the next activation of `until`.
 
+        Fields that show then what they showed when they were sent are reset; what was typed meanwhile stays.
         `args` makes other arguments of the fields, `messages` says it in other words; see `forms`.
         """
         report = partial(self._report, f"submit {selector}")
         form = Form(self._sources.machine_of(source), state, until, timeout, args, messages, report)
         ids = [
-            self._define(selector, "attr", "data-state", lambda: form.state.get() or None, 0),
-            self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None, 0),
-            self._define(selector, "reset", "", form.done.get, 0),
+            self._define(selector, "attr", "data-state", lambda: form.state.get() or None),
+            self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None),
+            reset := self._define(selector, "reset", "", form.done.get),
         ]
         message = self._bindings.new_id()
         if self._surface.define(message, f"{selector} [data-message]", "text", "", 0):
@@ -226,7 +228,14 @@ class Page:
             ids.append(message)
         else:
             self._surface.drop(message)
-        listening = self.on("submit", selector, lambda event: form.submit(event.form))
+
+        def send(event: UiEvent) -> object:
+            sending = form.submit(event.form)
+            if sending is not None:
+                self._surface.sending(reset)
+            return sending
+
+        listening = self.on("submit", selector, send)
 
         def close() -> None:
             listening.close()
@@ -262,6 +271,7 @@ class Page:
         """End all bindings and events."""
         self._surface.close()
         self._bindings.clear()
+        self._ageing.clear()
         for end in self._feeds:
             end()
         self._feeds.clear()
@@ -269,22 +279,24 @@ class Page:
         for task in self._tasks:
             task.cancel()
 
-    def _under(self, shown: Shown | None) -> int:
-        """The binding that tells whether a mirror is stale, one for each; 0 for a local machine."""
+    def _under(self, shown: Shown | None) -> Ageing | None:
+        """What tells whether a mirror is stale, one for each while anything shows it; None for a local machine."""
         machine, link = self._sources.parts(shown)
         if machine is None or link is None:
-            return 0
-        if machine not in self._stale:
-            number = self._define("html", "stale", "", self._sources.staleness(link), 0)
-            self._stale[machine] = number
-            machine.on_dispose(lambda _id: self._end([self._stale.pop(machine, number)]))
-        return self._stale[machine]
+            return None
+        if machine not in self._ageing:
+            self._ageing[machine] = Ageing(self._define("html", "stale", "", self._sources.staleness(link)))
+        return self._ageing[machine]
 
-    def _define(self, selector: str, kind: str, detail: str, compute: Callable[[], Sent], under: int) -> int:
+    def _define(
+        self, selector: str, kind: str, detail: str, compute: Callable[[], Sent], under: Ageing | None = None
+    ) -> int:
         number = self._bindings.new_id()
-        if not self._surface.define(number, selector, kind, detail, under):
-            self._surface.drop(number)
+        if not self._surface.define(number, selector, kind, detail, under.id if under else 0):
+            self._end([number])
             raise BindingError(f"no element matches {selector!r}; bind after it is in the document")
+        if under:
+            under.bindings.add(number)
         self._bindings.add(Binding(number, f"{selector} {kind} {detail}".rstrip(), compute))
         return number
 
@@ -297,37 +309,45 @@ class Page:
     def _take_typed(self, number: int, kind: str, selector: str, expression: Any, shown: Shown | None) -> None:
         """Let a person's change of the elements of this binding change what it shows."""
         again = partial(self._bindings.again, number)
+        use = emptied = puts_right(again)
         if isinstance(expression, Value):
-            use = sets(expression)
+            use = emptied = sets(expression)
         elif isinstance(expression, str):
             use = switches(expression, self._sources.machine_of(shown), again)
-        else:
-            use = puts_right(again)
 
         def typed(event: UiEvent) -> None:
-            self._bindings.typed(number, use(event.checked if kind == "checked" else event.value))
+            then = emptied if event.reset else use
+            self._bindings.typed(number, then(event.checked if kind == "checked" else event.value))
 
         self._listen(number, "input", selector, typed, False)
         if isinstance(expression, Value) and (early := self._surface.early(number)) is not None:
             self._bindings.typed(number, use(early))
 
-    def _end(self, ids: Iterable[int]) -> None:
+    def _end(self, ids: Collection[int]) -> None:
+        for number in ids:
+            self._surface.drop(number)
+        self._forget(ids)
+
+    def _forget(self, ids: Collection[int]) -> None:
+        """These have ended in the document. With the last that shows a mirror ends what tells of its staleness."""
         self._bindings.end(ids)
         for number in ids:
             self._handlers.pop(number, None)
-            self._surface.drop(number)
+        for machine, ageing in tuple(self._ageing.items()):
+            ageing.bindings.difference_update(ids)
+            if not ageing.bindings:
+                del self._ageing[machine]
+                self._end([ageing.id])
 
     def _flush(self, ended: str) -> str:
-        gone: list[int] = json.loads(ended)
-        self._bindings.end(gone)
-        for number in gone:
-            self._handlers.pop(number, None)
+        self._forget(json.loads(ended))
         return json.dumps(self._bindings.flush())
 
     def _emit(self, id: int, event: str) -> None:
         where, handler = self._handlers[id]
         try:
-            result = handler(UiEvent(**json.loads(event)))
+            facts = json.loads(event)
+            result = handler(UiEvent(**{**facts, "form": Fields(facts["form"])}))
         except Exception as error:  # noqa: BLE001  # shown; the page goes on
             self._report(where, error)
             return
@@ -362,8 +382,9 @@ def _compute(
 def _adds(state: str, machine: Any) -> Callable[[UiEvent], object]:
     machine.not_(state)  # raises StateMissing, with the nearest name
 
-    def add(_event: UiEvent) -> None:
+    def add(event: UiEvent) -> None:
         # Not awaited: a call that fails becomes an error state of the machine, as any other that nobody waits for.
-        machine.add(state)
+        if not event.reset:
+            machine.add(state)
 
     return add
