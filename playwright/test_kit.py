@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -47,8 +48,11 @@ class Running:
             [sys.executable, "-m", NAME], cwd=project, env=environment, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
-        found = re.search(r"http\S+", self.process.stdout.readline())
-        assert found
+        self.said = ""
+        while not (found := re.search(r"http\S+", self.said)):
+            line = self.process.stdout.readline()
+            assert line, self.said
+            self.said += line
         self.address = found[0]
 
     def stop(self) -> None:
@@ -70,6 +74,15 @@ def opened(page: Page, address: str) -> Page:
     page.goto(address)
     expect(page.locator("[data-boot=phase]")).to_be_hidden()
     return page
+
+
+def test_a_server_whose_port_is_busy_says_that_it_has_moved(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        moved = Running(project, port)
+    moved.stop()
+    assert moved.said.startswith(f"port {port} is busy; listening on ")
+    assert not moved.address.endswith(f":{port}/")
 
 
 def test_the_project_runs_with_one_command(page: Page, running: Running) -> None:

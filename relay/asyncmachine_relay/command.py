@@ -41,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rotate = commands.add_parser(
         "rotate-dbg",
         help="record the debug stream into rotated files",
-        description="Takes what machines send with AM_DBG_ADDR=1, and writes .amdbg files.",
+        description="Takes what machines send, and writes .amdbg files. A program sends if it calls "
+        "asyncmachine.telemetry.dbg.debug_env(machine) and runs with AM_DBG_ADDR=1.",
     )
     _common(rotate, DEBUGGER_ADDRESS)
     rotate.add_argument(

@@ -142,5 +142,8 @@ async def test_questions_are_for_local_machines() -> None:
     assert Basic.Ask == "Ask"
     async with paired(MemoryNet()) as pair:
         machine: Any = pair.mirror
-        with pytest.raises(am.AmError):
+        with pytest.raises(
+            am.InvalidArgs, match=r"'rnm-test' is no machine of this process.* answer to Ask cannot travel"
+        ):
             await helpers.ask(machine, "Ask")
+        assert pair.source.tick("Ask") == 0

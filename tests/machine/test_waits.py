@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -239,6 +240,29 @@ def test_typed_arguments_match_as_records() -> None:
     machine.remove("A")
     machine.add("A", record)
     assert wait.done()
+
+
+@dataclass(frozen=True)
+class Order(am.Args, state="A", prefix="waits"):
+    item: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Elsewhere(am.Args, state="B", prefix="waits"):
+    item: str
+
+
+def test_keywords_match_the_fields_of_the_states_record() -> None:
+    machine = am.Machine({"A": {"multi": True}, "B": {}})
+    wait, both = machine.when_args("A", item="tea"), machine.when_args("A", item="tea", count=2)
+    for args in (Order("milk"), Elsewhere("tea"), {"item": "milk", Order.key: Order("tea")}):
+        machine.add("A", args)
+        assert not wait.done()
+    machine.add("A", Order("tea"))
+    assert wait.done() and not both.done()
+    machine.add("A", Order("tea", 2))
+    assert both.done()
 
 
 # The queue

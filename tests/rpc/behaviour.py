@@ -413,6 +413,12 @@ async def waits_for_arguments_are_answered_by_the_source(net: Net) -> None:
         await plain
         pair.source.add("Ask", Upload("/x"))
         await typed
+        field = pair.mirror.when_args("Ask", path="/z")
+        await pair.client.sync()
+        await pair.mirror.add("Ask", Upload("/x"))
+        assert not field.done()
+        await pair.mirror.add("Ask", Upload("/z"))
+        await field
         other = pair.mirror.when_args("A", n=1)
         pair.mirror.add("A", n=1)
         await other

@@ -62,7 +62,9 @@ async def add_async(
 ) -> bool:
     """Adds states that start something, and waits for the next activation of `wait`, which tells that it is done.
 
-    False if the mutation is canceled. Raises `WaitTimeout` after `timeout` seconds.
+    Any activation counts, also one that somebody else has brought about meanwhile: where several call the same machine,
+    wait for arguments that tell them apart (`when_args`). False if the mutation is canceled. Raises `WaitTimeout` after
+    `timeout` seconds.
     """
     done = machine.when_next_active(wait)
     try:

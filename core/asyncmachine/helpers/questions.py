@@ -20,7 +20,7 @@ from typing import Any
 from asyncmachine.helpers.errors import MutationCanceled
 from asyncmachine.machine.api import Origin
 from asyncmachine.machine.args import Args, ArgsLike, raw_args
-from asyncmachine.machine.errors import AmError, Disposed
+from asyncmachine.machine.errors import AmError, Disposed, InvalidArgs
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.machine import Machine
 
@@ -57,8 +57,14 @@ def ask(
     """Adds a state with these arguments and a `Reply`. The future gets what the state's handler answers.
 
     It raises `MutationCanceled` if the machine refuses the question or its handler raises, and `Disposed` if the
-    machine goes before it has answered. Cancelling the future withdraws nothing but the interest.
+    machine goes before it has answered. Cancelling the future withdraws nothing but the interest. Raises `InvalidArgs`
+    for a mirror of a machine elsewhere.
     """
+    if not isinstance(machine, Machine):
+        raise InvalidArgs(
+            f"{machine.id!r} is no machine of this process, and the place for an answer to {state} cannot travel: "
+            "add a state there, and wait here for the state or the payload that answers"
+        )
     reply = Reply(asyncio.get_running_loop().create_future())
     result = machine.add(state, {**raw_args(args, kw), Reply.key: reply}, e=e)
     gone = machine.when_disposed()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from asyncmachine.machine.args import Args
 from asyncmachine.machine.errors import AmError, QueryFailed, ScopeEnded
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.wait import Wait
@@ -85,6 +86,11 @@ class QueryWait(Wait):
             return False
 
 
+def _fields(record: Args) -> Iterable[str]:
+    found: Iterable[str] = getattr(record, "__dataclass_fields__", ())
+    return found
+
+
 class ArgsWait(Wait):
     """Ends when its state's `State` handlers have run with arguments that hold all of the given ones."""
 
@@ -99,8 +105,14 @@ class ArgsWait(Wait):
         return f"{self.state} called with these values of {', '.join(self.args) or 'nothing'}"
 
     def matches(self, args: Mapping[str, Any]) -> bool:
-        missing = object()
-        return all(args.get(key, missing) == value for key, value in self.args.items())
+        return all(self._holds(args, key, value) for key, value in self.args.items())
+
+    def _holds(self, args: Mapping[str, Any], key: str, value: object) -> bool:
+        """Whether an argument of this name, or the field of a typed record of the state, has the value."""
+        if key in args:
+            return bool(args[key] == value)
+        records = [record for record in args.values() if isinstance(record, Args) and record.state == self.state]
+        return any(getattr(record, key) == value for record in records if key in _fields(record))
 
 
 class QueueWait(Wait):

@@ -123,7 +123,10 @@ class View(Reading[N]):
         return wait
 
     def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
-        """Met when the state activates (or is called again) with arguments that hold all of these."""
+        """Met when the state activates (or is called again) with arguments that hold all of these.
+
+        A keyword is an argument of that name, or that field of the state's typed record.
+        """
         self._indexes((name,))
         wait = ArgsWait(name, raw_args(args, kw))
         self._subscriptions().add_args(wait)

@@ -177,8 +177,9 @@ class NetworkMachine(Mirror[N]):
     def when_args(self, name: N, args: ArgsLike = None, /, *, scope: Scope | None = None, **kw: Any) -> Wait:
         """Met when the state of the source activates (or is called again) with arguments that hold all of these.
 
-        Typed records are compared by value. Raises `Unsendable` for arguments that would not arrive equal, `TooLarge`
-        for those beyond a frame. The wait ends with `CallRefused` if the source has no room for it.
+        A keyword is an argument of that name, or that field of the state's typed record, if the source's process knows
+        its class. Typed records are compared by value. Raises `Unsendable` for arguments that would not arrive equal,
+        `TooLarge` for those beyond a frame. The wait ends with `CallRefused` if the source has no room for it.
         """
         packed = pack_args(raw_args(args, kw))
         wait = super().when_args(name, args, scope=scope, **kw)

@@ -11,6 +11,7 @@ def progress(done: str, of: str | int, *, since: str | None = None) -> Callable[
     """How much is done, from 0 to 1: activations of `done` over those of `of`, or over a number.
 
     With `since`, only activations after its last one count, as for rounds of work. 0 while there is nothing to do.
+    An activation whose handler raised counts as well: its ticks have passed.
     """
 
     def share(m: Source) -> float:

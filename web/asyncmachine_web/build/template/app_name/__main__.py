@@ -19,7 +19,10 @@ async def serve() -> None:
         Project.read(ROOT), ROOT / "dist", at_once=True
     )  # a reload shows what was edited; `am build` lets people choose
     backend = Backend(ROOT / "dist")
-    async with RelayServer(backend.relay, bind(port=int(os.environ.get("PORT", "8000")))) as server:
+    bound = bind(port=int(os.environ.get("PORT", "8000")))
+    async with RelayServer(backend.relay, bound) as server:
+        if bound.notice:
+            print(bound.notice)
         print(f"Open {server.origin}/   (Ctrl-C ends it)", flush=True)
         await asyncio.Event().wait()
 
