@@ -134,8 +134,9 @@ def test_what_is_read_by_two_pages_is_followed_by_both_until_it_ends_there() -> 
     machine.add(Light.Blink)
     assert [each.draw() for each in (first, second)] == [{("#a", "text", ""): "2 1"}] * 2
     handle.close()
-    value.set(3)
     machine.add(Light.Blink)
+    assert [each.draw() for each in (first, second)] == [{}, {("#a", "text", ""): "2 3"}]
+    value.set(3)
     assert [each.draw() for each in (first, second)] == [{}, {("#a", "text", ""): "3 3"}]
     other.close()
     assert not machine.tracers
