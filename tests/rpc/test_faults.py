@@ -17,7 +17,7 @@ from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import Cut, Fault, Frame, MemoryTransport, pair
-from tests.rpc.behaviour import QUICK, Basic, Net, Pair, Taking, paired
+from tests.rpc.behaviour import HANG, QUICK, Basic, Net, Pair, Taking, paired
 from tests.rpc.time_loop import run
 
 
@@ -185,6 +185,20 @@ async def test_a_call_whose_message_is_lost_without_a_cut_is_asked_for_and_has_r
         assert pair.server.statistics()["rc-test"].calls == 3
         assert pair.client.machine.tick(C.RetryingCall) == 2
         pair.assert_equal()
+
+
+async def test_a_wait_reaches_the_source_before_the_calls_that_are_sent_again() -> None:
+    """One of them may be what it waits for."""
+    net = FaultyNet(losing(m.WhenArgs, m.Add, times=2))
+    async with paired(net) as pair:
+        waiting = pair.mirror.when_args("Ask", n=1)
+        call = pair.mirror.add("Ask", n=1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        net.cut()
+        assert (await call).executed
+        async with asyncio.timeout(HANG):
+            await waiting
 
 
 async def test_messages_that_come_twice_are_run_once() -> None:
@@ -361,6 +375,28 @@ def test_a_half_open_connection_is_noticed_by_both_sides_and_replaced() -> None:
             await pair.client.when_ready()
             assert (await pair.mirror.add("A")).executed
             assert loop.time() - began < 60
+
+    run(body())
+
+
+def test_a_peer_that_neither_reads_nor_speaks_is_given_up_once() -> None:
+    """Though the goodbye waits three seconds for what was to be sent before."""
+
+    async def body() -> None:
+        loop, net, failed = asyncio.get_running_loop(), SplicedNet(), []
+        async with patient(net) as pair:
+            pair.server.machine.bind({"ExceptionState": lambda e: failed.append((loop.time(), e.machine.err))})
+            began = loop.time()
+            net.die()
+            more_than_fits = [pair.server.send_payload("filler", bytes(700_000)) for _ in range(3)]
+            await pair.server.machine.when_not(S.ClientConnected)
+            ((gave_up, error),) = failed
+            assert isinstance(error, rpc.PeerSilent)
+            assert gave_up - began == pytest.approx(45.0, abs=0.1)
+            await pair.client.when_ready()
+        for delivery in more_than_fits:
+            with pytest.raises(rpc.DeliveryFailed):
+                await delivery
 
     run(body())
 

@@ -112,7 +112,7 @@ def test_what_may_not_be_sent_is_misuse_and_changes_nothing(phase: Phase, role: 
             m.Add: lambda: client.call("add", (0,), None, None, now),
             m.AddUnanswered: lambda: client.notify((0,), None, None, now),
             m.SyncRequest: client.sync,
-            m.WhenArgs: lambda: client.watch(1, 0, None),
+            m.WhenArgs: lambda: client.watch(m.WhenArgs(1, 0, None)),
             m.WhenCancel: lambda: client.unwatch(1),
             m.ArgsRequest: client.ask_args,
             m.Can: lambda: client.can("add", (0,), None),

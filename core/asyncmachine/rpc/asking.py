@@ -8,7 +8,7 @@ again under their numbers; if not, their outcome is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final
 
 from asyncmachine.rpc import events as e
@@ -80,9 +80,14 @@ class ClientSession(ReceivingSession):
         """What a HELLO asks to continue."""
         return m.Resume(self.id, self.epoch) if self.id else None
 
-    def ready(self, now: float) -> None:
-        """Tells the server that its welcome is applied: calls and pushes are legal from now on."""
+    def ready(self, now: float, watches: Iterable[m.WhenArgs] = ()) -> None:
+        """Tells the server that its welcome is applied: calls and pushes are legal from now on.
+
+        What the client waits for goes ahead of the calls that are sent again, which may be what it waits for.
+        """
         self._send(m.Ready(self.id), now)
+        for watch in watches:
+            self._send(watch)
         self._ask_again(self._received_there, now)
         self._go_on()
 
@@ -134,9 +139,9 @@ class ClientSession(ReceivingSession):
         """Asks whether states could be added or removed. Raises `Misuse` if the server does not know questions."""
         return self._question(m.Can(self.questions + 1, states, kind == "remove", args))
 
-    def watch(self, token: int, state: int, args: m.WireArgs | None) -> None:
+    def watch(self, watch: m.WhenArgs) -> None:
         """Asks to be told when a state is called with these arguments. The answer is `Fired`."""
-        self._send(m.WhenArgs(token, state, args))
+        self._send(watch)
 
     def unwatch(self, token: int) -> None:
         """Tells that this is over: it has fired, or nobody waits for it any more."""

@@ -229,6 +229,8 @@ class Connection(Generic[S]):
     def _tick(self) -> None:
         self._timer = None
         self._due = math.inf
+        if self._closing is not None:
+            return  # what was due is due no more, and would be again at once until everything is sent
         try:
             self._take(self.session.tick(self._loop.time()))
         except Exception as error:  # noqa: BLE001 (as in `run`)

@@ -102,8 +102,7 @@ class Reacting:
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         self._mirror_sync.welcomed(event)
-        connection.session.ready(connection.now)
-        self._watching.resume(connection)
+        connection.session.ready(connection.now, self._watching.open())
         if self.questions is not None:
             self.questions.resume()
         self._machine.add(C.HandshakeDone)

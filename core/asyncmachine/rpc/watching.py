@@ -58,10 +58,10 @@ class Watching:
         encode(WhenArgs(_LARGEST, _LARGEST, watch.args))
         self._in_loop(self._begin, watch)
 
-    def resume(self, link: Link) -> None:
-        """Sends everything that is waited for in a session that has just begun."""
-        for token, watch in tuple(self._watches.items()):
-            self._send(link, token, watch)
+    def open(self) -> list[WhenArgs]:
+        """Everything that is waited for, for a session that has just begun."""
+        told = [self._told(token, watch) for token, watch in tuple(self._watches.items())]
+        return [message for message in told if message is not None]
 
     def fired(self, link: Link, event: Fired) -> None:
         """Something has happened, or was refused."""
@@ -80,20 +80,25 @@ class Watching:
         self._watches[token] = watch
         watch.wait.then(lambda: self._in_loop(self._over, token))
         link = self._ready()
-        if link is not None:
-            self._send(link, token, watch)
+        message = None if link is None else self._told(token, watch)
+        if link is not None and message is not None:
+            link.session.watch(message)
             link.flush()
 
-    def _send(self, link: Link, token: int, watch: Watch) -> None:
+    def _told(self, token: int, watch: Watch) -> WhenArgs | None:
+        """What the source is told of it; nothing, and the wait ends, if it has no such state."""
         place = self._place(watch.state)
         if place < 0:
             text = f"the source has no state {watch.state!r} for this client"
             watch.wait._end(partial(CallRefused, Code.NO_STATE, text))
-            return
+            return None
+        message = WhenArgs(token, place, watch.args)
         try:
-            link.session.watch(token, place, watch.args)
+            encode(message)
         except Unsendable as error:  # what it waits for has grown since: the others and the connection go on
             watch.wait._end(partial(type(error), str(error)))
+            return None
+        return message
 
     def _over(self, token: int) -> None:
         """The wait has ended by itself: it was cancelled, or its scope has ended."""
