@@ -120,6 +120,7 @@ class Pair:
     def assert_equal(self) -> None:
         assert self.mirror.clock() == self.source.clock()
         assert self.mirror.queue_tick == self.source.queue_tick
+        assert self.mirror.machine_tick == self.source.machine_tick
 
 
 @asynccontextmanager
