@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,59 @@ def test_the_release_before_stays_and_older_ones_go(project: Project, tmp_path: 
     (project.root / "app" / "__init__.py").write_text("x = 9")
     newest = build(project, tmp_path / "dist")
     assert {path.name for path in (tmp_path / "dist").glob("r-*")} == {releases[2], newest}
+
+
+def test_what_a_build_no_longer_makes_goes(project: Project, tmp_path: Path) -> None:
+    """A page that is deleted, and the compressed copy of a file that is too small for one by now."""
+    page, target = project.root / "page", tmp_path / "dist"
+    (page / "deep" / "gone.html").write_text("<p>old</p>" * 200)
+    (page / "extra.css").write_text("p { color: red }\n" * 200)
+    (page / "alone" / "in").mkdir(parents=True)
+    (page / "alone" / "in" / "folder.txt").write_text("old")
+    build(project, target)
+    assert {"deep/gone.html", "deep/gone.html.br", "extra.css.br"} <= outside(target)
+    (target / "robots.txt").write_text("not made by a build")
+    (target / "deep" / "own.html.br").write_text("nor this")
+    shutil.rmtree(page / "alone")
+    (page / "deep" / "gone.html").unlink()
+    (page / "extra.css").write_text("/* new */")
+    (page / "alone").write_text("a file, where a folder was")
+    build(project, target)
+    made = {"index.html", "sw.mjs", "sw.mjs.br", "extra.css", "deep/raw.png", "alone"}
+    assert outside(target) == {*made, "robots.txt", "deep/own.html.br"}
+    (page / "alone").unlink()
+    (page / "deep" / "raw.png").unlink()
+    (target / "deep" / "own.html.br").unlink()
+    build(project, target)
+    assert outside(target) == {*made, "robots.txt"} - {"alone", "deep/raw.png"}
+    assert not (target / "deep").exists(), "no empty folder stays"
+
+
+def outside(target: Path) -> set[str]:
+    """What a built directory has beside its releases."""
+    names = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
+    return {name.as_posix() for name in names if not name.parts[0].startswith("r-")}
+
+
+FOREIGN = ("", "../out.txt", "mine/../../out.txt", "mine", "/mine.html", "r-0/mine.html")
+OTHER = f"const RELEASE = {json.dumps({'files': dict.fromkeys(FOREIGN, '')})};"
+"""A worker that names files which no page of a project is made of."""
+
+
+@pytest.mark.parametrize("worker", [None, "", "const RELEASE = {;", OTHER])
+def test_a_directory_that_no_build_made_loses_nothing(project: Project, tmp_path: Path, worker: str | None) -> None:
+    target = tmp_path / "dist"
+    target.mkdir()
+    for name in ("mine.html", "mine/mine.html", "r-0/mine.html"):
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text("mine")
+    (tmp_path / "out.txt").write_text("not even inside")
+    if worker is not None:
+        (target / "sw.mjs").write_text(worker)
+    build(project, target)
+    assert {"mine.html", "mine/mine.html"} <= outside(target)
+    assert (target / "r-0" / "mine.html").exists()
+    assert (tmp_path / "out.txt").exists()
 
 
 def test_a_build_that_fails_leaves_the_directory_as_it_was(project: Project, tmp_path: Path) -> None:

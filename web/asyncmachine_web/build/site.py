@@ -30,6 +30,9 @@ from asyncmachine_web.build.static import static_folder
 PLACEHOLDER = "__release__"
 SOURCES = "app.zip"
 WORKER = "sw.mjs"
+TELLS = "const RELEASE = "
+"""How the service worker begins; the release and its files follow."""
+
 TEXTS = frozenset({".css", ".html", ".js", ".json", ".mjs", ".svg", ".toml", ".txt", ".webmanifest"})
 LEFT_OUT = frozenset({*COPIES, ".gz", ".mts", ".ts"})
 """Compressed copies are made beside their files, types are for editors."""
@@ -145,7 +148,7 @@ def _write_worker(site: Path, release: str, *, at_once: bool) -> None:
     files = {path.relative_to(site).as_posix(): _integrity(path) for path in _served(site)}
     told = json.dumps({"version": release, "atOnce": at_once, "files": files}, indent=1, sort_keys=True)
     code = (static_folder() / WORKER).read_text()
-    (site / WORKER).write_text(f"const RELEASE = {told};\n\n{code}")
+    (site / WORKER).write_text(f"{TELLS}{told};\n\n{code}")
 
 
 def _served(site: Path) -> Iterator[Path]:
@@ -164,9 +167,34 @@ def _put(site: Path, target: Path, release: str) -> None:
     place.touch()  # the newest, also when it was here before
     names = [path.relative_to(site) for path in sorted(site.rglob("*")) if path.is_file()]
     own = [name for name in names if name.parts[0] != release]
+    _drop_old(target, set(own))
     for name in sorted(own, key=lambda name: (name.name.startswith(WORKER), name)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).replace(target / name)
     older = sorted(target.glob("r-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in older[KEPT:]:
         shutil.rmtree(path)
+
+
+def _drop_old(target: Path, own: Collection[Path]) -> None:
+    """What the build before made of the page and this one does not: files that are gone, copies of what is small now.
+
+    Nothing else: a directory may have files of somebody else.
+    """
+    for file in {*own, *_made_before(target)}:
+        for name in (file, *(file.with_name(f"{file.name}{ending}") for ending in COPIES)):
+            if name not in own and (target / name).is_file():
+                (target / name).unlink()
+                for folder in list(name.parents)[:-1]:
+                    if not any((target / folder).iterdir()):
+                        (target / folder).rmdir()
+
+
+def _made_before(target: Path) -> list[Path]:
+    """The page's own files, as the service worker there has them."""
+    try:
+        told, _ = json.JSONDecoder().raw_decode((target / WORKER).read_text().removeprefix(TELLS))
+        names = [Path(name) for name in told["files"]]
+    except (FileNotFoundError, UnicodeDecodeError, ValueError, TypeError, KeyError):
+        return []
+    return [name for name in names if name.parts and not {"/", ".."} & {*name.parts} and name.parts[0][:2] != "r-"]
