@@ -19,7 +19,7 @@ from asyncmachine_relay.policy import Reason, Refused
 from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
-from tests.web.browser import UNANSWERED, Mishaps
+from tests.web.browser import CACHED, HOLD, UNANSWERED, WATCH, Mishaps
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 
 
@@ -264,6 +264,30 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
     dashboard.reload()
     expect(dashboard.locator("#link")).to_have_text("connecting")
     expect(dashboard.locator("#open[data-stale]")).to_have_count(1)
+
+
+def test_the_back_forward_cache_keeps_the_page(caching: Page, native: Native) -> None:
+    """It comes back with its draft, and with what has happened meanwhile; nothing is there twice."""
+    caching.add_init_script(WATCH + HOLD)
+    caching.goto(native.app.address)
+    expect(caching.locator("#link")).to_have_text("live")
+    native.add("before")
+    expect(caching.locator("#jobs .word")).to_have_text(["done"])
+    caching.locator("#title").fill("half a thought")
+    expect(caching.locator("#draft")).to_be_visible()
+    caching.evaluate("hold()")
+    caching.goto(f"{native.app.address}icon.svg")
+    native.add("meanwhile")
+    caching.go_back(wait_until="commit")
+    expect(caching.locator("#link")).to_have_text("reconnecting")
+    expect(caching.locator("#jobs .title")).to_have_text(["before"])
+    caching.evaluate("release()")
+    expect(caching.locator("#link")).to_have_text("live")
+    assert caching.evaluate("told") == CACHED
+    expect(caching.locator("#jobs .title")).to_have_text(["meanwhile", "before"])
+    expect(caching.locator("#finished")).to_have_text("2")
+    caching.locator("#title").press("Enter")
+    expect(caching.locator("#jobs .title")).to_have_text(["half a thought", "meanwhile", "before"])
 
 
 def test_the_page_is_readable_on_a_phone_and_on_a_desk(dashboard: Page, native: Native) -> None:

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build, new_app
-from tests.web.browser import UNANSWERED, Mishaps
+from tests.web.browser import CACHED, HOLD, KEEP_SOCKETS, UNANSWERED, WATCH, Mishaps
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 
 NAME = "guest_app"
@@ -54,6 +54,7 @@ class Running:
             assert line, self.said
             self.said += line
         self.address = found[0]
+        self.port = int(self.address.rstrip("/").rpartition(":")[2])
 
     def stop(self) -> None:
         self.process.terminate()
@@ -85,6 +86,12 @@ def test_a_server_whose_port_is_busy_says_that_it_has_moved(project: Path) -> No
     assert not moved.address.endswith(f":{port}/")
 
 
+def sign(page: Page, name: str) -> None:
+    page.locator("#name").fill(name)
+    page.keyboard.press("Enter")
+    expect(page.locator("#name")).to_have_value("")
+
+
 def test_the_project_runs_with_one_command(page: Page, running: Running) -> None:
     opened(page, running.address)
     expect(page.locator("#link")).to_have_text("live")
@@ -99,6 +106,48 @@ def test_the_project_runs_with_one_command(page: Page, running: Running) -> None
     expect(page.locator("#found")).to_have_text("669 primes below 5000")
     page.reload()
     expect(page.locator("#names li")).to_have_text(["<Ada>"])
+
+
+def test_the_guest_book_is_the_servers_after_the_cache_a_cut_and_a_restart(
+    caching: Page, running: Running, project: Path, mishaps: Mishaps
+) -> None:
+    """Each time the page gets it anew: nobody is there twice, and who is not in it is not shown."""
+    mishaps.expect(UNANSWERED + "|WebSocket connection")
+    caching.add_init_script(WATCH + KEEP_SOCKETS + HOLD)
+    link, names = caching.locator("#link"), caching.locator("#names li")
+
+    def expect_reconnection() -> None:
+        expect(link).to_have_text("reconnecting")
+        caching.evaluate("release()")
+        expect(link).to_have_text("live")
+
+    opened(caching, running.address)
+    expect(link).to_have_text("live")
+    for name in ("Ada", "Bob", "Ada"):
+        sign(caching, name)
+    caching.evaluate("hold()")
+    caching.goto(f"{running.address}icon.svg")
+    caching.go_back(wait_until="commit")
+    expect_reconnection()
+    assert caching.evaluate("told") == CACHED
+    caching.locator("#count").click()  # its worker was kept too
+    expect(caching.locator("#found")).to_have_text("669 primes below 5000")
+
+    caching.evaluate("hold(), sockets.at(-1).close()")
+    expect_reconnection()
+    sign(caching, "Cleo")
+    expect(names).to_have_text(["Cleo", "Ada", "Bob", "Ada"])
+
+    running.stop()
+    expect(link).to_have_text("reconnecting")
+    expect(names).to_have_text(["Cleo", "Ada", "Bob", "Ada"])
+    again = Running(project, running.port)
+    try:
+        expect(link).to_have_text("live")
+        sign(caching, "Dora")
+        expect(names).to_have_text(["Dora"])
+    finally:
+        again.stop()
 
 
 def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page, running: Running) -> None:

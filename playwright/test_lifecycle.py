@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from tests.web.browser import open_python, run, wait_for_python
-
-WATCH = """
-window.told = [];
-for (const name of ['pagehide', 'pageshow']) addEventListener(name, event => told.push([name, event.persisted]));
-"""
+from tests.web.browser import CACHED, WATCH, open_python, run, wait_for_python
 
 
 def away_and_back(page: Page) -> None:
@@ -39,7 +34,7 @@ def test_python_workers_and_tunnels_outlive_the_cache(caching: Page) -> None:
         """,
     )
     away_and_back(caching)
-    assert caching.evaluate("told") == [["pageshow", False], ["pagehide", True], ["pageshow", True]]
+    assert caching.evaluate("told") == CACHED
     told = run(
         caching,
         """

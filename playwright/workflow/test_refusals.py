@@ -12,14 +12,7 @@ from playwright.sync_api import Browser
 from examples.wasm_workflow.states import Orchestrator
 from tests.wasm_workflow.native import ENDLESS, PATIENCE, Serve
 from tests.wasm_workflow.tab import Tab
-
-KEEP_SOCKETS = """
-globalThis.sockets = [];
-globalThis.WebSocket = class extends WebSocket {
-    constructor(...given) { super(...given); sockets.push(this); }
-};
-"""
-"""The page's own sockets, in the order they were made."""
+from tests.web.browser import KEEP_SOCKETS
 
 SEND = """
 async ([path, frame]) => {

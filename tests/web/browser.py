@@ -161,6 +161,33 @@ INTERRUPT = """
 """
 """Keeps what the first worker is interrupted by, and counts what living workers have not answered."""
 
+WATCH = """
+    window.told = [];
+    for (const name of ["pagehide", "pageshow"]) {
+        addEventListener(name, (event) => told.push([name, event.persisted]));
+    }
+"""
+"""Keeps what the page was told of the back/forward cache."""
+
+CACHED = [["pageshow", False], ["pagehide", True], ["pageshow", True]]
+"""What it was told when it was in the cache once, and came back from there."""
+
+KEEP_SOCKETS = """
+    globalThis.sockets = [];
+    globalThis.WebSocket = class extends WebSocket {
+        constructor(...given) { super(...given); sockets.push(this); }
+    };
+"""
+"""The page's own sockets, in the order they were made."""
+
+HOLD = """
+    const ask = window.fetch;
+    let held = Promise.resolve();
+    window.hold = () => void (held = new Promise((release) => { window.release = release; }));
+    window.fetch = (...given) => held.then(() => ask(...given));
+"""
+"""From `hold()` to `release()` the page asks for nothing, a token among it: what shows only for a moment stays."""
+
 UNANSWERED = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
 """What Chromium itself writes to the console for a request to a server that is not there."""
 

@@ -36,7 +36,10 @@ def take(consumer: View[Any], name: str, use: Callable[[Any], None]) -> Callable
 
 
 class Rows:
-    """The last rows that came, each with a number of its own as `id` unless it has one."""
+    """The last rows that came, each with a number of its own as `id` unless it has one.
+
+    What is sent again after a cut needs one: two rows without it are two rows.
+    """
 
     def __init__(self, value: Value[list[dict[str, object]]], last: int, newest_first: bool) -> None:
         self._value = value

@@ -27,6 +27,11 @@ class GuestHandlers:
         self.names.append(e.args(Name).text.strip())
         e.add(Guests.Signed)
 
+    def newest(self, count: int) -> list[dict[str, object]]:
+        """The last who signed, the newest first; `id` tells those of one name apart."""
+        rows: list[dict[str, object]] = [{"id": number, "name": name} for number, name in enumerate(self.names)]
+        return rows[::-1][:count]
+
     def ExceptionState(self, e: am.Event) -> None:
         """An error in a handler is a state; this tells whoever runs the server."""
         logging.getLogger(__name__).error(e.args(am.ErrorArgs).trace)
@@ -45,11 +50,12 @@ class Backend:
         allowed = rpc.Grants(mutate=(Guests.Sign,))
         server = rpc.Server(self.machine, name=tunnel.id, push_interval=0.03, allow=lambda *_: allowed)
 
-        def tell(names: list[str]) -> None:
-            server.send_payload("names", [{"name": name} for name in names])
+        def tell() -> None:
+            """All that is shown, so that a page which comes again shows the same."""
+            server.send_payload("names", self.handlers.newest(20))
 
-        told = self.machine.bind({"SignedState": lambda _: tell(self.handlers.names[-1:])})
-        tell(self.handlers.names[-20:])
+        told = self.machine.bind({"SignedState": lambda _: tell()})
+        tell()
         try:
             await server.serve(tunnel.transport)
         finally:

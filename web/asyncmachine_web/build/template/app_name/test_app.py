@@ -16,7 +16,7 @@ def test_guests_sign_while_the_book_is_open() -> None:
     guests.add(Guests.Open)
     assert guests.add(Guests.Sign, Name("Ada")).executed
     assert guests.add(Guests.Sign, Name(" ")).canceled
-    assert handlers.names == ["Ada"]
+    assert handlers.newest(20) == [{"id": 0, "name": "Ada"}]
     assert guests.tick(Guests.Signed) == 1
 
 
