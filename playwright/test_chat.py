@@ -17,7 +17,7 @@ from examples.wasm.chat import Patience
 from examples.wasm.states import Foo, Said
 from tests.wasm_workflow.native import reserved_port
 from tests.web.browser import Mishaps
-from tests.web.looks import check_looks
+from tests.web.looks import check_looks, tab_to
 
 CALM = Patience(bored=3600, hello=3600)
 RESTLESS = Patience(look=0.1, bored=1.0, hello=3600)
@@ -166,12 +166,22 @@ def test_the_server_tells_that_it_is_bored(page: Page, native: Native) -> None:
     expect(page.locator("#bored")).to_have_class("mood")
 
 
-def test_an_empty_message_is_refused(page: Page, native: Native) -> None:
-    join(page, native)
-    page.locator("#text").fill("   ")
+def test_keys_alone_will_do_and_an_empty_message_is_refused(page: Page, native: Native) -> None:
+    name = join(page, native)
+    text = page.locator("#text")
+    tab_to(page, text)
+    page.keyboard.type("   ")
     page.keyboard.press("Enter")
     expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
-    assert native.said == []
+    expect(text).to_be_focused()
+    page.keyboard.type("hi")
+    tab_to(page, page.get_by_role("button", name="Send"))
+    page.keyboard.press("Space")
+    expect(page.locator(".own")).to_have_text(["you hi"])
+    expect(page.locator("[data-message]")).to_be_empty()
+    expect(text).to_have_value("")
+    tab_to(page, page.get_by_role("log"))  # which scrolls by keys
+    assert native.said == [(name, "hi")]
 
 
 def test_the_page_is_readable_on_a_phone_and_on_a_desk(page: Page, native: Native) -> None:

@@ -20,7 +20,7 @@ from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
 from tests.web.browser import CACHED, HOLD, UNANSWERED, WATCH, Mishaps
-from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
+from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks, moving
 
 
 class Native:
@@ -291,6 +291,7 @@ def test_the_back_forward_cache_keeps_the_page(caching: Page, native: Native) ->
 
 
 def test_the_page_is_readable_on_a_phone_and_on_a_desk(dashboard: Page, native: Native) -> None:
-    native.add("one")
+    native.add("one", 50)
+    assert moving(dashboard, ".job.running") == []
     expect(dashboard.locator("#jobs .word")).to_have_text(["done"])
     check_looks(dashboard)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from examples.pyscript.__main__ import relay
 from tests.web.browser import Mishaps, serving
+from tests.web.looks import check_looks, tab_to
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +24,27 @@ def mishaps(address: str) -> Mishaps:
 
 
 @pytest.mark.parametrize("name", ["main", "bare", "micropip"])
-def test_a_page_follows_its_machine(page: Page, address: str, name: str) -> None:
+def test_a_page_follows_its_machine_and_keys_alone_will_do(page: Page, address: str, name: str) -> None:
     page.goto(f"{address}/{name}.html")
     light = page.locator("#light")
     expect(light).to_have_text("Red")
-    for colour in ("Green", "Yellow", "Red", "Green"):
-        page.locator("#step").click()
+    tab_to(page, page.locator("#step"))
+    for colour, key in (("Green", "Space"), ("Yellow", "Enter"), ("Red", "Space"), ("Green", "Enter")):
+        page.keyboard.press(key)
         expect(light).to_have_text(colour)
         expect(light).to_have_attribute("data-colour", colour)
     expect(page.locator("#steps")).to_have_text("4")
+    check_looks(page)
 
 
 def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str) -> None:
     page.goto(f"{address}/worker.html")
     expect(page.locator("#ready #light")).to_have_text("Red")
-    for colour in ("Green", "Yellow"):
-        page.locator("#step").click()
+    tab_to(page, page.locator("#step"))
+    for colour, key in (("Green", "Space"), ("Yellow", "Enter")):
+        page.keyboard.press(key)
         expect(page.locator("#light")).to_have_text(colour)
+    check_looks(page)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from examples.wasm_workflow.states import Orchestrator
-from tests.wasm_workflow.native import BUSY, CALM, Serve
+from tests.wasm_workflow.native import BUSY, Serve
 from tests.wasm_workflow.tab import Tab
 from tests.web.browser import Mishaps
-from tests.web.looks import check_looks
+from tests.web.looks import check_looks, moving
 
 
 def test_the_controls_are_mutations(serve: Serve, tab: Tab, mishaps: Mishaps, address: str) -> None:
+    """And keys are enough for all of them."""
     flow = serve(BUSY)
     tab.open(address)
     flow.deliver()
@@ -51,9 +52,12 @@ def test_the_controls_are_mutations(serve: Serve, tab: Tab, mishaps: Mishaps, ad
 
 
 def test_it_is_readable_on_a_phone_and_on_a_desk(serve: Serve, tab: Tab, address: str) -> None:
-    """Nothing is wider than the screen, and an audit for people with a disability finds nothing, dark or light."""
-    serve(CALM)
+    """Nothing is wider than the screen, nothing moves if asked not to, and an audit for people with a disability finds
+    nothing, dark or light.
+    """
+    serve(BUSY)
     tab.open(address)
+    assert moving(tab.page, ".machine[data-state=working]") == []
     tab.expect_delivery()
     expect(tab.page.locator("#phase")).to_contain_text("delivered the work")
     check_looks(tab.page)

@@ -6,6 +6,7 @@ from playwright.sync_api import Error, Page, Worker, expect
 
 from examples.wasm_workflow.dag import FINAL
 from tests.wasm_workflow.native import DIGESTS
+from tests.web.looks import tab_to
 
 WORKERS = ("browser2", "browser3", "browser4")
 LOOK = 20
@@ -64,12 +65,14 @@ class Tab:
         assert self.page.evaluate("window.untouched") is True
 
     def press(self, control: str) -> None:
-        """The button of that name."""
-        self.page.get_by_role("button", name=control, exact=True).click()
+        """The button of that name, by keys alone."""
+        tab_to(self.page, self.page.get_by_role("button", name=control, exact=True))
+        self.page.keyboard.press("Space")
 
     def kill(self, node: str) -> None:
-        """The node's own button."""
-        self.page.locator(f"#{node} .kill").click()
+        """The node's own button, likewise."""
+        tab_to(self.page, self.page.locator(f"#{node} .kill"))
+        self.page.keyboard.press("Enter")
 
     def close(self) -> None:
         """Once everything that the page had to say until now has been heard."""
