@@ -250,6 +250,19 @@ class Mishaps:
         own = (f"{self._own}/", f"ws{self._own.removeprefix('http')}/", "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
+    @property
+    def elsewhere(self) -> list[str]:
+        """Those, and what a page wanted of another host and its content policy refused."""
+        return [*self.foreign, *(text for text in self.seen if "Content Security Policy" in text)]
+
+    def wait_until_told(self, page: Page, words: str) -> None:
+        """Until the page or what went wrong has this regular expression; what it asked for until then is known too."""
+        told = re.compile(words, re.DOTALL)
+        while not told.search("\n".join([*self.seen, page.evaluate("document.body.innerText")])):
+            page.wait_for_timeout(20)
+        page.evaluate("new Promise(requestIdleCallback)")
+        page.evaluate("fetch('').then(() => null)")  # told of after all that was asked for before it
+
     def _page(self, page: Page) -> None:
         page.on("websocket", self._request)
 
