@@ -19,7 +19,7 @@ from asyncmachine_relay.policy import Reason, Refused
 from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
-from tests.web.browser import CACHED, HOLD, UNANSWERED, WATCH, Mishaps
+from tests.web.browser import CACHED, ON_HOLD, UNANSWERED, WATCH, Mishaps
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks, moving
 
 
@@ -269,7 +269,7 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
 def test_the_back_forward_cache_keeps_the_page(caching: Page, native: Native, mishaps: Mishaps) -> None:
     """It comes back with its draft, and with what has happened meanwhile; nothing is there twice."""
     mishaps.expect("404")  # Chromium looks for a favicon of the image
-    caching.add_init_script(WATCH + HOLD)
+    caching.add_init_script(WATCH + ON_HOLD)
     caching.goto(native.app.address)
     expect(caching.locator("#link")).to_have_text("live")
     native.add("before")

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build, new_app
-from tests.web.browser import CACHED, HOLD, KEEP_SOCKETS, UNANSWERED, WATCH, Mishaps
+from tests.web.browser import CACHED, KEEP_SOCKETS, ON_HOLD, UNANSWERED, WATCH, Mishaps
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 
 NAME = "guest_app"
@@ -113,7 +113,7 @@ def test_the_guest_book_is_the_servers_after_the_cache_a_cut_and_a_restart(
 ) -> None:
     """Each time the page gets it anew: nobody is there twice, and who is not in it is not shown."""
     mishaps.expect(UNANSWERED + "|WebSocket connection|404")  # Chromium looks for a favicon of the image
-    caching.add_init_script(WATCH + KEEP_SOCKETS + HOLD)
+    caching.add_init_script(WATCH + KEEP_SOCKETS + ON_HOLD)
     link, names = caching.locator("#link"), caching.locator("#names li")
 
     def expect_reconnection() -> None:

@@ -180,7 +180,7 @@ KEEP_SOCKETS = """
 """
 """The page's own sockets, in the order they were made."""
 
-HOLD = """
+ON_HOLD = """
     const ask = window.fetch;
     let held = Promise.resolve();
     window.hold = () => void (held = new Promise((release) => { window.release = release; }));
