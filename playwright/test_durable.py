@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Playwright
 
-from tests.web.browser import chromium, kill, open_python, run, wait_for_python
+from tests.web.browser import Mishaps, chromium, kill, open_python, run, wait_for_python
 
 OPEN = """
 import shop
@@ -69,7 +69,10 @@ def test_what_was_awaited_outlives_the_death_of_the_browser(
     assert told[1] == {**told[0], "keeping": ["Kept", "Resumed"]}
 
 
-def test_the_page_that_opens_last_writes_and_the_other_knows(context: BrowserContext, python: Page) -> None:
+def test_the_page_that_opens_last_writes_and_the_other_knows(
+    context: BrowserContext, python: Page, mishaps: Mishaps
+) -> None:
+    mishaps.expect("in memory only: TakenOver")
     opened(python)
     second = context.new_page()
     open_python(second)
@@ -98,8 +101,9 @@ def test_without_storage_the_machine_goes_on_in_memory(page: Page) -> None:
 
 
 def test_full_storage_is_told_and_mended_when_there_is_room(
-    context: BrowserContext, python: Page, base_url: str
+    context: BrowserContext, python: Page, base_url: str, mishaps: Mishaps
 ) -> None:
+    mishaps.expect("in memory only: QuotaExceededError")
     devtools = context.new_cdp_session(python)
     devtools.send("Storage.overrideQuotaForOrigin", {"origin": base_url, "quotaSize": 300_000})
     opened(python)

@@ -182,6 +182,8 @@ def test_a_mistake_in_the_projects_code_is_told_on_the_page(
     running = Running(project)
     mishaps._own = running.address.rstrip("/")
     mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ")))
+    if file == "worker.py":
+        mishaps.expect("^console warning")  # its traceback
     try:
         page.goto(running.address)
         expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(told)

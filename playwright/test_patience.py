@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.web.browser import open_python, run, without_isolation
+from tests.web.browser import Mishaps, open_python, run, without_isolation
 
 BEAT = 250
 """Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
@@ -39,9 +39,10 @@ def beats_until_dead(page: Page) -> int:
 
 @pytest.mark.parametrize(("isolated", "beats"), [(True, 10), (False, 7)])
 def test_a_worker_that_is_stuck_for_good_is_ended_in_time_for_a_successor(
-    interruptible: Page, isolated: bool, beats: int
+    interruptible: Page, isolated: bool, beats: int, mishaps: Mishaps
 ) -> None:
     """Where pages are isolated, it is first told to come to itself. The successor has what is left of three seconds."""
+    mishaps.expect("worker 'w1' failed: SILENT")
     page = interruptible
     if not isolated:
         page.context.route("**/python.html", without_isolation)
@@ -74,8 +75,11 @@ NOTED = """
 
 
 @pytest.mark.parametrize(("patience", "beats"), [(1.5, 10), (10, 61)])
-def test_a_successor_starts_before_a_stuck_worker_is_dead(interruptible: Page, patience: float, beats: int) -> None:
+def test_a_successor_starts_before_a_stuck_worker_is_dead(
+    interruptible: Page, patience: float, beats: int, mishaps: Mishaps
+) -> None:
     """And is kept until then, also by who has much patience."""
+    mishaps.expect("worker 'w1' failed: SILENT")
     page = interruptible
     page.add_init_script(NOTED)
     open_still(page)
@@ -130,8 +134,11 @@ def test_a_worker_that_takes_long_to_start_gets_no_second_one_beside_it(interrup
     assert page.evaluate("told") == ["w1 starts", "w1 gets an order"]
 
 
-def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(interruptible: Page) -> None:
+def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(
+    interruptible: Page, mishaps: Mishaps
+) -> None:
     """As on a slow computer."""
+    mishaps.expect("^console warning")
     page = interruptible
     open_still(page, "hang_late")
     run(page, """await port.send(b"go"); await port.recv(); None""")
@@ -141,7 +148,8 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(inter
     assert "in hang_late" in told[2]
 
 
-def test_patience_may_be_set_while_a_worker_runs(interruptible: Page) -> None:
+def test_patience_may_be_set_while_a_worker_runs(interruptible: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("worker 'w1' failed: ")
     page = interruptible
     open_still(page)
     run(page, "worker.patience = 0.5; None")

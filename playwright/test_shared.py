@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route
 
-from tests.web.browser import open_python, run
+from tests.web.browser import Mishaps, open_python, run
 
 JOIN = """
 import shop
@@ -84,8 +84,9 @@ WAKE_TO_WRITE = """void setTimeout(() => {
 
 
 def test_a_leader_that_stands_still_is_ousted_and_what_it_writes_then_is_refused(
-    context: BrowserContext, page: Page
+    context: BrowserContext, page: Page, mishaps: Mishaps
 ) -> None:
+    mishaps.expect("in memory only: TakenOver")
     joined(page)
     second = context.new_page()
     second.add_init_script(ASKS_OFTEN)

@@ -72,7 +72,10 @@ def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserConte
         ("nowhere:main", "ModuleNotFoundError", "nowhere"),
     ],
 )
-def test_a_main_that_fails_is_an_error_state(shared: Page, main: str, code: str, message: str) -> None:
+def test_a_main_that_fails_is_an_error_state_and_told_in_the_console(
+    shared: Page, mishaps: Mishaps, main: str, code: str, message: str
+) -> None:
+    mishaps.expect("^console warning")  # one for each line of the traceback
     told = run(
         shared,
         f"""
@@ -85,6 +88,23 @@ def test_a_main_that_fails_is_an_error_state(shared: Page, main: str, code: str,
     assert told[:3] == ["failed", ["Dead", "ErrWorker", "Exception"], code]
     assert "worker 'w1' failed" in told[3]
     assert message in told[3]
+    assert mishaps.seen[0] == f"console warning: worker 'w1' failed: {code}: Traceback (most recent call last):"
+    assert message in mishaps.seen[-1]
+
+
+def test_who_handles_the_death_of_a_worker_has_no_console_told(shared: Page, mishaps: Mishaps) -> None:
+    told = run(
+        shared,
+        """
+        worker = Worker.fork("w1", "workload:fail")
+        heard = []
+        worker.machine.bind({"DeadState": lambda e: heard.append(e.args(Ended).reason)})
+        await worker.ended()
+        json.dumps(heard)
+        """,
+    )
+    assert told == ["failed"]
+    assert not mishaps.seen
 
 
 def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(shared: Page) -> None:
@@ -112,8 +132,9 @@ def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(shared: Page) 
     assert told == ["closed with 1006 (worker w1 has ended)", ["Dead"], "w1 again", ["Ready"]]
 
 
-def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page) -> None:
+def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page, mishaps: Mishaps) -> None:
     """The page is isolated: the error is raised in the loop itself."""
+    mishaps.expect("^console warning")
     told = run(
         shared,
         """
@@ -128,8 +149,11 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page) -> Non
     assert "in hang" in told[2]
 
 
-def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(page: Page) -> None:
+def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(
+    page: Page, mishaps: Mishaps
+) -> None:
     """The download has no end before a minute of beats is nearly over."""
+    mishaps.expect("^console warning")
     page.clock.install()
     open_python(page)
     held: list[Route] = []
@@ -173,8 +197,9 @@ def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(shared: Page)
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-def test_a_worker_that_will_not_listen_is_ended(context: BrowserContext, isolated: bool) -> None:
+def test_a_worker_that_will_not_listen_is_ended(context: BrowserContext, isolated: bool, mishaps: Mishaps) -> None:
     """Also where pages are not isolated, and every endless loop is out of reach."""
+    mishaps.expect("worker 'w1' failed: SILENT")
     if not isolated:
         context.route("**/python.html", without_isolation)
     page = context.new_page()
@@ -296,6 +321,7 @@ def test_a_worker_that_cannot_boot_says_why(shared: Page, mishaps: Mishaps) -> N
 
 
 def test_a_worker_whose_script_is_missing_is_dead(shared: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("worker 'w1' failed: CRASH")
     mishaps.expect("404")
     shared.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
     told = run(

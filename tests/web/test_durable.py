@@ -288,6 +288,41 @@ async def test_who_was_taken_over_never_writes_again() -> None:
     assert third.not_(Shop.Paid)
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "asyncmachine.page"]
+
+
+@in_loop
+async def test_a_failure_to_keep_is_warned_of_once_if_nobody_handles_it(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    disk.failure = StorageFull("QuotaExceededError: no room")
+    for _ in range(3):
+        with pytest.raises(NotKept):
+            await machine.add(Shop.Paid)
+    full = "keeping-shop: changes are in memory only: QuotaExceededError: no room"
+    assert warned(caplog) == [full]
+    disk.failure = None
+    await shop(disk)  # another page
+    for _ in range(2):
+        with pytest.raises(NotKept):
+            await machine.add(Shop.Paid)
+    assert warned(caplog) == [full, "keeping-shop: changes are in memory only: another page has it"]
+
+
+@pytest.mark.parametrize("state", ["InMemory", "ErrFull", "Exception"])
+@in_loop
+async def test_who_handles_a_failure_to_keep_is_not_warned(state: str, caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    heard: list[am.Event] = []
+    machine.keeping.bind({f"{state}State": heard.append})
+    disk.failure = StorageFull("QuotaExceededError: no room")
+    with pytest.raises(NotKept):
+        await machine.add(Shop.Paid)
+    assert heard and not warned(caplog)
+
+
 @in_loop
 async def test_data_that_cannot_be_kept_is_an_error_of_the_keeping_and_not_of_the_machine() -> None:
     disk = Disk()

@@ -109,16 +109,17 @@ def failed(tx: Transition, turn: Turn, error: Exception) -> None:
 
 
 def log_unheard(machine: Machine[Any], handler: str, error: Exception) -> None:
-    """Logs what a handler raised: a mistake would show as a canceled mutation only.
+    """Logs what a handler raised, if nobody hears of it: a mistake would show as a canceled mutation only."""
+    if not is_heard(machine, error):
+        logger.error("%s: %s raised, and nothing handles %s", machine.id, handler, EXCEPTION, exc_info=error)
 
-    That is if no handler of the error's states, no `on_error` and no log of the machine tells of it.
-    """
+
+def is_heard(machine: Machine[Any], error: Exception, *others: str) -> bool:
+    """Whether somebody hears of an error: a handler of its states or of `others`, an `on_error`, the machine's log."""
     table, index = machine._table, machine._index
-    states = error_states(error, index)
+    states = (*error_states(error, index), *others)
     handled = table is not None and any(table.turn(Slot("State", index[name])) for name in states)
-    if handled or machine.log.level >= CHANGES or any(isinstance(one, ErrorTracer) for one in machine._tracers):
-        return
-    logger.error("%s: %s raised, and nothing handles %s", machine.id, handler, EXCEPTION, exc_info=error)
+    return handled or machine.log.level >= CHANGES or any(isinstance(one, ErrorTracer) for one in machine._tracers)
 
 
 def add_plain_error(machine: Drain[Any], mutation: Mutation) -> None:

@@ -8,14 +8,18 @@ change, and nothing is skipped: it holds all that has changed since the last one
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import asyncmachine as am
+from asyncmachine.machine.recovery import error_states, is_heard
 from asyncmachine_web.page.records import Batch, Log, Snapshot
 from asyncmachine_web.page.store import Store, StoreFailed, TakenOver
+
+logger = logging.getLogger("asyncmachine.page")
 
 
 class KeepingStates(am.StatesDef):
@@ -171,6 +175,9 @@ class Journal(am.Tracer):
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TakenOver):
             self._log, self._why = None, error  # for good: what is stored is another page's now
+        is_new = error_states(error, self.machine.names)[0] not in self.machine
+        if is_new and not is_heard(self.machine, error, KeepingStates.InMemory):
+            logger.warning("%s: changes are in memory only: %s", self.machine.id, error)
         self._to_memory(error)
 
     def _to_memory(self, error: Exception) -> None:

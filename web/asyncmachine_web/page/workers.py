@@ -9,8 +9,9 @@
         await leaf.when_disposed()
 
 Who forked a worker follows it through `worker.machine`: `Starting` while Python boots, `Ready` while main runs, `Dead`
-when it has ended in whatever way, with `ErrWorker` when that was a failure. `restart` begins anew under the same id;
-`dial` then leads to the new one. The protocol below this is written down in `fork.mjs`.
+when it has ended in whatever way, with `ErrWorker` when that was a failure. A failure that no handler of `ErrWorker`,
+`Exception` or `Dead` there hears of is told in the console, with the worker's traceback. `restart` begins anew under
+the same id; `dial` then leads to the new one. The protocol below this is written down in `fork.mjs`.
 
 A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
 is stuck. In an isolated page `HandlerDeadline` is raised in the application's code that does it (`interrupts`), which
@@ -27,12 +28,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncmachine as am
+from asyncmachine.machine.recovery import is_heard
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine_web.page import interrupts
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from asyncmachine_js import Forked
     from pyodide.ffi import JsDoubleProxy
 
+
+logger = logging.getLogger("asyncmachine.page")
 
 PATIENCE: Final = 1.5
 """Seconds that a worker may keep its thread. One that is stuck for good has a successor after about twice that."""
@@ -188,6 +193,8 @@ class Worker:
             transport.lost(f"worker {self.id} has ended")
         self._open.clear()
         if error is not None:
+            if not is_heard(self.machine, error, WorkerStates.Dead):
+                logger.error("%s", str(error).rstrip())
             self.machine.add_err(error)
         self.machine.add(WorkerStates.Dead, Ended(reason))
 
