@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import Kind, MutationSource
-from asyncmachine.machine.names import several
 from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
@@ -27,12 +25,12 @@ from asyncmachine.rpc.calling import Calling, Link
 from asyncmachine.rpc.chunks import MAX_PAYLOAD
 from asyncmachine.rpc.connecting import DIAL_TIMEOUT, Connecting
 from asyncmachine.rpc.connections import Connections
-from asyncmachine.rpc.consuming import Consuming
+from asyncmachine.rpc.consuming import Consuming, check_consumer
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.limits import check_value
-from asyncmachine.rpc.mirror_sync import MirrorSync, check_hello
+from asyncmachine.rpc.mirror_sync import MirrorSync, sync_wanted
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
@@ -97,22 +95,9 @@ class Client(Generic[S]):
         compression: bool | None = None,
         max_payload: int = MAX_PAYLOAD,
     ) -> None:
-        if shallow and steps:
-            raise InvalidArgs("a shallow mirror counts no ticks, so it cannot show steps: choose one of the two")
-        if consumer is not None and not consumer.has("ServerPayload"):
-            raise SchemaError(
-                f"consumer {consumer.id!r} has no ServerPayload: let its states inherit from rpc.Consumer"
-            )
+        check_consumer(consumer)
         suffix = id or token_hex(3)[:5]
-        wanted = m.Sync(
-            not no_schema,
-            b"",
-            None if allowed is None else several(allowed, "allowed"),
-            several(skipped or (), "skipped"),
-            shallow,
-            steps,
-        )
-        check_hello(f"rc-{suffix}", token, wanted)
+        wanted = sync_wanted(f"rc-{suffix}", token, not no_schema, allowed, skipped, shallow=shallow, steps=steps)
         self._token = token
         self._loop = OwnLoop()
         self._compression = compression
@@ -148,14 +133,9 @@ class Client(Generic[S]):
         )
         self._mirror_sync = MirrorSync(self.netmach, known, wanted, self._calling)
         self._reacting = Reacting(
-            self.machine,
-            self._connecting,
-            self._connections,
-            self._mirror_sync,
-            self._calling,
-            self._watching,
+            self.machine, self._connecting, self._connections, self._mirror_sync, self._calling, self._watching,
             self._consuming,
-        )
+        )  # fmt: skip
         self.machine.on_dispose(self._disposed)
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import Result
@@ -170,3 +170,9 @@ class Consuming:
             self._held_back = None
             if held_back[0] is connection:  # else it is announced again
                 self._want(*held_back)
+
+
+def check_consumer(consumer: Machine[Any] | None) -> None:
+    """Raises `SchemaError` for a machine that cannot take payloads."""
+    if consumer is not None and not consumer.has("ServerPayload"):
+        raise SchemaError(f"consumer {consumer.id!r} has no ServerPayload: let its states inherit from rpc.Consumer")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
+from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.machine.names import several
 from asyncmachine.machine.schema import Schema
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
@@ -89,8 +92,26 @@ class MirrorSync:
         self._calling.places = self._mirror._numbers()
 
 
-def check_hello(id: str, token: str, wanted: m.Sync) -> None:
-    """Raises `Unsendable` for what no HELLO can hold, and `TooLarge` for what is too much for one."""
+def sync_wanted(
+    id: str,
+    token: str,
+    schema: bool,
+    allowed: Iterable[str] | None,
+    skipped: Iterable[str] | None,
+    *,
+    shallow: bool,
+    steps: bool,
+) -> m.Sync:
+    """What a client's HELLO asks for.
+
+    Raises `InvalidArgs` for what goes ill together, `Unsendable` for what no HELLO can hold, and `TooLarge` for what is
+    too much for one.
+    """
+    if shallow and steps:
+        raise InvalidArgs("a shallow mirror counts no ticks, so it cannot show steps: choose one of the two")
+    followed = None if allowed is None else several(allowed, "allowed")
+    wanted = m.Sync(schema, b"", followed, several(skipped or (), "skipped"), shallow, steps)
     most = 2**64 - 1
-    wanted, resume = replace(wanted, hash=bytes(8)), m.Resume(bytes(64), most, most)
-    encode(m.Hello(m.MAGIC, (m.VERSION, m.VERSION), id, token, wanted, resume, KNOWN))
+    largest, resume = replace(wanted, hash=bytes(8)), m.Resume(bytes(64), most, most)
+    encode(m.Hello(m.MAGIC, (m.VERSION, m.VERSION), id, token, largest, resume, KNOWN))
+    return wanted
