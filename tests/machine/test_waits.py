@@ -243,25 +243,25 @@ def test_typed_arguments_match_as_records() -> None:
 
 
 @dataclass(frozen=True)
-class Order(am.Args, state="A", prefix="waits"):
+class Order(am.Args, state="Ordered", prefix="waits"):
     item: str
     count: int = 1
 
 
 @dataclass(frozen=True)
-class Elsewhere(am.Args, state="B", prefix="waits"):
+class Elsewhere(am.Args, state="Sent", prefix="waits"):
     item: str
 
 
 def test_keywords_match_the_fields_of_the_states_record() -> None:
-    machine = am.Machine({"A": {"multi": True}, "B": {}})
-    wait, both = machine.when_args("A", item="tea"), machine.when_args("A", item="tea", count=2)
+    machine = am.Machine({"Ordered": {"multi": True}, "Sent": {}})
+    wait, both = machine.when_args("Ordered", item="tea"), machine.when_args("Ordered", item="tea", count=2)
     for args in (Order("milk"), Elsewhere("tea"), {"item": "milk", Order.key: Order("tea")}):
-        machine.add("A", args)
+        machine.add("Ordered", args)
         assert not wait.done()
-    machine.add("A", Order("tea"))
+    machine.add("Ordered", Order("tea"))
     assert wait.done() and not both.done()
-    machine.add("A", Order("tea", 2))
+    machine.add("Ordered", Order("tea", 2))
     assert both.done()
 
 
