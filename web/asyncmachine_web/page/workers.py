@@ -39,6 +39,7 @@ from asyncmachine.machine.recovery import is_heard
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine_web.page import interrupts
+from asyncmachine_web.page.lifecycle import PageStates, lifecycle
 from asyncmachine_web.page.reads import Value
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ class Worker:
             transport.lost(f"worker {self.id} has ended")
         self._open.clear()
         if error is not None:
-            if not is_heard(self.machine, error, WorkerStates.Dead):
+            leaving = PageStates.Leaving in lifecycle().machine  # then all ends, and nobody is to mend anything
+            if not leaving and not is_heard(self.machine, error, WorkerStates.Dead):
                 logger.error("%s", str(error).rstrip())
             self.machine.add_err(error)
         self.machine.add(WorkerStates.Dead, Ended(reason))
