@@ -140,6 +140,24 @@ async def test_what_does_not_leave_is_closed_with_1001_and_a_second_signal_does_
                 assert (await relay.end())[0] == 0
 
 
+@pytest.mark.nightly  # eight seconds of nothing, and a deadline that a busy computer may miss
+async def test_with_the_time_it_has_by_default_it_is_gone_ten_seconds_after_sigterm(tmp_path: Path) -> None:
+    async with backend(echo_bytes) as port:
+        target = f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n"
+        async with program("wasm", "-c", settings(tmp_path, target)) as relay:
+            run: Any = relay
+            async with opened(run, target="back") as page:
+                await page.send(b"x")
+                assert await page.recv() == b"x"
+                loop = asyncio.get_running_loop()
+                begun = loop.time()
+                relay.signal(signal.SIGTERM)
+                assert (await ending(page))[0] == 1001
+                assert 7.9 < loop.time() - begun < 10
+            assert (await relay.end())[0] == 0
+            assert loop.time() - begun < 10
+
+
 async def test_sighup_takes_new_targets_over_and_keeps_tunnels(tmp_path: Path) -> None:
     async with backend(echo_bytes) as port:
         target = f"[[targets]]\nname = '{{}}'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n"
