@@ -142,9 +142,11 @@ async def test_answers_to_calls_that_came_together_leave_together(monkeypatch: p
         assert max(batches) > 1
 
 
-async def test_a_peer_that_asks_and_does_not_read_is_not_read_from_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "BACKLOG", 4)
-    source: am.Machine[Any] = am.Machine(Basic, id="source")
+@asynccontextmanager
+async def greeted(
+    source: am.Machine[Any],
+) -> AsyncIterator[tuple[rpc.Server, SocketTransport, SocketTransport, m.Welcome]]:
+    """A server, its end of a connection, that of a client without a session, and the welcome this one has got."""
     server = rpc.Server(source, "test", push_interval=0)
     async with tcp() as net:
         near, far = await pair_of(net)
@@ -152,6 +154,17 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_read_from_either(monkey
         await far.send(encode(m.Hello("amrpc", (1, 1), "rc-x")))
         welcome = decode(await far.recv())
         assert isinstance(welcome, m.Welcome)
+        yield server, near, far, welcome
+        await server.stop()
+        await closed(far)
+        await serving
+        server.machine.dispose()
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_not_read_from_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "BACKLOG", 4)
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    async with greeted(source) as (server, near, far, welcome):
         await far.send(encode(m.Ready(welcome.session)))
         place = (welcome.names or ()).index("Ask")
         # Every answer is small, so the pipe is made small as well.
@@ -169,29 +182,15 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_read_from_either(monkey
         replies = [decode(await far.recv()) for _ in range(calls)]
         assert [reply.id for reply in replies if isinstance(reply, m.Result)] == list(range(1, calls + 1))
         assert source.tick("Ask") == 2 * calls - 1
-        await server.stop()
-        await serving
-        await closed(far)
-        server.machine.dispose()
 
 
 @asynccontextmanager
 async def flooded(count: int, states: int = 100) -> AsyncIterator[tuple[rpc.Server, SocketTransport, SocketTransport]]:
     """A server, and a client that has asked so often for the whole clock, and reads nothing. The server's end first."""
     source: am.Machine[Any] = am.Machine({f"S{n}": {} for n in range(states)}, id="source")
-    server = rpc.Server(source, "test", push_interval=0)
-    async with tcp() as net:
-        near, far = await pair_of(net)
-        serving = asyncio.create_task(server.serve(near))
-        await far.send(encode(m.Hello("amrpc", (1, 1), "rc-x")))
-        welcome = decode(await far.recv())
-        assert isinstance(welcome, m.Welcome)
+    async with greeted(source) as (server, near, far, welcome):
         assert far.send_now([encode(m.Ready(welcome.session)), *[encode(m.SyncRequest(n + 1)) for n in range(count)]])
         yield server, near, far
-        await server.stop()
-        await closed(far)
-        await serving
-        server.machine.dispose()
 
 
 async def test_a_flood_is_taken_in_turns_so_that_others_are_heard_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
