@@ -8,7 +8,7 @@ from collections.abc import Callable
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.transport import Transport
-from asyncmachine_web.page.relay import LEFT
+from asyncmachine.rpc.transport.tunnel import LEFT
 from examples.wasm.states import Bar, Said
 
 KEPT = 30.0

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import asyncmachine as am
+from asyncmachine.rpc.transport.tunnel import REPEATED, Tunnel, TunnelStates
 from asyncmachine.telemetry.dbg.address import PATH
 from asyncmachine.telemetry.dbg.attach import attach
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import words
-from asyncmachine_web.page.relay import REPEATED, Tunnel, TunnelStates
 from asyncmachine_web.page.workers import Context, Worker, spare
 from examples.wasm_workflow.dispatcher import dispatcher
 from examples.wasm_workflow.node import Node

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import asyncmachine as am
+from asyncmachine.rpc.transport.tunnel import Tunnel
 from asyncmachine_web.page.reads import Source, Value
-from asyncmachine_web.page.relay import Tunnel
 from asyncmachine_web.page.ui import Page as Document
 from asyncmachine_web.page.ui import UiEvent
 from examples.wasm_workflow import reading

@@ -12,8 +12,8 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
-from asyncmachine.rpc.transport import Transport, tcp
-from asyncmachine.rpc.transport.websocket import connect
+from asyncmachine.rpc.transport import tcp
+from asyncmachine.rpc.transport.relayed import Relayed
 from asyncmachine_relay import Limits, RelayStates, Target
 from asyncmachine_relay.states import TunnelStates
 from tests.relay.support import BINARY, RawSocket, ask_token, ending, opened, running, token
@@ -66,13 +66,7 @@ async def test_an_arpc_server_of_another_process_is_reached_through_the_relay() 
     accepting = asyncio.create_task(accept())
     port = int(taking.address.rpartition(":")[2])
     async with running(targets=[Target("backend", "127.0.0.1", port)]) as run:
-
-        async def dial() -> Transport:
-            answer = (await ask_token(run, target="backend")).json
-            url = f"{run.origin.replace('http', 'ws')}/dial/browser1/backend"
-            return await connect(url, subprotocols=("amrpc.v1", f"amtok.{answer['token']}"), origin=run.origin)
-
-        client = rpc.Client(dial, schema=Counter, id="page")
+        client = rpc.Client(Relayed(run.origin).dial("browser1", "backend"), schema=Counter, id="page")
         client.start()
         await client.when_ready()
         assert (await client.netmach.add(Counter.Clicked)).executed

@@ -97,7 +97,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine_web.page import relay
-from asyncmachine_web.page.relay import Refused
+from asyncmachine.rpc.transport.tunnel import Refused
 from asyncmachine_web.page.workers import Worker, WorkerFailed, Ended
 import workload
 

@@ -9,11 +9,11 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates
+from asyncmachine.rpc.transport.tunnel import Tunnel
 from asyncmachine_web.page.refusals import refusal, words
-from asyncmachine_web.page.relay import Tunnel
 from asyncmachine_web.page.ui import Page
+from tests.rpc.test_tunnel import FakeRelay
 from tests.web.surface import FakeDocument
-from tests.web.test_relay import FakeRelay
 
 
 class Shop(rpc.StateSource):

@@ -13,8 +13,8 @@ from typing import Final
 
 from asyncmachine.rpc.errors import Rejected
 from asyncmachine.rpc.states import ClientStates
+from asyncmachine.rpc.transport.tunnel import REPEATED, Tunnel, TunnelStates
 from asyncmachine_web.page.reads import Source
-from asyncmachine_web.page.relay import REPEATED, Tunnel, TunnelStates
 from asyncmachine_web.page.sources import Mirrored
 
 WHY: Final[Mapping[str, str]] = {

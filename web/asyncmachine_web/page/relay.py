@@ -3,12 +3,8 @@
     server.listen(relay.listen("browser1", "orchestrator"))                  # waits to be called there
     client = rpc.Client(relay.dial("browser1", "orchestrator"), schema=Orchestrator)
 
-A tunnel is a `Dial`: each call fetches a fresh token, opens a WebSocket and returns it as a transport. Tunnels that are
-opened at the same time fetch theirs with one request (`tokens`). How a tunnel stands shows in its `machine`: `Open`, or
-`ErrRefused` with the relay's reason in `tunnel.refused`, from the first refusal until it is let in. One that may pass,
-as when another tab has the id, is met with another try, after the third in a row only every few seconds. One that will
-not pass ends in `GaveUp` after three in a row: the tunnel does not ask again until the page becomes visible or online,
-or `retry` is called. What a page tells of it is in `refusals`.
+What a tunnel is and how it stands is in `asyncmachine.rpc.transport.tunnel`. One that gave up asks again when the page
+becomes visible or online. What a page tells of it is in `refusals`.
 
 Tunnels are closed when the page goes, so that a reloaded page finds its ids free; should the relay not know of the end
 yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
@@ -16,211 +12,17 @@ yet, the resume secret that the tab keeps (`tab.mjs`) proves whose the id is.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol
-from urllib.parse import quote
+from typing import Any, Final
 
 import asyncmachine as am
-from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.browser import connect
+from asyncmachine.rpc.transport.tunnel import TIMEOUT, Op, Refused, Tunnel, TunnelStates
+from asyncmachine.rpc.transport.tunnel_tokens import Tokens
 from asyncmachine_web.page.lifecycle import lifecycle
-from asyncmachine_web.page.tokens import Tokens
 
-SUBPROTOCOL: Final = "amrpc.v1"
-TOKEN_PREFIX: Final = "amtok."  # noqa: S105 (a prefix)
-TIMEOUT: Final = 3
-"""Seconds for an answer, and for an open socket."""
-REPEATED: Final = 3
-"""Refusals in a row that are no accident: a person is told, and it is of no use to ask again at once, or at all."""
-PAUSE: Final = 7.0
-"""Seconds between two tries from then on, at least: less than a client's longest pause, of which none is to be lost."""
-LEFT: Final = "the page was left"
-FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET"})
-"""Refusals that the next try will meet again; all others pass. An id is free when the page that has it is gone."""
-UNNAMED: Final[Mapping[int, str]] = {401: "AUTH", 403: "FORBIDDEN", 429: "LIMIT"}
-"""What a status means that comes without a reason of ours: something before the relay has answered in its place."""
-STOPPING: Final = "SHUTDOWN"
-
-Op = Literal["listen", "dial"]
-
-
-class TunnelStates(am.StatesDef):
-    ErrRefused = am.state(multi=True, add="Exception", require="Exception")
-    Opening = am.state(remove="Open")
-    Open = am.state(remove=(Opening, "GaveUp"))
-    GaveUp = am.state(remove=(Opening, Open))
-
-
-class Refused(TransportClosed):
-    """The relay's no. `name` is its reason, as DUPLICATE, and `hint` what to do about it."""
-
-    state = "ErrRefused"
-
-    def __init__(self, code: int, name: str, hint: str) -> None:
-        super().__init__(code, f"{name}: {hint}")
-        self.name = name
-        self.hint = hint
-
-    @classmethod
-    def of(cls, closed: TransportClosed) -> TransportClosed:
-        """The same as a Refused if it is one: the relay closes with `NAME: hint`. One that stops refuses nothing."""
-        name, colon, hint = closed.reason.partition(": ")
-        named = colon and name.isupper() and closed.code != GOING_AWAY
-        return cls(closed.code, name, hint) if named else closed
-
-
-class Outside(Protocol):
-    """What a tunnel needs of the browser, and a test replaces."""
-
-    tokens: Tokens
-    """Asks the relay."""
-
-    async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
-        """An open WebSocket, whose `close` does not wait. Raises TransportClosed."""
-
-    def secret(self, id: str) -> str:
-        """The resume secret of an id, empty for none."""
-
-    def keep(self, id: str, secret: str) -> None: ...
-
-
-class Tunnel:
-    """See the module. One connection at a time: when a second one is opened, the relay closes the first."""
-
-    def __init__(self, op: Op, id: str, target: str, outside: Outside, *, parent: am.View[Any] | None = None) -> None:
-        self.op, self.id, self.target = op, id, target
-        self.machine = am.Machine(TunnelStates, id=f"tunnel-{op}-{id}", tags=("tunnel",), parent=parent)
-        self._outside = outside
-        self.refused: Refused | None = None
-        """The last refusal; None once it is let in."""
-        self.refusals = 0
-        """How many there were in a row."""
-        self._final = 0
-        self._not_before = 0.0
-        self._current: Connected | None = None
-        self._left = False
-
-    async def __call__(self) -> Transport:
-        """A new connection. Raises Refused, or TransportClosed when there is no relay to be had."""
-        pauses = TunnelStates.GaveUp in self.machine or asyncio.get_running_loop().time() < self._not_before
-        if pauses and self.refused is not None:
-            raise self.refused.with_traceback(None)  # which would grow with each raise
-        self._check_not_left()
-        self.machine.add(TunnelStates.Opening)
-        try:
-            token = await self._token()
-            path = f"{self.op}/{quote(self.id, safe='')}/{quote(self.target, safe='')}"
-            self._check_not_left()
-            inner = await self._outside.connect(path, (SUBPROTOCOL, TOKEN_PREFIX + token))
-        except TransportClosed as error:
-            closed = Refused.of(error)
-            self._note(closed)
-            raise closed from None
-        finally:
-            self.machine.remove(TunnelStates.Opening)
-        self._current = Connected(inner, self)
-        self.machine.add(TunnelStates.Open)
-        return self._current
-
-    def retry(self) -> None:
-        """After it gave up or pauses, or the page was left and is back: the next call dials again."""
-        self._left = False
-        self._final, self._not_before = 0, 0.0
-        self.machine.remove(TunnelStates.GaveUp)
-
-    def leave(self) -> None:
-        """The page goes: close at once, and do not take the id from the page that comes after."""
-        self._left = True
-        if self._current is not None:
-            closing = self._current.close(NORMAL, LEFT)
-            try:
-                closing.send(None)  # no loop will run a task any more
-            except StopIteration:
-                pass
-            else:
-                closing.close()
-
-    def _check_not_left(self) -> None:
-        if self._left:
-            raise TransportClosed(GOING_AWAY, LEFT)
-
-    async def _token(self) -> str:
-        wish = {"op": self.op, "id": self.id, "target": self.target, "secret": self._outside.secret(self.id)}
-        status, answer = await self._outside.tokens.ask(wish)
-        try:
-            if status == 200:
-                self._outside.keep(self.id, answer["resume"])
-                return str(answer["token"])
-            name, hint = str(answer["code"]), str(answer["message"])
-        except (LookupError, TypeError) as error:
-            if status not in UNNAMED:
-                raise TransportClosed(LOST, f"the relay answered {status} without a token") from error
-            name, hint = UNNAMED[status], f"the server answered {status} without a reason"
-        if name == STOPPING:  # it refuses nothing
-            raise TransportClosed(GOING_AWAY, f"{name}: {hint}")
-        raise Refused(4000 + status, name, hint)
-
-    def _note(self, closed: TransportClosed) -> None:
-        if not isinstance(closed, Refused):
-            return
-        self.refused = closed
-        self.refusals += 1
-        self._final = self._final + 1 if closed.name in FINAL else 0
-        if self.refusals >= REPEATED:
-            self._not_before = asyncio.get_running_loop().time() + PAUSE
-        self.machine.add_err(closed)
-        if self._final >= REPEATED:
-            self.machine.add(TunnelStates.GaveUp)
-
-    def _welcomed(self) -> None:
-        """The first message came: the relay let us in."""
-        self.refused, self.refusals, self._final, self._not_before = None, 0, 0, 0.0
-        if TunnelStates.ErrRefused in self.machine:
-            self.machine.remove([TunnelStates.ErrRefused, TunnelStates.Exception])
-
-    def _ended(self, connected: Connected, closed: TransportClosed) -> None:
-        if self._current is connected:
-            self._current = None
-            self.machine.remove(TunnelStates.Open)
-            self._note(closed)
-
-
-class Connected:
-    """A tunnel's transport, which tells the tunnel when it is let in and how it ends."""
-
-    def __init__(self, inner: Transport, tunnel: Tunnel) -> None:
-        self.inner = inner
-        self._tunnel = tunnel
-        self._silent = True
-
-    @property
-    def peer(self) -> Peer:
-        return self.inner.peer
-
-    @property
-    def closed(self) -> bool:
-        return self.inner.closed
-
-    async def send(self, data: bytes) -> None:
-        await self.inner.send(data)
-
-    async def recv(self) -> bytes:
-        try:
-            data = await self.inner.recv()
-        except TransportClosed as error:
-            closed = Refused.of(error)
-            self._tunnel._ended(self, closed)
-            raise closed from error
-        if self._silent:
-            self._silent = False
-            self._tunnel._welcomed()
-        return data
-
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        await self.inner.close(code, reason)
-        self._tunnel._ended(self, TransportClosed(code, reason))
+__all__ = ["Browser", "Refused", "Tunnel", "TunnelStates", "dial", "listen"]
 
 
 class Browser:

@@ -11,8 +11,8 @@ import pytest
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
-from asyncmachine_web.page.relay import PAUSE, Connected, Refused, Tunnel, TunnelStates
-from asyncmachine_web.page.tokens import Tokens
+from asyncmachine.rpc.transport.tunnel import PAUSE, Connected, Refused, Tunnel, TunnelStates
+from asyncmachine.rpc.transport.tunnel_tokens import Tokens
 from tests.virtual_time import in_virtual_time
 
 

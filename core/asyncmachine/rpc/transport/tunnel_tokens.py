@@ -97,8 +97,16 @@ def _cancel_unwanted(wishes: Sequence[_Wish], asking: asyncio.Future[None], _: o
         asking.cancel()
 
 
+def reason_in(text: str) -> tuple[str, str]:
+    """The name and the hint of a refusal that is told as `NAME: hint`; an empty name for any other text."""
+    name, colon, hint = text.partition(": ")
+    return (name, hint) if colon and name.isupper() else ("", text)
+
+
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return None
+        # The relay's door answers so, before anything has looked at the request.
+        name, hint = reason_in(text)
+        return {"code": name, "message": hint} if name else None

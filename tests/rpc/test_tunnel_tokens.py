@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asyncmachine.rpc.transport import TransportClosed
-from asyncmachine_web.page.tokens import MOST, Tokens
+from asyncmachine.rpc.transport.tunnel_tokens import MOST, Tokens
 
 
 class Relay:
