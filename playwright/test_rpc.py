@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from asyncmachine.rpc.transport import Transport, TransportClosed
-from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
+from asyncmachine_relay import Limits, Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import static_folder
 from tests.rpc import behaviour
 from tests.web.browser import Mishaps, run, serving
@@ -83,7 +83,9 @@ class Bridge:
 def address() -> Iterator[str]:
     """A relay that serves an empty page and joins its tunnels."""
     static: list[StaticRoot] = [("/pages/", PAGES), static_folder()]
-    with serving(Relay(static, dial=[Match(r"[ab]\d+", target="bridge", serve=Bridge().serve)])) as found:
+    limits = Limits(opens_per_second=1000, opens_burst=1000)  # the tests follow each other fast, on a fast computer
+    match = Match(r"[ab]\d+", target="bridge", serve=Bridge().serve)
+    with serving(Relay(static, dial=[match], limits=limits)) as found:
         yield found
 
 
