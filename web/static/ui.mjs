@@ -1,29 +1,17 @@
 /**
  * Puts values into the document. Python names what to bind and sends one batch a frame; a binding is a signal whose
- * effect writes to its elements, a list is a lit-html template. Values are written as text; what Python marked as HTML
- * comes as `{html}`. A binding that fails is reported, the others go on.
+ * effect writes to its elements (`kinds.mjs`). A binding that fails is reported, the others go on.
  */
+import { changedEarly, facts, remember, TYPED } from "./fields.mjs";
+import { KINDS } from "./kinds.mjs";
 import { batch, effect, signal } from "./vendor/signals/signals-core.mjs";
-import { html, render } from "./vendor/lit-html/lit-html.js";
-import { repeat } from "./vendor/lit-html/directives/repeat.js";
-import { unsafeHTML } from "./vendor/lit-html/directives/unsafe-html.js";
 
 /**
- * @typedef {string | boolean | null | {html: string}} Value
- * @typedef {[key: string, ...values: Value[]]} Row
- * @typedef {(element: Element, value: any) => void} Write
  * @typedef {{destroy?: () => void}} Letgo
  * @typedef {import("./vendor/signals/signals-core.mjs").Signal} Signal
  * @typedef {{elements: Element[], value: Signal, kind: string, typed?: (element: any) => unknown, stop: () => void,
  *   leave: (element: Element) => void}} Bound
  */
-
-/** What each field showed when its form was sent. @type {WeakMap<Element, string>} */
-const sent = new WeakMap();
-const shows = (/** @type {any} */ { value, checked, selectedOptions = [] }) =>
-  JSON.stringify([value, checked, [...selectedOptions].map(({ index }) => index)]);
-const RESET = "asyncmachine-reset"; // what tells a reset's events from a person's
-const isAsSent = (/** @type {Element} */ field) => sent.get(field) === shows(field);
 
 /** By element, its bindings that are stale. @type {WeakMap<Element, Set<Bound>>} */
 const aged = new WeakMap();
@@ -32,82 +20,6 @@ const age = (/** @type {Element} */ element, /** @type {Bound} */ bound, /** @ty
   if (stale) aged.set(element, all.add(bound));
   else all.delete(bound);
   element.toggleAttribute("data-stale", all.size > 0);
-};
-
-const marked = (/** @type {any} */ value) => value !== null && typeof value === "object";
-
-/** What each kind of binding does; `detail` is the name of the class or attribute, or the template. */
-const KINDS = {
-  /** @returns {Write} */
-  text: () => (element, value) => {
-    const only = element.firstChild;
-    if (marked(value)) element.innerHTML = value.html;
-    else if (only instanceof Text && !only.nextSibling) only.data = value; // a third of what a new node costs
-    else element.textContent = value;
-  },
-  /** @type {(name: string) => Write} */
-  class: (name) => (element, value) => element.classList.toggle(name, value),
-  /** @returns {Write} */
-  visible: () => (element, value) => element.toggleAttribute("hidden", !value),
-  /** @type {(name: string) => Write} */
-  attr: (name) => (element, value) => {
-    if (value === null || value === false) element.removeAttribute(name);
-    else element.setAttribute(name, value === true ? "" : value);
-  },
-  /** @returns {Write} */
-  value: () => (element, value) => {
-    const field = /** @type {HTMLInputElement} */ (element);
-    if (field.type === "radio") field.checked = field.value === value;
-    else if (field.value !== value) field.value = value; // writing the same would move the cursor
-  },
-  /** @returns {Write} */
-  checked: () => (element, value) => (/** @type {HTMLInputElement} */ (element).checked = value),
-  /** Leaves out what is not as it was sent: a person has gone on there. @returns {Write} */
-  reset: () => (/** @type {any} */ form, value) => {
-    if (value === null) return;
-    const fields = [...form.elements];
-    const old = fields.filter(isAsSent);
-    const kept = fields.filter((field) => !isAsSent(field)).map((field) => [field, field.getAttribute("form")]);
-    const other = document.body.appendChild(Object.assign(document.createElement("form"), { id: RESET }));
-    kept.forEach(([field]) => field.setAttribute("form", RESET)); // theirs, for as long as it takes
-    form.reset();
-    kept.forEach(([field, own]) => KINDS.attr("form")(field, own));
-    other.remove();
-    // Of radios, the one that is checked has the last word.
-    const emptied = old.filter((field) => !isAsSent(field)).sort((a, b) => +!!a.checked - +!!b.checked);
-    for (const field of emptied) field.dispatchEvent(new CustomEvent("input", { bubbles: true, detail: RESET }));
-  },
-  /** Read by the bindings under it. @returns {Write} */
-  stale: () => () => undefined,
-  /** @type {(template: string) => Write} */
-  list: (template) => {
-    const strings = JSON.parse(template);
-    // A template is its array of strings: made once, so that lit-html keeps the nodes of a row whose values change.
-    const tagged = /** @type {TemplateStringsArray} */ (Object.assign(strings, { raw: strings }));
-    const hole = (/** @type {any} */ value) => (marked(value) ? unsafeHTML(value.html) : value);
-    const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values.map(hole));
-    const key = (/** @type {Row} */ [first]) => first;
-    return (element, rows) => render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
-  },
-};
-
-/** How a person's change of a field is read. @type {Record<string, (element: any) => unknown>} */
-const TYPED = {
-  value: (field) => (field.type === "radio" && !field.checked ? "" : field.value),
-  checked: (field) => field.checked,
-};
-
-/** Fields that have been bound: what they show came through Python. @type {WeakSet<Element>} */
-const met = new WeakSet();
-
-/** Whether a person has changed it, as far as can be seen. */
-const changed = (/** @type {any} */ field) => {
-  if (field.type === "radio") return field.checked && !field.defaultChecked;
-  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
-  if (!field.options) return field.value !== field.defaultValue;
-  const options = [...field.options];
-  const first = options.findLast((option) => option.defaultSelected) ?? options.find((option) => !option.disabled);
-  return field.selectedOptions[0] !== first;
 };
 
 /**
@@ -209,15 +121,12 @@ export function open(flush, emit) {
     /** @type {(id: number) => unknown} */
     early(id) {
       const { elements, typed, value } = /** @type {Bound} */ (bindings.get(id));
-      const field = elements.find((element) => !met.has(element) && changed(element));
-      elements.forEach((element) => met.add(element));
+      const field = changedEarly(elements);
       if (field && typed) return (value.value = typed(field));
     },
     /** What the forms of this binding show now is what is emptied when it is told to. @type {(id: number) => void} */
     sending(id) {
-      bindings.get(id)?.elements.forEach((/** @type {any} */ form) => {
-        for (const field of form.elements) sent.set(field, shows(field));
-      });
+      bindings.get(id)?.elements.forEach(remember);
     },
     /** @type {(id: number, type: string, selector: string, prevent: boolean) => void} */
     listen(id, type, selector, prevent) {
@@ -238,24 +147,5 @@ export function open(flush, emit) {
       flush.destroy?.(); // Python's functions live until they are let go
       emit.destroy?.();
     },
-  };
-}
-
-/**
- * @param {any} event
- * @param {Element} element the one that matched
- * @returns {Record<string, unknown>}
- */
-function facts(event, element) {
-  const { value = "", checked = false } = /** @type {HTMLInputElement} */ (element);
-  const fields = element instanceof HTMLFormElement ? [...new FormData(element, event.submitter)] : [];
-  return {
-    type: event.type,
-    value: String(value),
-    checked,
-    data: { .../** @type {HTMLElement} */ (element).dataset },
-    key: event.key ?? "",
-    form: fields.filter(([, field]) => typeof field === "string"),
-    reset: event.detail === RESET,
   };
 }
