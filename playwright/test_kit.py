@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,25 @@ def test_the_guest_book_is_the_servers_after_a_cut_and_a_restart(
         expect(names).to_have_text(["Dora"])
     finally:
         again.stop()
+
+
+def test_a_server_that_stands_still_shows_as_soon_as_a_person_does_something(
+    page: Page, running: Running, mishaps: Mishaps
+) -> None:
+    """Its connection stays open, and nobody is told. What was sent is there once, when the server goes on."""
+    mishaps.expect("WebSocket connection|timed out")
+    opened(page, running.address)
+    link = page.locator("#link")
+    expect(link).to_have_text("live")
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        page.locator("#name").fill("Ada")
+        page.keyboard.press("Enter")
+        expect(link).to_have_text("reconnecting", timeout=20_000)  # by the keep-alive after 45 s
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    expect(link).to_have_text("live")
+    expect(page.locator("#names li")).to_have_text(["Ada"])
 
 
 def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page, running: Running) -> None:

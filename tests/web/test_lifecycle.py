@@ -42,7 +42,7 @@ def test_events_become_states(events: str, states: tuple[str, ...]) -> None:
     assert set(page.machine.active_states()) == set(states)
 
 
-def test_wakes_come_with_whatever_may_mend_a_connection_and_leaves_before_the_page_is_gone() -> None:
+def test_wakes_come_with_whatever_may_mend_or_cut_a_connection_and_leaves_before_the_page_is_gone() -> None:
     page = Lifecycle(visible=True, online=True)
     told: list[str] = []
     page.on_leave(lambda: told.append("leave"))
@@ -51,7 +51,20 @@ def test_wakes_come_with_whatever_may_mend_a_connection_and_leaves_before_the_pa
         page.hear(event)
         told.append(event)
     assert told == [
-        *("hidden", "wake", "visible", "offline", "wake", "online", "leave", "leaving", "cached", "wake", "back"),
+        *(
+            "hidden",
+            "wake",
+            "visible",
+            "wake",
+            "offline",
+            "wake",
+            "online",
+            "leave",
+            "leaving",
+            "cached",
+            "wake",
+            "back",
+        ),
         *("wake", "woke"),
     ]
     page.machine.detach(waking)

@@ -21,6 +21,7 @@ from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, Misuse, Pee
 from asyncmachine.rpc.features import ASK, GROWN, STEPS, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
+from asyncmachine.rpc.probing import WITHIN, Doubt
 from asyncmachine.rpc.receiving import ReceivingSession
 from asyncmachine.rpc.session import Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
@@ -38,8 +39,8 @@ class ClientSession(ReceivingSession):
     """The client's side. `after` is the session that it would like to continue."""
 
     __slots__ = (
-        "_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left", "questions",
-        "syncs",
+        "_doubt", "_following", "_looking", "_offered", "_received_there", "_wanted", "calls", "epoch", "is_left",
+        "questions", "syncs",
     )  # fmt: skip
 
     role = Role.CLIENT
@@ -48,6 +49,7 @@ class ClientSession(ReceivingSession):
         super().__init__(now, timing, PATIENCE, timing.answer)
         self._following: Following | None = None
         self.calls = Calls(timing.retry)
+        self._doubt = None if timing.doubt is None else Doubt(timing.doubt)
         self.epoch = 0
         self.syncs = 0
         self.questions = 0
@@ -177,6 +179,8 @@ class ClientSession(ReceivingSession):
         frame = encode(message)
         self._queue(frame)
         self.calls.made(frame, now, now + (self.timing.call if within is None else within))
+        if self._doubt is not None:
+            self._doubt.called(now)
         return message.id
 
     def _question(self, message: m.ArgsRequest | m.Can) -> int:
@@ -205,6 +209,8 @@ class ClientSession(ReceivingSession):
 
     def _due(self) -> float:
         due = self.calls.deadline
+        if self._doubt is not None and len(self.calls):
+            due = min(due, self._doubt.at)
         sync = self._following.deadline if self._following is not None else None
         return due if sync is None or due < sync else sync
 
@@ -213,6 +219,8 @@ class ClientSession(ReceivingSession):
         if self.calls.looks(now):
             self._looking = now
             self._ping(now)  # its answer tells what has arrived
+        if self._doubt is not None and self._doubt.looks(now, self.keepalive.heard_at, waiting=len(self.calls) > 0):
+            self.probe(now, WITHIN)
         if self._following is not None:
             self._following.look(now)
             self._received(now)
@@ -258,6 +266,7 @@ class ClientSession(ReceivingSession):
             raise PeerFault("another session is continued than the one that was asked for", Code.STALE_SESSION)
         if not set(welcome.features) <= set(self._offered):
             raise PeerFault(f"the server chose {welcome.features}, offered was {self._offered}")
+        self.keepalive.greeted(now)
         clock = Clock(welcome.time, welcome.queue_tick, welcome.machine_tick)
         events: list[e.Event] = []
         if welcome.resumed:

@@ -35,6 +35,7 @@ from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
+from asyncmachine.rpc.probing import WITHIN
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
 from asyncmachine.rpc.readiness import ready_or_over
@@ -186,8 +187,21 @@ class Client(Generic[S]):
             await self.stop()
 
     def retry_now(self) -> None:
-        """Ends the pause before the next attempt: the network is back, or the page is visible again."""
+        """Ends the pause before the next attempt: the network is back, or the page is visible again.
+
+        A connection that there is may have gone without a word: the source is asked, as by `probe`.
+        """
         self._connecting.nudge()
+        self.probe()
+
+    def probe(self, within: float = WITHIN) -> None:
+        """Asks whether the source is there, and does not wait.
+
+        If nothing at all is heard `within` so many seconds the connection counts as lost, and the client comes back as
+        after every drop. Nothing is asked within a computer, where no connection is lost without a word.
+        """
+        if self._loop.get() is not None:
+            self._loop.call(self._probe, within)
 
     @property
     def token(self) -> str:
@@ -292,6 +306,11 @@ class Client(Generic[S]):
         if self._loop.get() is None:
             raise NotConnected(f"{self.machine.id} has not been started: call start() first")
         self._loop.call(function, *args)
+
+    def _probe(self, within: float) -> None:
+        link = self._connections.ready_link()
+        if link is not None:
+            link.probe(within)
 
     def _disposed(self, _: str) -> None:
         self._connections.hang_up()

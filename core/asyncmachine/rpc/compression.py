@@ -14,7 +14,7 @@ from typing import Final
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import Code, PeerFault
 from asyncmachine.rpc.messages import Compressed
-from asyncmachine.rpc.transport import MAX_FRAME, Peer
+from asyncmachine.rpc.transport import MAX_FRAME, NEAR, Peer
 
 SMALL: Final = 1024
 """Bytes of the largest frame that is never packed."""
@@ -25,7 +25,6 @@ SAMPLE: Final = 4096
 LEVEL: Final = 1
 """Of zlib. A welcome of 1,000 states (36 KB) gets to 7.3 KB in 0.5 ms; level 6 takes twice as long for 6.5 KB."""
 
-_HERE: Final = frozenset(("memory", "port", "unix"))
 _LOOPBACK: Final = re.compile(r"(\w+://)?(127\.|localhost\b|\[::1\])")
 
 
@@ -36,7 +35,7 @@ def wanted(option: bool | None, peer: Peer, *, dialled: bool) -> bool:
     """
     if option is not None:
         return option
-    return peer.kind not in _HERE and not (dialled and _LOOPBACK.match(peer.address))
+    return peer.kind not in NEAR and not (dialled and _LOOPBACK.match(peer.address))
 
 
 def packed(frame: bytes) -> bytes:

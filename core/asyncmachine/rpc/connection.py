@@ -13,7 +13,7 @@ from asyncmachine.rpc.events import Event, SessionFailed
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import call_at
-from asyncmachine.rpc.transport import MAX_FRAME, NORMAL, Direct, Transport, TransportClosed
+from asyncmachine.rpc.transport import MAX_FRAME, NEAR, NORMAL, Direct, Transport, TransportClosed
 
 GOODBYE_TIMEOUT: Final = 3.0
 """Seconds for the last frames to leave before the transport is closed anyway."""
@@ -111,6 +111,12 @@ class Connection(Generic[S]):
             if self._writer is None:
                 self._writer = self._loop.create_task(self._write())
         self._arm()
+
+    def probe(self, within: float) -> None:
+        """Asks the peer now, if it is one that may vanish without a word; see the session."""
+        if self.transport.peer.kind not in NEAR:
+            self.session.probe(self.now, within)
+            self.flush()
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Ends the connection once everything is sent, or after 3 s; `run` then returns. The first call counts."""

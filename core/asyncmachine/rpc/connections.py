@@ -165,7 +165,8 @@ class Connections:
 
     def _greet(self, transport: Transport) -> Link:
         """Begins a session, in continuation of the last one."""
-        session = ClientSession(asyncio.get_running_loop().time(), self._timing, self.session)
+        timing = self._timing.towards(transport.peer)
+        session = ClientSession(asyncio.get_running_loop().time(), timing, self.session)
         session.hello(self._hello(session.resume, transport.peer))
         return Connection(session, transport, self._react)
 

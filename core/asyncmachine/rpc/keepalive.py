@@ -22,7 +22,7 @@ class Keepalive:
     `patience` is added to the silence of one side, so that not both ask at the same moment.
     """
 
-    __slots__ = ("_patience", "_timing", "asked_at", "heard_at", "pings", "rtt")
+    __slots__ = ("_greeting", "_patience", "_timing", "asked_at", "heard_at", "pings", "rtt")
 
     def __init__(self, now: float, timing: Timing, patience: float = 0.0) -> None:
         self._timing = timing
@@ -31,11 +31,21 @@ class Keepalive:
         self.asked_at: float | None = None
         self.pings = 0
         self.rtt: float | None = None
+        self._greeting = 0.0
 
     def heard(self, now: float) -> None:
         """Notes a frame, of whatever kind."""
         self.heard_at = now
         self.asked_at = None
+
+    def greeted(self, now: float) -> None:
+        """Notes the answer to the first message, before `heard`: a first idea of how long one takes."""
+        self._greeting = now - self.heard_at
+
+    @property
+    def slowest(self) -> float:
+        """Seconds that an answer has taken."""
+        return max(self._greeting, self.rtt or 0.0)
 
     def asked(self, now: float) -> int:
         """Notes that a PING goes out. Returns its number. The time of a peer that is gone counts from the first one."""

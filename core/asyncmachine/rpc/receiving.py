@@ -9,6 +9,7 @@ from asyncmachine.rpc.errors import PeerFault
 from asyncmachine.rpc.features import CHUNKS
 from asyncmachine.rpc.limits import clipped
 from asyncmachine.rpc.session import Session
+from asyncmachine.rpc.transport import MAX_FRAME
 
 
 class ReceivingSession(Session):
@@ -41,6 +42,9 @@ class ReceivingSession(Session):
     def nack(self, token: bytes, code: str, message: str = "") -> None:
         """Tells the server that a payload will not be taken."""
         self._send(m.PayloadNack(token, clipped(code, m.NAME), clipped(message)))
+
+    def _under_way(self) -> int:
+        return super()._under_way() + (MAX_FRAME if self.arriving is not None else 0)
 
     # For the client's session
 

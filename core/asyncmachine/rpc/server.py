@@ -32,6 +32,7 @@ from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.payload_sender import PayloadSender
+from asyncmachine.rpc.probing import WITHIN
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.served import Link
@@ -145,8 +146,13 @@ class Server(PayloadSender):
         self._begin()
 
     def retry_now(self) -> None:
-        """Ends the pause before a listening server dials again: the network is back, or the page is visible again."""
+        """Ends the pause before a listening server dials again: the network is back, or the page is visible again.
+
+        The connection that it has may have gone without a word: the client is asked, as by `Client.probe`.
+        """
         self._pause.nudge()
+        if self._dial is not None:
+            self._loop.call(self._probe)
 
     def stop(self, reason: str = "", *, reconnect: bool = True) -> Wait:
         """Says goodbye and closes all connections; await the returned wait for the end of the last one.
@@ -227,6 +233,10 @@ class Server(PayloadSender):
 
     def _sender(self, destination: str) -> tuple[Sending, str]:
         return self._sending, destination
+
+    def _probe(self) -> None:
+        for connection in tuple(self._connections):
+            connection.probe(WITHIN)
 
     def _disposed(self, _: str) -> None:
         self.stop()

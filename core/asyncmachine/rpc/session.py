@@ -27,6 +27,7 @@ from asyncmachine.rpc.features import GOAWAY, ZLIB
 from asyncmachine.rpc.keepalive import Due, Keepalive
 from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
 from asyncmachine.rpc.limits import clipped
+from asyncmachine.rpc.probing import ROUNDS, SLOW, Probe
 from asyncmachine.rpc.timing import Timing
 
 Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
@@ -40,8 +41,8 @@ class Session:
     """
 
     __slots__ = (
-        "_deadline", "_outgoing", "_receivable", "_sendable", "_size", "counters", "features", "id", "keepalive",
-        "phase", "timing",
+        "_deadline", "_outgoing", "_probe", "_receivable", "_sendable", "_size", "_told", "counters", "features", "id",
+        "keepalive", "phase", "timing",
     )  # fmt: skip
 
     role: ClassVar[Role]
@@ -53,7 +54,10 @@ class Session:
         self.id = b""
         self.features: tuple[str, ...] = ()
         self.counters = Counters()
+        self._told = 0
+        """Bytes that had gone out when something was heard last."""
         self.keepalive = Keepalive(now, timing, patience)
+        self._probe: Probe | None = None
         self._outgoing: list[bytes] = []
         self._size = 0
         """Bytes of the message that is reacted to."""
@@ -80,6 +84,7 @@ class Session:
         self.keepalive.heard(now)
         self.counters.frames_in += 1
         self.counters.bytes_in += len(frame)
+        self._probe, self._told = None, self.counters.bytes_out
         return events
 
     def outgoing(self) -> list[bytes]:
@@ -91,7 +96,8 @@ class Session:
     def deadline(self) -> float | None:
         """When `tick` has to be called, if nothing happens before; None after the end."""
         if self.phase is Phase.READY:
-            return min(self.keepalive.deadline, self._due())
+            due = min(self.keepalive.deadline, self._due())
+            return due if self._probe is None else min(due, self._probe.deadline)
         return None if self.phase is Phase.ENDED else self._deadline
 
     def tick(self, now: float) -> list[e.Event]:
@@ -106,9 +112,24 @@ class Session:
         if due is Due.PING:
             self._ping(now)
         elif due is Due.GONE:
-            silence = now - self.keepalive.heard_at
-            events.append(e.SessionFailed(PeerSilent(f"nothing was heard for {silence:.0f} s")))
+            events.append(self._silent(now))
+        if self._probe is not None:
+            due = self._probe.due(now)
+            if due is Due.PING:
+                self._ping(now)
+            elif due is Due.GONE:
+                events.append(self._silent(now))
         return events
+
+    def probe(self, now: float, within: float) -> None:
+        """Asks the peer now. If nothing at all is heard `within` so many seconds, it counts as gone.
+
+        It has more time if the round trip is known to be slow, if much is on its way, or if this side stands still
+        meanwhile. One question at a time: as long as there is one, this does nothing, nor before the session is ready.
+        """
+        if self.phase is Phase.READY and (self._probe is None or self._probe.is_over):
+            self._probe = Probe(now, max(within, ROUNDS * self.keepalive.slowest) + self._under_way() / SLOW)
+            self._ping(now)
 
     def bye(self, reason: str = "", *, reconnect: bool = True) -> None:
         """Ends the session on purpose. The transport is to be closed once this is sent."""
@@ -151,6 +172,10 @@ class Session:
         """The number of the last clock message that was sent."""
         return 0
 
+    def _under_way(self) -> int:
+        """Bytes that may have to pass before a question and its answer do."""
+        return self.counters.bytes_out - self._told
+
     def _received(self, now: float) -> None:
         """Called behind each message."""
 
@@ -168,6 +193,9 @@ class Session:
         frame = unpacked(compressed.data)
         self._size = len(frame)
         return decode(frame)
+
+    def _silent(self, now: float) -> e.Event:
+        return e.SessionFailed(PeerSilent(f"nothing was heard for {now - self.keepalive.heard_at:.0f} s"))
 
     def _ping(self, now: float) -> None:
         self._send(m.Ping(self.keepalive.pings + 1, now, self._last_clock()))

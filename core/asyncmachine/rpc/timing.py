@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from asyncmachine.rpc.transport import NEAR, Peer
 
 
 class Timing(Struct, frozen=True):
@@ -16,6 +19,9 @@ class Timing(Struct, frozen=True):
     After `silence` without any frame a PING is sent, and `dead` after the last frame the peer counts as gone. `call` is
     the time for an answer, after which the caller is told; `retry` that after which calls are sent again, doubling;
     `sync` that for a full sync before it is asked for again. A session that lost its connection is kept for `keep`.
+
+    A client whose call has no answer, and that has heard nothing at all for `doubt`, asks whether the source is there;
+    a second later it counts as gone. None leaves that to `silence` and `dead`, as do connections within a computer.
     """
 
     hello: float = 5.0
@@ -26,12 +32,20 @@ class Timing(Struct, frozen=True):
     retry: float = 3.0
     sync: float = 5.0
     keep: float = 30.0
+    doubt: float | None = None
+
+    def towards(self, peer: Peer) -> Timing:
+        """What fits this peer."""
+        return replace(self, doubt=None) if self.doubt is not None and peer.kind in NEAR else self
 
 
 NATIVE: Final = Timing()
 
-BROWSER: Final = Timing(silence=45.0, dead=75.0)
-"""Timers of hidden pages are throttled, so the native side pings: its frames keep a page from ever asking itself."""
+BROWSER: Final = Timing(silence=45.0, dead=75.0, doubt=1.0)
+"""Timers of hidden pages are throttled, so the native side pings: its frames keep a page from ever asking itself.
+
+Unless a person has done something, and waits for what comes of it.
+"""
 
 
 def default_timing() -> Timing:

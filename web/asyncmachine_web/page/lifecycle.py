@@ -2,7 +2,7 @@
 
     page = lifecycle()
     am.pipes.bind(page.machine, PageStates.Hidden, mine, "Paused")
-    page.on_wake(client.retry_now)
+    page.on_wake(client.retry_now)                      # also asks whether the connection still works
 
 Workers have the same states: what happens to the page is told to every worker below it. Handlers of `Leaving` run
 before the page is gone, so they must be plain `def`; sockets and locks are let go there, or the browser would not take
@@ -72,8 +72,8 @@ class Lifecycle:
             self.machine.remove(ENDS[event])
 
     def on_wake(self, wake: Callable[[], object]) -> str:
-        """Call `wake()` when a lost connection may work again; `machine.detach` of what is returned ends that."""
-        names = ("VisibleState", "OnlineState", "FrozenEnd", "LeavingEnd", "WokeState")
+        """Call `wake()` when a connection may work again, or no more; `machine.detach` of the returned id ends that."""
+        names = ("VisibleState", "OnlineState", "OfflineState", "FrozenEnd", "LeavingEnd", "WokeState")
         return self.machine.bind({name: lambda _event: wake() and None for name in names})
 
     def on_leave(self, leave: Callable[[], object]) -> str:

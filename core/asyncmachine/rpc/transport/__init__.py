@@ -22,6 +22,10 @@ NORMAL, GOING_AWAY, TEXT_FRAME, LOST, FRAME_TOO_LARGE = 1000, 1001, 1003, 1006, 
 """Close codes, as WebSocket numbers them. `LOST` is never sent: the other side vanished without a word."""
 
 
+NEAR: Final = frozenset(("memory", "port", "unix"))
+"""Kinds of which both ends are on one computer: bytes cost little there, and nothing cuts them without a word."""
+
+
 class TransportClosed(AmError):
     """The pipe has ended. `code` and `reason` are those of whoever closed it."""
 
