@@ -3,7 +3,7 @@
     relay = Relay(static=Path("web/static"), listen=[Match(r"browser[1-4]", target="orchestrator", serve=fn)])
     relay = Relay.of(read(Path("relay.toml")))
 
-    /token, /dial/…, /listen/…, /leg/…     tokens and tunnels (`opening`)
+    /token, /dial/…, /listen/…, /leg/…     tokens and tunnels (`opening`), the first three below each mount too
     /healthz, /readyz, /metrics, /dbg.ws   for operators (`operation`)
     /…                                     static files (`static`)
 
@@ -51,7 +51,7 @@ from asyncmachine_relay.operators import Operator
 from asyncmachine_relay.policy import Door, Op, RelayConfigError, origin, several
 from asyncmachine_relay.resolving import Resolve, system_resolver
 from asyncmachine_relay.states import RelayStates
-from asyncmachine_relay.static import StaticRoot, StaticSite
+from asyncmachine_relay.static import StaticRoot, StaticSite, prefixes_of
 from asyncmachine_relay.targets import Target, check_names
 from asyncmachine_relay.tokens import Tokens
 from asyncmachine_relay.tunnels import Tunnels
@@ -150,8 +150,9 @@ class Relay:
             ingest=self._ingest,
             metrics=metrics,
         )
+        roots = _roots(static)
         self.app = Starlette(
-            routes=[*self._opening.routes(), *self._operation.routes(), *_site(static)],
+            routes=[*self._opening.routes(prefixes_of(roots)), *self._operation.routes(), *_site(roots)],
             middleware=[
                 Middleware(SecurityHeaders, policies=ContentPolicies(csp or {}), isolation=isolation),
                 Middleware(Guard, door=lambda: self._door, note=self._notes.refused, proxies=self.proxies),
@@ -282,9 +283,12 @@ class Relay:
         return Legs(cluster, agreement, self._tokens, self.limits, self.proxies, lambda: min(self._door.origins))
 
 
-def _site(static: StaticRoot | Sequence[StaticRoot] | None) -> list[BaseRoute]:
-    """Everything that is no other route."""
+def _roots(static: StaticRoot | Sequence[StaticRoot] | None) -> Sequence[StaticRoot]:
     if static is None:
-        return []
-    roots = static if isinstance(static, Sequence) and not isinstance(static, str | tuple) else [static]
-    return [Mount("/", StaticSite(roots))]
+        return ()
+    return static if isinstance(static, Sequence) and not isinstance(static, str | tuple) else [static]
+
+
+def _site(roots: Sequence[StaticRoot]) -> list[BaseRoute]:
+    """Everything that is no other route."""
+    return [Mount("/", StaticSite(roots))] if roots else []

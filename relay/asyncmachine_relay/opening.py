@@ -5,12 +5,14 @@
     WebSocket /dial/<id>/<target>    the page calls; the matcher is an aRPC server, or a TCP address
     WebSocket /leg/<id>/<target>     another relay calls, on behalf of a caller (`legs`)
 
+Pages below a prefix have the first three there too, so that a page that is built for any path finds its relay.
+
 A tunnel goes through `admission`, `tunnels`, and its matcher, which gets it as a `Transport`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -55,18 +57,19 @@ class Opening:
         self._legs = legs
         self._waiting = waiting
 
-    def routes(self) -> list[BaseRoute]:
-        """What is asked most comes first: they are tried in this order."""
-        routes: list[BaseRoute] = [
-            Route("/token", self._token, methods=["POST"]),
-            *(
-                WebSocketRoute(f"/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op))
-                for op in (Op.DIAL, Op.LISTEN)
-            ),
-        ]
+    def routes(self, prefixes: Iterable[str] = ()) -> list[BaseRoute]:
+        """What is asked most comes first: they are tried in this order. `prefixes` are where pages are served."""
+        routes = [route for prefix in ("", *prefixes) for route in self._at(prefix)]
         if self._legs is not None:
             routes.append(WebSocketRoute(f"/{LEG}/{{id}}/{{target:path}}", partial(self._leg, self._legs)))
         return routes
+
+    def _at(self, prefix: str) -> list[BaseRoute]:
+        tunnels = (
+            WebSocketRoute(f"{prefix}/{op}/{{id}}/{{target:path}}", partial(self._tunnel, op))
+            for op in (Op.DIAL, Op.LISTEN)
+        )
+        return [Route(f"{prefix}/token", self._token, methods=["POST"]), *tunnels]
 
     async def _token(self, request: Request) -> Response:
         try:

@@ -137,6 +137,12 @@ class _Root:
         return path[len(self.prefix) + 1 :] if path.startswith(self.prefix + "/") else None
 
 
+def prefixes_of(roots: Sequence[StaticRoot]) -> list[str]:
+    """Where they are served, other than at `/`: as `/app`, each once."""
+    given = (root[0].strip("/") for root in roots if isinstance(root, tuple))
+    return [f"/{prefix}" for prefix in dict.fromkeys(given) if prefix]
+
+
 def media_type(name: str) -> str:
     """The media type for a file name; bytes of unknown kind when its ending is not in the table."""
     return MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")

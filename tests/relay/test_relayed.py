@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from asyncmachine.rpc.transport.relayed import Relayed
 from asyncmachine.rpc.transport.tunnel import Refused, TunnelStates
 from asyncmachine_relay import EVERY_TUNNEL, Limits, Meeting, Relay, RelayServer, TunnelGrants, bind
 from tests.relay.cluster_support import tls_front
-from tests.relay.support import Held, running
+from tests.relay.support import Held, http, running
 from tests.relay.tcp_support import dialling, echo_bytes
 
 ELSEWHERE = {"X-Forwarded-For": "203.0.113.7"}
@@ -87,6 +88,21 @@ async def test_who_shows_no_credentials_is_told_so_and_gives_up() -> None:
                 await tunnel()
             assert refused.value.name == "AUTH"
         assert TunnelStates.GaveUp in tunnel.machine
+
+
+async def test_a_page_below_a_mount_finds_its_relay_there(tmp_path: Path) -> None:
+    """`am build` makes it for any path: it asks beside its own index.html."""
+    (tmp_path / "index.html").write_text("<p>the shop")
+    async with running(static=[("/apps/shop/", tmp_path), ("/", tmp_path), ("/apps/shop", tmp_path)]) as run:
+        there = Relayed(f"{run.origin}/apps/shop/")
+        for tunnel in (there.dial("browser1", "orchestrator"), there.listen("browser2", "orchestrator")):
+            opened = await tunnel()
+            await opened.send(b"hello")
+            assert await opened.recv() == b"hello"
+            await opened.close()
+        with pytest.raises(Refused, match="NO_RELAY"):
+            await Relayed(f"{run.origin}/apps/").dial("browser1", "orchestrator")()
+        assert (await http(run, "/apps/shop/")).body == b"<p>the shop"
 
 
 async def test_an_origin_that_the_relay_does_not_list_is_named_as_the_reason() -> None:
@@ -172,7 +188,7 @@ async def test_credentials_are_not_taken_along_to_wherever_a_redirect_leads() ->
     other = server.sockets[0].getsockname()[1]
     head = f"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{other}/token\r\ncontent-length: 0\r\n\r\n"
     async with server, answering(says(head.encode())) as url:
-        with pytest.raises(TransportClosed, match="answered 302 without a token"):
+        with pytest.raises(Refused, match="answered 302: is the URL right"):
             await Relayed(url, headers={"Authorization": "Bearer k3y"}).dial("a", "b")()
 
 
@@ -181,10 +197,7 @@ async def test_credentials_are_not_taken_along_to_wherever_a_redirect_leads() ->
     [
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP", id="another protocol"),
         pytest.param(b"", "no HTTP|without response|closed connection", id="nothing"),
-        pytest.param(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno", "answered 404", id="another site"),
         pytest.param(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 300_000, "too long", id="too much"),
-        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "without a token|no HTTP", id="cut off"),
-        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe", "without a token", id="no text"),
     ],
 )
 async def test_what_is_no_relay_is_a_lost_connection_with_the_address(text: bytes, told: str) -> None:
@@ -194,6 +207,20 @@ async def test_what_is_no_relay_is_a_lost_connection_with_the_address(text: byte
             await tunnel()
         assert not isinstance(closed.value, Refused)
         assert tunnel.machine.active_states() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        pytest.param(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno", 404, id="another site"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 200, id="cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe", 200, id="no text"),
+    ],
+)
+async def test_what_answers_and_is_no_relay_is_a_refusal_with_the_address(text: bytes, status: int) -> None:
+    async with answering(says(text)) as url:
+        with pytest.raises(Refused, match=f"NO_RELAY: no relay is at {url}/token, which answered {status}"):
+            await Relayed(url).dial("a", "b")()
 
 
 async def test_a_relay_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

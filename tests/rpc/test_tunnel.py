@@ -25,6 +25,7 @@ class FakeRelay:
         self.ends: list[MemoryTransport] = []
         self.answers: deque[tuple[int, Any]] = deque()
         self.kept: dict[str, str] = {}
+        self.url, self.named = "http://localhost:8080/app/", "AM_RELAY"
         self.tokens = Tokens(self.post)
 
     async def post(self, path: str, body: str) -> tuple[int, str]:
@@ -263,8 +264,46 @@ async def test_a_refusal_may_come_before_the_socket_is_handed_over() -> None:
     assert set(tunnel.machine.active_states()) == {"Exception", "ErrRefused"}
 
 
-@pytest.mark.parametrize("answer", [(502, "<html>bad gateway"), (200, {"resume": "r"}), (200, "[]"), (500, "null")])
-async def test_an_answer_that_is_no_relays_is_a_lost_connection(answer: tuple[int, Any]) -> None:
+@in_virtual_time
+async def test_what_answers_without_being_a_relay_is_told_once_and_asked_every_few_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A server of files answers 404, 405 or 501, one of a single-page application its page."""
+    relay = FakeRelay()
+    tunnel = Tunnel("dial", "a", "b", relay)
+    for answer in [(404, "<html>no"), (501, ""), (200, "<!doctype html>"), (200, {"resume": "r"}), (405, "[]")]:
+        relay.answers.append(answer)
+    for answered in (404, 501, 200):
+        assert not caplog.records
+        with pytest.raises(Refused, match=f"token, which answered {answered}: is AM_RELAY right") as refused:
+            await tunnel()
+        assert refused.value.name == "NO_RELAY"
+    hint = "no relay is at http://localhost:8080/app/token, which answered 200: is AM_RELAY right?"
+    assert [record.getMessage() for record in caplog.records] == [f"tunnel-dial-a: {hint}"]
+    assert tunnel.machine.active_states() == ("Exception", "ErrRefused")
+    with pytest.raises(Refused):
+        await tunnel()
+    assert len(relay.wishes) == 3  # it is left alone for a while
+    for _ in range(2):
+        await asyncio.sleep(PAUSE)
+        with pytest.raises(Refused):
+            await tunnel()
+    assert len(caplog.records) == 1
+    await asyncio.sleep(PAUSE)  # the relay is there
+    transport = await tunnel()
+    await relay.ends[-1].send(b"hello")
+    await transport.recv()
+    assert tunnel.machine.active_states() == ("Open",)
+    assert tunnel.refused is None
+    relay.answers += [(404, "")] * 3
+    for _ in range(3):
+        with pytest.raises(Refused):
+            await tunnel()
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("answer", [(502, "<html>bad gateway"), (503, {"resume": "r"}), (504, "[]"), (500, "null")])
+async def test_a_proxy_whose_relay_is_away_is_a_lost_connection(answer: tuple[int, Any]) -> None:
     relay = FakeRelay()
     tunnel = Tunnel("dial", "a", "b", relay)
     relay.answers.append(answer)

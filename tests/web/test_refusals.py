@@ -85,7 +85,7 @@ async def test_a_refusal_behind_the_tunnel_is_told_too() -> None:
         machine.dispose()
 
 
-@pytest.mark.parametrize("name", ["AUTH", "FORBIDDEN", "TARGET", "DUPLICATE", "LIMIT", "SOMETHING"])
+@pytest.mark.parametrize("name", ["AUTH", "FORBIDDEN", "TARGET", "DUPLICATE", "LIMIT", "NO_RELAY", "SOMETHING"])
 def test_every_refusal_is_told_with_what_becomes_of_it_and_what_the_server_said(name: str) -> None:
     assert words(name, "the hint", again=True).endswith(f"every few seconds. ({name}: the hint)")
     assert words(name, "the hint", again=False).endswith(f"once it can work. ({name}: the hint)")

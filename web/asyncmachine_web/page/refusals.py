@@ -25,6 +25,7 @@ WHY: Final[Mapping[str, str]] = {
     "LIMIT": "the server is asked for too much just now",
     "AWAY": "the server is not ready just now",
     "UNREACHABLE": "the server cannot reach what this page asks for",
+    "NO_RELAY": "something else answers where this page looks for its server",
     "VERSION": "this page and the server do not understand each other, as after an update",
 }
 """By the name of the refusal."""

@@ -32,7 +32,8 @@ class Browser:
         import js
         from asyncmachine_js import base
 
-        self.base: str = js.URL.new(os.environ.get("AM_RELAY", "."), base).href
+        self.url: str = js.URL.new(os.environ.get("AM_RELAY", "."), base).href.rstrip("/") + "/"
+        self.named = "AM_RELAY"
         self.tokens = Tokens(self.post)
 
     async def post(self, path: str, body: str) -> tuple[int, str]:
@@ -47,13 +48,13 @@ class Browser:
             "signal": js.AbortSignal.timeout(TIMEOUT * 1000),
         }
         try:
-            response = await js.fetch(self.base + path, to_js(options, dict_converter=js.Object.fromEntries))
+            response = await js.fetch(self.url + path, to_js(options, dict_converter=js.Object.fromEntries))
             return response.status, await response.text()
         except JsException as error:
-            raise TransportClosed(LOST, f"{self.base}{path}: {error.message}") from error
+            raise TransportClosed(LOST, f"{self.url}{path}: {error.message}") from error
 
     async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
-        url = "ws" + self.base.removeprefix("http") + path  # https becomes wss
+        url = "ws" + self.url.removeprefix("http") + path  # https becomes wss
         return await connect(url, subprotocols=subprotocols, timeout=TIMEOUT)
 
     def secret(self, id: str) -> str:
@@ -84,7 +85,7 @@ def dial(id: str, target: str, *, parent: am.View[Any] | None = None) -> Tunnel:
 
 def _tunnel(op: Op, id: str, target: str, parent: am.View[Any] | None) -> Tunnel:
     browser = Browser()
-    tunnel = Tunnel(op, id, target, _BROWSERS.setdefault(browser.base, browser), parent=parent)
+    tunnel = Tunnel(op, id, target, _BROWSERS.setdefault(browser.url, browser), parent=parent)
     page = lifecycle()
     bound = page.on_leave(tunnel.leave), page.on_wake(tunnel.retry)
 

@@ -55,6 +55,7 @@ class Relayed:
         insecure: bool = False,
     ) -> None:
         self.url, own = _read(url, insecure=insecure)
+        self.named = "the URL"
         self.origin = origin or own
         self.tokens = Tokens(self.post)
         self._headers = {**(headers or {})}

@@ -4,7 +4,8 @@ Tunnels that are opened at the same time fetch theirs with one request (`tunnel_
 its `machine`: `Open`, or `ErrRefused` with the relay's reason in `tunnel.refused`, from the first refusal until it is
 let in. One that may pass, as when another program has the id, is met with another try, after the third in a row only
 every few seconds. One that will not pass ends in `GaveUp` after three in a row: the tunnel does not ask again until
-`retry` is called.
+`retry` is called. What answers without being a relay (`NO_RELAY`, with the address in the hint) may pass too, and is
+a warning in the log after the third in a row.
 
 What it needs of its surroundings is `Outside`: a native program has it from `relayed`, a page from
 `asyncmachine_web.page.relay`.
@@ -13,6 +14,7 @@ What it needs of its surroundings is `Outside`: a native program has it from `re
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote
@@ -22,6 +24,8 @@ from asyncmachine.machine.schema import StatesDef, state
 from asyncmachine.machine.view import View
 from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.tunnel_tokens import Tokens, reason_in
+
+logger = logging.getLogger("asyncmachine.rpc")
 
 SUBPROTOCOL: Final = "amrpc.v1"
 """One connection."""
@@ -39,6 +43,10 @@ FINAL: Final = frozenset({"AUTH", "FORBIDDEN", "TARGET"})
 """Refusals that the next try will meet again; all others pass. An id is free when the page that has it is gone."""
 UNNAMED: Final[Mapping[int, str]] = {401: "AUTH", 403: "FORBIDDEN", 429: "LIMIT"}
 """What a status means that comes without a reason of ours: something before the relay has answered in its place."""
+NO_RELAY: Final = "NO_RELAY"
+"""The reason of whatever else answers: the address leads to another server, or to another path of this one."""
+NOT_IMPLEMENTED: Final = 501
+"""What a server of files answers; other statuses from 500 on are those of a proxy whose relay is away for a moment."""
 STOPPING: Final = "SHUTDOWN"
 
 Op = Literal["listen", "dial"]
@@ -71,6 +79,10 @@ class Refused(TransportClosed):
 class Outside(Protocol):
     """What a tunnel needs of the program that it is in."""
 
+    url: str
+    """The relay's address, which ends with a slash."""
+    named: str
+    """Where that is written, for whoever has to mend it."""
     tokens: Tokens
     """Asks the relay."""
 
@@ -105,6 +117,7 @@ class Tunnel:
         self.refusals = 0
         """How many there were in a row."""
         self._final = 0
+        self._strays = 0
         self._not_before = 0.0
         self._current: Connected | None = None
         self._left = False
@@ -162,12 +175,19 @@ class Tunnel:
                 return str(answer["token"])
             name, hint = str(answer["code"]), str(answer["message"])
         except (LookupError, TypeError) as error:
-            if status not in UNNAMED:
+            if status >= 500 and status != NOT_IMPLEMENTED:
                 raise TransportClosed(LOST, f"the relay answered {status} without a token") from error
-            name, hint = UNNAMED[status], f"the server answered {status} without a reason"
+            name, hint = self._unnamed(status)
         if name == STOPPING:  # it refuses nothing
             raise TransportClosed(GOING_AWAY, f"{name}: {hint}")
         raise Refused(4000 + status, name, hint)
+
+    def _unnamed(self, status: int) -> tuple[str, str]:
+        """Name and hint of an answer that is no relay's."""
+        if status in UNNAMED:
+            return UNNAMED[status], f"the server answered {status} without a reason"
+        outside = self._outside
+        return NO_RELAY, f"no relay is at {outside.url}token, which answered {status}: is {outside.named} right?"
 
     def _note(self, closed: TransportClosed) -> None:
         if not isinstance(closed, Refused):
@@ -175,6 +195,9 @@ class Tunnel:
         self.refused = closed
         self.refusals += 1
         self._final = self._final + 1 if closed.name in FINAL else 0
+        self._strays = self._strays + 1 if closed.name == NO_RELAY else 0
+        if self._strays == REPEATED:
+            logger.warning("%s: %s", self.machine.id, closed.hint)
         if self.refusals >= REPEATED:
             self._not_before = asyncio.get_running_loop().time() + PAUSE
         self.machine.add_err(closed)
@@ -183,7 +206,7 @@ class Tunnel:
 
     def _welcomed(self) -> None:
         """The first message came: the relay let us in."""
-        self.refused, self.refusals, self._final, self._not_before = None, 0, 0, 0.0
+        self.refused, self.refusals, self._final, self._strays, self._not_before = None, 0, 0, 0, 0.0
         if TunnelStates.ErrRefused in self.machine:
             self.machine.remove([TunnelStates.ErrRefused, TunnelStates.Exception])
 
