@@ -29,7 +29,7 @@ class Recording:
         if attachment is not None:
             serving = asyncio.create_task(self.recorder.serve(await listener.accept()))
             self._stack.push_async_callback(asyncio.wait, [serving])
-            self._stack.push_async_callback(attachment.sender.close)
+            self._stack.push_async_callback(attachment.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -19,6 +19,7 @@ from asyncmachine.telemetry import dbg
 from asyncmachine.telemetry.dbg.address import PATH, url_of
 from asyncmachine.telemetry.dbg.attach import InThread, _running
 from asyncmachine.telemetry.dbg.recorder import Recorder
+from tests.docs.pages import ROOT, compiled, python_blocks
 from tests.telemetry.desk import Desk, until
 
 
@@ -145,6 +146,74 @@ def test_nobody_there_is_no_problem() -> None:
     running.close(1.0)
     assert not running._thread.is_alive()
     assert machine.tracers == ()
+
+
+async def test_an_attachment_is_closed_from_the_loop_of_the_program() -> None:
+    """Whose sender lives in a thread. Nothing that waited is missing, and the next one begins anew."""
+    async with station() as at:
+        machine = am.Machine({"A": {}}, id="m")
+        for round_ in (1, 2):
+            found = dbg.attach(machine, f"127.0.0.1:{at.port}")
+            assert found is not None
+            machine.toggle("A")
+            await asyncio.gather(found.close(), found.close())
+            assert found.sender.is_finished
+            assert machine.tracers == ()
+            await at.has(round_)
+        await at.idle()
+
+
+async def test_closing_ends_where_nobody_listens_and_a_second_time() -> None:
+    machine = am.Machine({"A": {}}, id="m")
+    found = dbg.attach(machine, "127.0.0.1:1")
+    assert found is not None
+    machine.add("A")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(found.close(), 0)
+    await found.close(0.1)
+    await found.close()
+    assert machine.tracers == ()
+    (thread,) = [r._thread for r in _running.values() if isinstance(r, InThread) and r.sender is found.sender]
+    await asyncio.to_thread(thread.join)
+    await found.close()
+
+
+async def test_a_sender_whose_loop_has_gone_is_closed_as_well() -> None:
+    machine = am.Machine({"A": {}}, id="m")
+
+    async def short() -> dbg.Attachment | None:
+        return dbg.attach(machine, Desk().dial)
+
+    found = await asyncio.to_thread(lambda: asyncio.run(short()))
+    assert found is not None
+    await found.close()
+    assert machine.tracers == ()
+
+
+async def test_closing_does_not_wait_for_a_loop_that_stands_still() -> None:
+    machine = am.Machine({"A": {}}, id="m")
+    sender, loop = dbg.Sender(Desk().dial), asyncio.new_event_loop()
+
+    async def begin() -> asyncio.Task[None]:
+        sender.attach(machine)
+        return sender.start()
+
+    task = await asyncio.to_thread(loop.run_until_complete, begin())
+    await sender.close(0.01)
+    assert machine.tracers == ()
+    await asyncio.to_thread(loop.run_until_complete, task)
+    loop.close()
+
+
+async def test_the_example_of_the_manual_tells_a_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "relay.md"
+    (example,) = [block for block in python_blocks(page.read_text()) if "debug_env" in block.code]
+    monkeypatch.delenv("AM_TEST_RUNNER", raising=False)
+    async with station() as at:
+        monkeypatch.setenv("AM_DBG_ADDR", f"127.0.0.1:{at.port}")
+        await eval(compiled(page, example), {"__name__": "example"})
+        await at.has(1)
+        await at.idle()
 
 
 PROGRAM = """

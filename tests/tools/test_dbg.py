@@ -34,7 +34,7 @@ def dump(tmp_path: Path) -> Path:
             for _ in range(10):
                 machine.add("B")
             machine.add_err(ValueError("boom"))
-            await attachment.sender.close()
+            await attachment.close()
             await serving
 
     asyncio.run(record())

@@ -19,6 +19,7 @@ from asyncmachine.machine.api import Api
 from asyncmachine.machine.settings import Settings, flag
 from asyncmachine.machine.view import View
 from asyncmachine.telemetry.dbg.address import IN_BROWSER, Dial, dial_to, url_of
+from asyncmachine.telemetry.dbg.line import FAREWELL
 from asyncmachine.telemetry.dbg.sender import Sender, SenderOptions
 
 AT_EXIT: Final = 1.0
@@ -92,6 +93,10 @@ class Attachment:
     def detach(self) -> None:
         """Watches the machine no longer. Its children stay watched."""
         self.sender.detach(self.machine)
+
+    async def close(self, farewell: float = FAREWELL) -> None:
+        """Sends what waits, for `farewell` seconds at most, and ends the stream of all machines of this address."""
+        await self.sender.close(farewell)
 
 
 def attach(machine: View[Any], address: str | Dial = "1", *, options: SenderOptions | None = None) -> Attachment | None:

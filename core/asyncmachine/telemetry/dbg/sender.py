@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from secrets import token_hex
@@ -90,6 +91,10 @@ class Sender:
         self._frames = 0
         self._bytes = 0
         self.is_finished = False
+        self._closer: asyncio.Task[None] | None = None
+        self._ended: Future[None] = Future()
+        # Nobody who stops waiting for the end takes it from the others.
+        self._ended.set_running_or_notify_cancel()
 
     # Machines
 
@@ -132,9 +137,19 @@ class Sender:
         return task
 
     async def close(self, farewell: float = FAREWELL) -> None:
-        """Sends what waits, if that takes no longer than `farewell` seconds, and ends."""
-        await self._line.close(farewell)
-        self._end()
+        """Sends what waits, if that takes no longer than `farewell` seconds, and ends. From any loop and thread."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            await self._line.close(farewell)
+            self._end()
+            return
+        try:
+            loop.call_soon_threadsafe(self._close_here, farewell)
+            async with asyncio.timeout(2 * farewell):
+                await asyncio.wrap_future(self._ended)
+        except (RuntimeError, TimeoutError):
+            # Its loop is closed, or does not run: nobody sends any more.
+            self._end()
 
     def statistics(self) -> SenderStatistics:
         """Counters since the beginning."""
@@ -148,6 +163,9 @@ class Sender:
             connections=self._line.connections,
         )
 
+    def _close_here(self, farewell: float) -> None:
+        self._closer = asyncio.get_running_loop().create_task(self._line.close(farewell))
+
     def _end(self) -> None:
         """Lets go of the machines: nobody will ever take what they note."""
         with self._guard:
@@ -158,6 +176,9 @@ class Sender:
                 machine.untrace(tracer.id)
                 tracer.end()
         self.outbox.take()
+        with self._guard:
+            if not self._ended.done():
+                self._ended.set_result(None)
 
     # For the line
 
