@@ -145,11 +145,12 @@ async def test_the_first_one_is_returned() -> None:
 @in_virtual_time
 async def test_time_outs_are_told_and_forgotten() -> None:
     mach = machine()
+    first, second, third = mach.when("A"), mach.when("B"), mach.when("A")
     with pytest.raises(am.WaitTimeout, match="2 waits were not all met within 3 s"):
-        await all_or_err(mach, mach.when("A"), mach.when("B"), timeout=3)
+        await all_or_err(mach, first, second, timeout=3)
     assert now() == 3
     with pytest.raises(am.WaitTimeout, match="none of 1 waits"):
-        await any_or_err(mach, mach.when("A"), timeout=3)
+        await any_or_err(mach, third, timeout=3)
     assert now() == 6
     assert mach._subs is not None
     assert sum(map(len, mach._subs.states.values())) == 3, "the waits for an error are withdrawn, the given ones stay"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -194,7 +195,7 @@ def test_a_source_that_began_anew_fails_waits_for_its_queue(clock: Clock, restar
 def test_arguments_are_waited_for_at_the_source() -> None:
     found, calls = mirror()
     wait = found.when_args("A", x=1)
-    assert calls.watches == [Watch("A", {"x": 1}, wait)]
+    assert calls.watches == [Watch("A", {"x": 1}, weakref.ref(wait))]
     found.dispose()
     with pytest.raises(am.Disposed):
         wait.wait(0)

@@ -54,12 +54,7 @@ class Observer(Tracer):
         if self._level < OPS or wait.done():
             return
         self._log.write(OPS, f"[{kind}:new] {about}")
-
-        def ended() -> None:
-            if wait._error is None:
-                self._log.write(OPS, f"[{kind}:match] {about}")
-
-        wait.then(ended)
+        wait._file(Match(self._log, f"[{kind}:match] {about}"))
 
     def waits_for_query(self, wait: Once) -> None:
         """A wait for a query was made. Queries are numbered."""
@@ -99,6 +94,21 @@ class Observer(Tracer):
     def error(self, text: str) -> None:
         """Something failed that became no state of the machine."""
         self._log.write(CHANGES, f"[error] {text}")
+
+
+class Match:
+    """Where a wait is filed that the log tells of when it is met."""
+
+    __slots__ = ("_line", "_log")
+
+    def __init__(self, log: Log, line: str) -> None:
+        self._log = log
+        self._line = line
+
+    def pop(self, key: object, default: None, /) -> None:
+        """It has ended, or is nobody's any more."""
+        if isinstance(key, Once) and key._error is None:
+            self._log.write(OPS, self._line)
 
 
 class MirrorObserver(Observer):

@@ -7,11 +7,15 @@ activation; made for an inactive one it lives until the state activates. Tasks i
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.wait import Once, until_ended
+
+_making = threading.Lock()
 
 R = TypeVar("R")
 
@@ -22,7 +26,7 @@ class Scope(Once):
     `state` and `tick` tell which activation it stands for (empty and 0 for a free-standing one).
     """
 
-    __slots__ = ("_bodies", "_tasks", "state", "tick")
+    __slots__ = ("_bodies", "_tasks", "_waits", "state", "tick")
 
     def __init__(self, state: str = "", tick: int = 0) -> None:
         super().__init__()
@@ -30,6 +34,7 @@ class Scope(Once):
         self.tick = tick
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._bodies: list[_Body] | None = None
+        self._waits: dict[Once, Callable[[], AmError] | None] | None = None
 
     def __repr__(self) -> str:
         return f"<Scope {self.state or 'free'}:{self.tick}{' ended' if self._ended else ''}>"
@@ -41,13 +46,30 @@ class Scope(Once):
 
     def end(self) -> None:
         """Ends it: tasks are cancelled, waits bound to it raise `ScopeEnded`. The second call does nothing."""
-        if self._end() and self._tasks:
+        if not self._end():
+            return
+        if self._waits:
+            for wait, error in tuple(self._waits.items()):
+                wait._end(error)
+        if self._tasks:
             for task in tuple(self._tasks):
                 _cancel(task)
 
     def on_end(self, callback: Callable[[], object]) -> None:
         """Calls `callback` at the end, at once if it has ended."""
         self.then(callback)
+
+    def bind(self, wait: Once, error: Callable[[], AmError] | None) -> None:
+        """Ends a wait when the scope ends: with an error, or None for met."""
+        with _making:
+            if self._waits is None:
+                self._waits = {}
+            waits = self._waits
+        # Filed first, looked at second: a scope that ends in between ends it too, or it is seen.
+        waits[wait] = error
+        wait._file(waits)
+        if self._ended:
+            wait._end(error)
 
     def __await__(self) -> Generator[object, None, None]:
         return until_ended(self)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from asyncmachine.machine.args import Args
 from asyncmachine.machine.errors import AmError, QueryFailed, ScopeEnded
 from asyncmachine.machine.scope import Scope
-from asyncmachine.machine.wait import Wait
+from asyncmachine.machine.wait import Shelf, Wait, held
 
 Ticks = Sequence[int]
 
@@ -147,14 +147,14 @@ class Subscriptions:
     def add_states(self, wait: StatesWait | TimeWait, ticks: Ticks) -> None:
         """Files a wait under the states it reads; ends it at once if it is met."""
         # Filed first, looked at second: a change in between is seen by one of the two.
-        shelves = []
+        shelves: list[Shelf] = []
+        wait._shelves = shelves
         for i in wait.reads:
             shelf = self.states.get(i)
             if shelf is None:
                 shelf = self.states.setdefault(i, {})
             shelf[wait] = None
             shelves.append(shelf)
-        wait._shelves = shelves
         if self._closed is not None:
             wait._end(self._closed)
         elif wait.met(ticks):
@@ -195,14 +195,14 @@ class Subscriptions:
 
     def activated(self, state: str, args: Mapping[str, Any]) -> None:
         """Ends the waits for these arguments of a state."""
-        for wait in tuple(self.args):
-            if isinstance(wait, ArgsWait) and wait.state == state and wait.matches(args):
+        for wait in held(self.args):
+            if wait.state == state and wait.matches(args):
                 wait._end()
 
     def queue_ticked(self, tick: int) -> None:
         """Ends the waits for this queue tick or an earlier one."""
-        for wait in tuple(self.queue):
-            if isinstance(wait, QueueWait) and wait.tick <= tick:
+        for wait in held(self.queue):
+            if wait.tick <= tick:
                 wait._end()
 
     def queue_ended(self) -> None:
@@ -212,21 +212,20 @@ class Subscriptions:
 
     def move(self, places: Mapping[int, int], names: tuple[str, ...]) -> None:
         """Files the waits anew after a schema change; `places` maps old indexes to new ones."""
-        waits = {wait for shelf in self.states.values() for wait in shelf}
+        before = tuple(self.states.values())
+        waits: set[StatesWait | TimeWait] = {wait for shelf in before for wait in held(shelf)}
         self.states.clear()
         for wait in waits:
-            if isinstance(wait, StatesWait | TimeWait):
-                wait.reads = tuple(places[i] for i in wait.reads)
-                self._file(wait, *(self.states.setdefault(i, {}) for i in wait.reads))
-        for query in self.queries:
-            if isinstance(query, QueryWait):
-                query.names = names
+            wait.reads = tuple(places[i] for i in wait.reads)
+            wait._refile(before, [self.states.setdefault(i, {}) for i in wait.reads])
+        for query in held(self.queries):
+            query.names = names
 
     def close(self, error: Callable[[], AmError]) -> None:
         """Ends all open waits, and each later one, with an error."""
         self._closed = error
         shelves = [self.queries, self.args, self.queue, self.ends, *self.states.values()]
-        for wait in {wait for shelf in shelves for wait in shelf}:
+        for wait in {wait for shelf in shelves for wait in held(shelf)}:
             wait._end(error)
 
     def _shelf(self, kind: str) -> dict[Wait, None]:
@@ -249,11 +248,5 @@ class Subscriptions:
 
 def bind_to(wait: Wait, scope: Scope | None) -> None:
     """Ends an open wait with `ScopeEnded` when the scope ends."""
-    if scope is None or wait.done():
-        return
-
-    def ended() -> None:
-        wait._end(lambda: ScopeEnded(f"the scope of {scope.state or 'this wait'} ended before it was met"))
-
-    scope.on_end(ended)
-    wait.then(lambda: scope.forget(ended))
+    if scope is not None and not wait.done():
+        scope.bind(wait, lambda: ScopeEnded(f"the scope of {scope.state or 'this wait'} ended before it was met"))

@@ -170,9 +170,8 @@ class View(Reading[N]):
 
     def when_disposed(self) -> Wait:
         """Met when the machine has been disposed."""
-        wait, root = Wait(), self._root_scope()
-        root.on_end(wait._end)
-        wait.then(lambda: root.forget(wait._end))
+        wait = Wait()
+        self._root_scope().bind(wait, None)
         return wait
 
     def _when_states(self, names: tuple[str, ...], odd: int, scope: Scope | None) -> Wait:

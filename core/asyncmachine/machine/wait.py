@@ -2,6 +2,9 @@
 
 A `Wait` never holds a future of its own. Each awaiter makes one on its own loop, so cancelling one awaiter withdraws
 just that one, and a wait made in one loop or thread can be awaited in another.
+
+What a wait waits for holds it, since whoever left a callback need not. Once the last who awaited it has given up, only
+those hold it who might await it again: it is filed `Loose`, and withdrawn when the last of them has let go of it.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from asyncmachine.machine.errors import AmError, WaitCanceled, WaitTimeout
 from asyncmachine.machine.settings import patience
@@ -23,17 +27,25 @@ _lock = threading.Lock()
 logger = logging.getLogger("asyncmachine")
 
 
+class Shelf(Protocol):
+    """Where something is filed until it ends: a dict whose keys it is one of, or what has to be told of the end.
+
+    The latter gets a `Loose` in its place when it has not ended, but is nobody's any more, at any moment of any thread.
+    """
+
+    def pop(self, key: Any, default: None, /) -> object: ...
+
+
 class Once:
     """Something that happens once. Whoever wants to know leaves a callback."""
 
-    __slots__ = ("_callbacks", "_ended", "_error", "_shelves")
+    __slots__ = ("__weakref__", "_callbacks", "_ended", "_error", "_shelves")
 
     def __init__(self) -> None:
         self._ended = False
         self._error: Callable[[], AmError] | None = None
         self._callbacks: list[Callback] | None = None
-        # Where it is filed until it ends.
-        self._shelves: Sequence[dict[Any, None]] = ()
+        self._shelves: Sequence[Shelf] = ()
 
     def done(self) -> bool:
         """True once it has ended, for whatever reason."""
@@ -46,6 +58,8 @@ class Once:
                 if self._callbacks is None:
                     self._callbacks = []
                 self._callbacks.append(callback)
+                if self._shelves and isinstance(loose := self._shelves[0], Loose):
+                    self._shelves = loose.fasten(self)
                 return
         callback()
 
@@ -54,6 +68,34 @@ class Once:
         with _lock:
             if self._callbacks and callback in self._callbacks:
                 self._callbacks.remove(callback)
+                if not self._callbacks and self._shelves:
+                    self._loosen()
+
+    def _file(self, *shelves: Shelf) -> None:
+        """Files it in further shelves, where its end takes it out again."""
+        with _lock:
+            if not self._ended:
+                if self._shelves and isinstance(loose := self._shelves[0], Loose):
+                    self._shelves = loose.fasten(self)
+                self._shelves = (*self._shelves, *shelves)
+                return
+        for shelf in shelves:
+            shelf.pop(self, None)
+
+    def _loosen(self) -> None:
+        self._shelves = (Loose(self, self._shelves),)
+
+    def _refile(self, before: Sequence[Shelf], after: Iterable[dict[Any, None]]) -> None:
+        """Files it in other dicts than before, as loose as it is."""
+        with _lock:
+            loose = self._shelves[0] if self._shelves else None
+            shelves = loose.fasten(self) if isinstance(loose, Loose) else self._shelves
+            after = tuple(after)
+            for shelf in after:
+                shelf[self] = None
+            self._shelves = (*after, *(kept for kept in shelves if not any(kept is each for each in before)))
+            if isinstance(loose, Loose):
+                self._loosen()
 
     def _end(self, error: Callable[[], AmError] | None = None) -> bool:
         """Ends it, met or with an error. Only the first call counts, and returns True."""
@@ -63,7 +105,8 @@ class Once:
             self._ended = True
             self._error = error
             callbacks, self._callbacks = self._callbacks, None
-        for shelf in self._shelves:
+            shelves = self._shelves
+        for shelf in shelves:
             shelf.pop(self, None)
         if callbacks:
             for callback in callbacks:
@@ -73,6 +116,59 @@ class Once:
                     # The others have to be told, and whoever ended this has nothing to do with it.
                     logger.exception("a callback raised")
         return True
+
+
+class Loose:
+    """Stands in the shelves for something that nobody awaits any more, and does not hold it.
+
+    Takes itself out when that has ended, or is nobody's any more. The latter may happen in the middle of anything, on
+    any thread, so it locks nothing.
+    """
+
+    __slots__ = ("_shelves", "held")
+
+    def __init__(self, once: Once, shelves: Sequence[Shelf]) -> None:
+        self.held = weakref.ref(once, self._let_go)
+        self._shelves = shelves
+        self._move(once, self)
+
+    def fasten(self, once: Once) -> Sequence[Shelf]:
+        """Puts it back into the shelves itself, which are returned."""
+        self._move(self, once)
+        return self._shelves
+
+    def pop(self, key: object, default: None, /) -> None:
+        """It has ended."""
+        for shelf in self._shelves:
+            shelf.pop(self if isinstance(shelf, dict) else key, None)
+
+    def met(self, ticks: Sequence[int]) -> bool:
+        """As that of the wait."""
+        wait: Any = self.held()
+        return wait is not None and bool(wait.met(ticks))
+
+    def _end(self, error: Callable[[], AmError] | None = None) -> bool:
+        once = self.held()
+        return once is not None and once._end(error)
+
+    def _move(self, key: Once | Loose, new: Once | Loose) -> None:
+        # In both places for a moment, so that nothing is missed in between.
+        for shelf in self._shelves:
+            if isinstance(shelf, dict) and key in shelf:
+                shelf[new] = shelf[key]
+                shelf.pop(key, None)
+
+    def _let_go(self, _: object = None) -> None:
+        for shelf in self._shelves:
+            shelf.pop(self, None)
+
+
+def held(shelf: Iterable[Any]) -> Iterator[Any]:
+    """What is filed in a shelf, loose or not."""
+    for filed in tuple(shelf):
+        found = filed.held() if isinstance(filed, Loose) else filed
+        if found is not None:
+            yield found
 
 
 class Wait(Once):

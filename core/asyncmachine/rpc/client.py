@@ -119,7 +119,7 @@ class Client(Generic[S]):
         # Bound once, and shared.
         ready, loop, in_loop = self._connections.ready_link, self._loop.get, self._in_loop
         self._calling = Calling(self.machine, ready, self._connections.is_between, loop, in_loop, tracing)
-        self._watching = Watching(ready, in_loop, self._calling.place)
+        self._watching = Watching(ready, loop, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
         self.netmach: NetworkMachine[S] = NetworkMachine(

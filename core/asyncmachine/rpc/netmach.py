@@ -8,6 +8,7 @@ shows it.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -184,7 +185,7 @@ class NetworkMachine(Mirror[N]):
         packed = pack_args(raw_args(args, kw))
         wait = super().when_args(name, args, scope=scope, **kw)
         try:
-            self._caller.watch(Watch(name, packed, wait))
+            self._caller.watch(Watch(name, packed, weakref.ref(wait)))
         except RpcError:
             wait.cancel()
             raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.wait import Wait
+from asyncmachine.machine.wait import Once, Wait
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import TransportClosed
@@ -23,6 +24,29 @@ def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | 
     ready = machine.when(C.Ready)
     # Before the first start its end is the second change of Start; afterwards a client that is not started is over.
     over = machine.when_not(C.Start) if was_started else machine.when_time([C.Start], [2])
-    over.then(lambda: ready._end(given_up))
-    ready.then(over.cancel)
+    held = weakref.ref(ready)
+
+    def is_over() -> None:
+        waiting = held()
+        if waiting is not None:
+            waiting._end(given_up)
+
+    over.then(is_over)
+    # Whoever waits for the one has the other with it: a wait that is given up takes both along.
+    over._loosen()
+    ready._file(_Along(over))
     return ready
+
+
+class _Along:
+    """Where a wait is filed that another one ends with."""
+
+    __slots__ = ("_other",)
+
+    def __init__(self, other: Wait) -> None:
+        self._other = other
+
+    def pop(self, key: object, default: None, /) -> None:
+        """It has ended, or is nobody's any more, and then the other is not either."""
+        if isinstance(key, Once):
+            self._other.cancel()

@@ -7,13 +7,14 @@ until the client has heard it. So nothing is missed that happens while the conne
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from asyncmachine.machine.errors import AmError
-from asyncmachine.machine.wait import Wait
+from asyncmachine.machine.wait import Once, Wait
 from asyncmachine.rpc.calling import Link
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
@@ -32,22 +33,33 @@ _LARGEST: Final = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One wait of a client."""
+    """One wait of a client, which is held by whoever waits."""
 
     state: str
     args: WireArgs | None
-    wait: Wait
+    wait: weakref.ref[Wait]
+
+    def end(self, error: Callable[[], AmError] | None = None) -> None:
+        """Ends the wait, if it is anybody's still."""
+        wait = self.wait()
+        if wait is not None:
+            wait._end(error)
 
 
 class Watching:
     """The client's side. `ready()` is the connection, `place(state)` its number in the session (-1: it has none)."""
 
-    __slots__ = ("_in_loop", "_last", "_place", "_ready", "_watches")
+    __slots__ = ("_in_loop", "_last", "_loop", "_place", "_ready", "_watches")
 
     def __init__(
-        self, ready: Callable[[], Link | None], in_loop: Callable[..., None], place: Callable[[str], int]
+        self,
+        ready: Callable[[], Link | None],
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+        in_loop: Callable[..., None],
+        place: Callable[[str], int],
     ) -> None:
         self._ready = ready
+        self._loop = loop
         self._in_loop = in_loop
         self._place = place
         self._last = 0
@@ -68,17 +80,18 @@ class Watching:
         watch = self._watches.pop(event.token, None)
         link.session.unwatch(event.token)
         if watch is not None and event.code:
-            watch.wait._end(partial(CallRefused, event.code, event.message))
+            watch.end(partial(CallRefused, event.code, event.message))
         elif watch is not None:
-            watch.wait._end()
+            watch.end()
 
     def _begin(self, watch: Watch) -> None:
-        if watch.wait.done():
+        wait = watch.wait()
+        if wait is None or wait.done():
             return
         self._last += 1
         token = self._last
         self._watches[token] = watch
-        watch.wait.then(lambda: self._in_loop(self._over, token))
+        wait._file(_Told(self, token))
         link = self._ready()
         message = None if link is None else self._told(token, watch)
         if link is not None and message is not None:
@@ -90,22 +103,48 @@ class Watching:
         place = self._place(watch.state)
         if place < 0:
             text = f"the source has no state {watch.state!r} for this client"
-            watch.wait._end(partial(CallRefused, Code.NO_STATE, text))
+            watch.end(partial(CallRefused, Code.NO_STATE, text))
             return None
         message = WhenArgs(token, place, watch.args)
         try:
             encode(message)
         except Unsendable as error:  # what it waits for has grown since: the others and the connection go on
-            watch.wait._end(partial(type(error), str(error)))
+            watch.end(partial(type(error), str(error)))
             return None
         return message
 
+    def over(self, token: int) -> None:
+        """The wait has ended. From any thread."""
+        self._in_loop(self._over, token)
+
+    def given_up(self, token: int) -> None:
+        """The wait is nobody's any more. At any moment of any thread, so the loop hears of it later."""
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            self._watches.pop(token, None)
+        else:
+            loop.call_soon_threadsafe(self._over, token)
+
     def _over(self, token: int) -> None:
-        """The wait has ended by itself: it was cancelled, or its scope has ended."""
+        """The wait has ended by itself: it was cancelled or given up, or its scope has ended."""
         link = self._ready()
         if self._watches.pop(token, None) is not None and link is not None:
             link.session.unwatch(token)
             link.flush()
+
+
+class _Told:
+    """Where a wait is filed that the source knows of."""
+
+    __slots__ = ("_token", "_watching")
+
+    def __init__(self, watching: Watching, token: int) -> None:
+        self._watching = watching
+        self._token = token
+
+    def pop(self, key: object, default: None, /) -> None:
+        """It has ended, or is nobody's any more."""
+        (self._watching.over if isinstance(key, Once) else self._watching.given_up)(self._token)
 
 
 class Tell(Protocol):
