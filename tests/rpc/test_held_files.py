@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncmachine.helpers import file_locks
 from asyncmachine.rpc import held_files
 from asyncmachine.rpc.held_files import HeldFile, sweep
 
@@ -78,14 +79,14 @@ def test_a_draft_that_is_swept_before_it_is_locked_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[Path] = []
-    flock = held_files.fcntl.flock
+    flock = file_locks.fcntl.flock
 
     def late(file: int, how: int) -> None:
-        if how == held_files.fcntl.LOCK_EX and not swept:
+        if how == file_locks.fcntl.LOCK_EX and not swept:
             swept.extend(sweep(tmp_path, PATTERN))
         flock(file, how)
 
-    monkeypatch.setattr(held_files.fcntl, "flock", late)
+    monkeypatch.setattr(file_locks.fcntl, "flock", late)
     own = HeldFile(tmp_path / "oven.addr")
     own.write("tcp://127.0.0.1:1")
     assert len(swept) == 1
@@ -116,7 +117,7 @@ def test_where_files_cannot_be_locked_they_count_as_good(tmp_path: Path, monkeyp
     def flock(file: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(held_files.fcntl, "flock", flock)
+    monkeypatch.setattr(file_locks.fcntl, "flock", flock)
     own = HeldFile(tmp_path / "oven.addr")
     own.write("tcp://127.0.0.1:1")
     assert own.path.read_text() == "tcp://127.0.0.1:1"

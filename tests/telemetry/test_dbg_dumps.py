@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from asyncmachine.helpers.file_locks import hold
 from asyncmachine.telemetry import dbg
+from asyncmachine.telemetry.dbg import dumps as module
 from asyncmachine.telemetry.dbg.codec import encode
 from asyncmachine.telemetry.dbg.dumps import RotatingDumps, Rotation, SingleDump, new_file, stamp
 from tests.telemetry.hearing import HELLO
@@ -127,6 +130,84 @@ def test_the_oldest_files_go(tmp_path: Path) -> None:
         made.append(path.name)
     assert names(tmp_path) == sorted([*foreign, *made[2:]])
     assert [path.name for path in dumps.kept()] == made[2:]
+
+
+def test_two_recorders_share_a_folder_and_a_name(tmp_path: Path) -> None:
+    """The file that one of them is writing is nothing that the other may delete, however few it keeps."""
+    one, other = rotating(tmp_path, keep_files=1), rotating(tmp_path, keep_files=1)
+    write(one)
+    write(other)
+    first = other.finish(BEGIN)
+    assert len(names(tmp_path)) == 2
+    assert one.kept() == other.kept() == [first]
+    second = one.finish(BEGIN + SECOND)
+    assert second is not None
+    assert names(tmp_path) == [second.name]
+    assert [machine.transitions for machine in dbg.summary(second).machines] == [1]
+
+
+def test_what_another_recorder_deletes_meanwhile_is_gone_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps, unlink = rotating(tmp_path, keep_files=1), Path.unlink
+    write(dumps)
+    dumps.finish(BEGIN)
+    write(dumps)
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: (unlink(path), unlink(path, **how)))
+    path = dumps.finish(BEGIN + SECOND)
+    assert path is not None
+    assert names(tmp_path) == [path.name]
+
+
+def test_what_cannot_be_deleted_is_told_and_the_next_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dumps, unlink = rotating(tmp_path, keep_files=2), Path.unlink
+    made: list[Path] = []
+
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        if path == made[0]:
+            raise PermissionError(errno.EACCES, "not yours")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    for second in range(3):
+        write(dumps)
+        path = dumps.finish(BEGIN + second * SECOND)
+        assert path is not None
+        os.utime(path, (100 + second, 100 + second))
+        made.append(path)
+    assert names(tmp_path) == [made[0].name, made[2].name]
+    assert f"{made[0]} cannot be deleted: [Errno {errno.EACCES}] not yours" in caplog.text
+
+
+def test_a_file_that_has_gone_leaves_no_empty_one_under_its_name(tmp_path: Path) -> None:
+    dumps = rotating(tmp_path)
+    write(dumps)
+    (part,) = tmp_path.iterdir()
+    part.unlink()
+    with pytest.raises(FileNotFoundError):
+        dumps.finish(BEGIN)
+    assert names(tmp_path) == []
+    assert not dumps.is_open
+
+
+def test_a_file_that_is_deleted_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[Path] = []
+
+    def late(file: int) -> None:
+        if not deleted:
+            deleted.extend(tmp_path.iterdir())
+            deleted[0].unlink()
+        hold(file)
+
+    monkeypatch.setattr(module, "hold", late)
+    dumps = rotating(tmp_path)
+    write(dumps)
+    assert len(deleted) == 1
+    assert dumps.finish(BEGIN) is not None
 
 
 def test_files_go_by_their_bytes_but_the_newest_stays(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Files that stand as long as the process that wrote them, so that they can tell where it can be reached.
 
 The process keeps them locked. So the file of one that was killed can be told from that of one that lives, and be swept.
-Where there are no such locks, a file counts as one of the living.
 """
 
 from __future__ import annotations
@@ -10,13 +9,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # not a Unix
-    fcntl = None
+from asyncmachine.helpers.file_locks import hold, is_held
 
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _DRAFT_ID: Final = "[0-9a-f]" * 8
@@ -54,9 +49,7 @@ class HeldFile:
         while True:
             draft = self.path.with_name(f".{self.path.name}.{token_hex(4)}")
             held = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_FOLLOW, 0o600)
-            if fcntl is not None:
-                with suppress(OSError):  # some file systems of networks have no locks
-                    fcntl.flock(held, fcntl.LOCK_EX)
+            hold(held)
             if draft.exists():
                 return draft, held
             os.close(held)
@@ -81,14 +74,3 @@ def sweep(folder: Path, pattern: str) -> list[Path]:
             finally:
                 os.close(file)
     return removed
-
-
-def is_held(file: int) -> bool:
-    """Whether the process that wrote an open file lives."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False

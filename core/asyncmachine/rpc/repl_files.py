@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from asyncmachine.rpc.held_files import is_held
+from asyncmachine.helpers.file_locks import is_held
 from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
 from asyncmachine.rpc.transport.addresses import AddressError, dial
 

@@ -1,6 +1,7 @@
 """Dumps on disk: what a recorder writes to. A file is written under a temporary name, and renamed when it is whole.
 
-A recorder that is killed leaves its last ``.part`` behind, which reads like any other file cut short.
+A recorder that is killed leaves its last ``.part`` behind, which reads like any other file cut short. While it lives it
+keeps that file locked, so that others who record into the same folder do not take it for one of the dead.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+from asyncmachine.helpers.file_locks import hold, is_held
 from asyncmachine.telemetry.dbg.amdbg import SUFFIX, DumpWriter
 from asyncmachine.telemetry.dbg.errors import DbgError
 
@@ -94,7 +97,7 @@ class Dumps:
     def begin(self, now: int, known: Iterable[Entry]) -> None:
         """Begins a file with what is known of the machines."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._part, self._file = new_file(self.folder, f"{self.base}-{stamp(now)}", f"{SUFFIX}{PART}")
+        self._part, self._file = new_part(self.folder, f"{self.base}-{stamp(now)}")
         self._writer = DumpWriter(self._file, now)
         self._begun, self._records = now, 0
         for entry in known:
@@ -122,9 +125,10 @@ class Dumps:
             return None
         writer.finish()
         os.fsync(file.fileno())
-        file.close()
         self._file = self._writer = None
-        return self._named(self._part, now)
+        # Closed, and so let go, when it has its name.
+        with file:
+            return self._named(self._part, now)
 
     def abandon(self) -> None:
         """Closes the file as it is, after an error."""
@@ -170,29 +174,51 @@ class RotatingDumps(Dumps):
         )
 
     def kept(self) -> list[Path]:
-        """The files there are, the oldest first; also those that a recorder which was killed has left behind."""
+        """The files there are, the oldest first; also those that a recorder which was killed has left behind.
+
+        Not what is being written. Where files cannot be locked, no ``.part`` counts as left behind.
+        """
+        return [path for path, _ in self._kept()]
+
+    def _kept(self) -> list[tuple[Path, int]]:
+        """The same, with their bytes. Others may delete meanwhile."""
         time = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d"
         name = re.compile(rf"{re.escape(self.base)}-{time}(-\d+)?{re.escape(SUFFIX)}({re.escape(PART)})?")
-        found = [path for path in self.folder.iterdir() if name.fullmatch(path.name) and path.is_file()]
-        return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        found = []
+        for path in self.folder.iterdir():
+            if name.fullmatch(path.name) and not (path.suffix == PART and is_being_written(path)):
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append((status.st_mtime_ns, path.name, path, status.st_size))
+        return [(path, size) for _, _, path, size in sorted(found)]
 
     def _named(self, part: Path, now: int) -> Path:
         # Made first, so that the name is ours; nobody else's file is ever replaced.
         path, file = new_file(self.folder, f"{self.base}-{stamp(now)}", SUFFIX)
         file.close()
-        part.replace(path)
+        try:
+            part.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         self._retain(path)
         return path
 
     def _retain(self, newest: Path) -> None:
         """Deletes the oldest files until what is left is within the limits. The newest one always stays."""
-        files = [path for path in self.kept() if path != newest]
-        count, size = len(files) + 1, sum(path.stat().st_size for path in (*files, newest))
-        for path in files:
+        files = self._kept()
+        count, size = len(files), sum(each for _, each in files)
+        for path, gone in files:
             if count <= self.rotation.keep_files and size <= self.rotation.keep_bytes:
                 return
-            gone = path.stat().st_size
-            path.unlink()
+            if path == newest:
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("%s cannot be deleted: %s", path, error)
+                continue
             logger.info("%s deleted, to keep within %d files", path, self.rotation.keep_files)
             count, size = count - 1, size - gone
 
@@ -206,6 +232,25 @@ def new_file(folder: Path, stem: str, suffix: str) -> tuple[Path, BinaryIO]:
         except FileExistsError:
             continue
     raise FileExistsError(f"{folder}: {MOST_COLLISIONS} files are called {stem} already")
+
+
+def new_part(folder: Path, stem: str) -> tuple[Path, BinaryIO]:
+    """A file to write, locked. What others delete before it is locked is made again."""
+    while True:
+        path, file = new_file(folder, stem, f"{SUFFIX}{PART}")
+        hold(file.fileno())
+        if path.exists():
+            return path, file
+        file.close()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether the recorder of a ``.part`` lives; also of one that may not be looked at, or that has gone."""
+    try:
+        with path.open("rb") as file:
+            return is_held(file.fileno())
+    except OSError:
+        return True
 
 
 def stamp(now: int) -> str:
