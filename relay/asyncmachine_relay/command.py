@@ -16,7 +16,7 @@ from asyncmachine_relay.config import Config
 from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
 from asyncmachine_relay.reading import ConfigProblems, located, read
-from asyncmachine_relay.service import check, run
+from asyncmachine_relay.service import check, doubts, run
 
 BAD_USE = 2
 
@@ -128,7 +128,10 @@ def _check(options: argparse.Namespace) -> int:
     problems = check(config)
     if problems:
         return _complain(located(options.file, problems))
-    print(f"{options.file}: fine; {len(config.targets)} targets, listens on {config.server.host}:{config.server.port}")
+    _complain(located(options.file, doubts(config)))
+    count = len(config.targets)
+    targets = f"{count} target{'' if count == 1 else 's'}"
+    print(f"{options.file}: fine; {targets}, listens on {config.server.host}:{config.server.port}")
     return 0
 
 

@@ -20,7 +20,7 @@ from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.headers import POLICIES
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.meetings import Meeting, check_meetings
-from asyncmachine_relay.policy import RelayConfigError, origin, several
+from asyncmachine_relay.policy import RelayConfigError, host, origin, several
 from asyncmachine_relay.secret_files import secret_of
 from asyncmachine_relay.static import StaticRoot
 from asyncmachine_relay.targets import Target, check_names
@@ -56,12 +56,12 @@ class Server:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise RelayConfigError(f"port {self.port} must be 0 (any free one) to 65535", field="port")
-        several(self.hosts, "hosts")
-        for text in several(self.origins, "origins"):
-            try:
-                origin(text)
-            except RelayConfigError as error:
-                raise RelayConfigError(str(error), field="origins") from None
+        for name, judged in (("hosts", host), ("origins", origin)):
+            for text in several(getattr(self, name), name):
+                try:
+                    judged(text)
+                except RelayConfigError as error:
+                    raise RelayConfigError(str(error), field=name) from None
         networks(self.proxies, field="proxies")
         if self.authorize and not all(self.authorize.partition(":")):
             wrong = f"authorize {self.authorize!r} must be written as package.module:function"

@@ -24,6 +24,7 @@ from typing import ClassVar
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine_relay.joining import join
 from asyncmachine_relay.matchers import Serving, Tunnel
+from asyncmachine_relay.patterns import pattern_of
 from asyncmachine_relay.policy import Op, Reason, Refused, RelayConfigError, check_id
 from asyncmachine_relay.states import TunnelStates
 from asyncmachine_relay.waiting import left, may_idle
@@ -49,11 +50,8 @@ class Meeting:
 
     def __post_init__(self) -> None:
         for name in ("ids", "callers"):
-            try:
-                object.__setattr__(self, f"_{name}", re.compile(getattr(self, name), re.ASCII))
-            except re.error as error:
-                wrong = f"meeting {self.name!r}: {name} is no regular expression: {error}"
-                raise RelayConfigError(wrong, field=name) from None
+            text = getattr(self, name)
+            object.__setattr__(self, f"_{name}", pattern_of(text, f"meeting {self.name!r}: {name} {text!r}", name))
         if not _NAME.fullmatch(self.name):
             wrong = f"meeting {self.name!r}: name must have 1 to 64 characters of A-Z a-z 0-9 _ . -"
             raise RelayConfigError(wrong, field="name")

@@ -30,6 +30,7 @@ MAX_CLOSE_REASON = 123
 """Bytes of UTF-8 that fit into a WebSocket close frame beside its code."""
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORWARDING = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
 
@@ -123,6 +124,15 @@ def origin(text: str) -> str:
     return name if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{name}:{port}"
 
 
+def host(text: str) -> str:
+    """A Host header as browsers write it: `name` or `name:port`. Raises `RelayConfigError` for anything else."""
+    if not _HOST.fullmatch(text):
+        found = _HOST.search(text.lower().rpartition("//")[2])
+        example = found[0] if found else "relay.internal:12733"
+        raise RelayConfigError(f"host {text!r} is no Host header: write name or name:port, as {example}")
+    return text
+
+
 @dataclass(frozen=True)
 class Door:
     """The Origins and Hosts that may come in. Comparison is exact: no patterns, no suffixes, no letter case.
@@ -138,7 +148,7 @@ class Door:
         """A door for these origins, their hosts, and further `hosts` (`name` or `name:port`)."""
         listed = frozenset(origin(text) for text in several(origins, "origins"))
         own = frozenset(name.partition("://")[2] for name in listed)
-        return cls(listed, own | frozenset(several(hosts, "hosts")))
+        return cls(listed, own | frozenset(host(text) for text in several(hosts, "hosts")))
 
     def check(self, hosts: Sequence[str], origins: Sequence[str]) -> None:
         """Judges the values of a request's Host and Origin headers.

@@ -234,6 +234,7 @@ def lines(text: str) -> Mapping[Where, int]:
         if header is not None:
             table = tuple(part.strip().strip("\"'") for part in header["path"].split("."))
             if header[1] == "[[":
+                found.setdefault(table, number)
                 counts[table] = counts.get(table, -1) + 1
                 table = (*table, counts[table])
             found.setdefault(table, number)

@@ -16,6 +16,7 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from asyncmachine_relay.addresses import Network, networks
+from asyncmachine_relay.patterns import pattern_of
 from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError, several
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}", re.ASCII)
@@ -52,10 +53,7 @@ class Target:
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.host):
             raise self._wrong("host", "must be a host's name or an IP address, without port or brackets")
-        try:
-            object.__setattr__(self, "_pattern", re.compile(self.ids, re.ASCII))
-        except re.error as error:
-            raise self._wrong("ids", f"is no regular expression: {error}") from None
+        object.__setattr__(self, "_pattern", pattern_of(self.ids, f"target {self.name!r}: ids {self.ids!r}", "ids"))
         if not several(self.ops, "ops"):
             raise self._wrong("ops", 'must name "dial", "listen", or both')
         object.__setattr__(self, "_ports", self._read_ports())

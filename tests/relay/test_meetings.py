@@ -169,8 +169,8 @@ async def test_who_is_not_there_cannot_be_called() -> None:
 def test_a_meeting_is_checked() -> None:
     for wrong, says in (
         ({"name": "a:b"}, "name must have"),
-        ({"name": "x", "ids": "("}, "ids is no regular expression"),
-        ({"name": "x", "callers": "["}, "callers is no regular expression"),
+        ({"name": "x", "ids": "("}, r"ids '\(' is no regular expression"),
+        ({"name": "x", "callers": "["}, r"callers '\[' is no regular expression"),
     ):
         with pytest.raises(RelayConfigError, match=says):
             Meeting(**wrong)

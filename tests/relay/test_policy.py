@@ -25,6 +25,18 @@ from asyncmachine_relay.policy import (
 
 DOOR = Door.of(["http://127.0.0.1:8080", "https://app.example"], hosts=["relay.internal:8080"])
 
+
+@pytest.mark.parametrize("text", ["https://x", "x/", "x:", "x y", "*.x", "", "X.example", "x:123456"])
+def test_a_host_that_no_browser_sends_is_no_entry(text: str) -> None:
+    with pytest.raises(RelayConfigError, match="is no Host header: write name or name:port, as "):
+        Door.of([], hosts=[text])
+
+
+@pytest.mark.parametrize("text", ["localhost", "my_relay:8080", "127.0.0.1", "[::1]:80", "relay.internal"])
+def test_a_host_has_a_name_and_perhaps_a_port(text: str) -> None:
+    Door.of([], hosts=[text]).check([text], [])
+
+
 FOREIGN_ORIGINS = [
     "null",
     "",

@@ -173,6 +173,15 @@ port = 1
         ),
         ("[[targets]]\nname='x'\nhost='localhost'\nport=1\n[[meetings]]\nname='x'", "relay.toml:6: meetings[0].name: "),
         ("[target]\n", "target: unknown; did you mean [[targets]]?"),
+        ("\n\n[[target]]\nname = 'x'\n", "relay.toml:3: target: unknown; did you mean [[targets]]?"),
+        (
+            "[server]\nhosts = ['https://x']",
+            "relay.toml:2: server.hosts: host 'https://x' is no Host header: write name or name:port, as x",
+        ),
+        (
+            "[[meetings]]\nname='x'\nids='*'",
+            "ids '*' is no regular expression: nothing to repeat at position 0; for any characters write .*",
+        ),
         ("port = 1", "port: unknown here; it belongs below [server] or [[targets]]"),
         ("[server]\nlog = 'json'", "server.log: unknown here; it belongs below [operation]"),
         ("[limits]\nrate = 1", "limits.rate: unknown; did you mean over_rate?"),

@@ -47,6 +47,7 @@ def test_machines_transitions_and_errors(dump: Path, capsys: pytest.CaptureFixtu
     head, row = [line.split() for line in out.splitlines() if line.startswith(("machine", "prog"))]
     assert dict(zip(head, row, strict=False))["errors"] == "1"
     assert "B Exception" in out
+    assert ", 1 machine\n" in out
     assert "ValueError: boom" in out
 
 

@@ -59,6 +59,27 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
     assert ", relay" in said
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["relay", "foo"], "am relay: there is no command 'foo'; commands: wasm, rotate-dbg, check\n"),
+        (["dbg", "list", "x"], "am dbg: there is no command 'list'; commands: ls\n"),
+        (["new", "worker", "x"], "am new: there is no kind 'worker'; kinds: app\n"),
+    ],
+)
+def test_so_is_one_of_a_command(given: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(given)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == says
+
+
+def test_other_choices_are_told_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["relay", "wasm", "--log", "xml"])
+    assert "usage: am relay wasm" in capsys.readouterr().err
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])

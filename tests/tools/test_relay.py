@@ -301,7 +301,28 @@ def test_check_is_content_with_a_good_file(tmp_path: Path, capsys: pytest.Captur
     file = tmp_path / "relay.toml"
     file.write_text("[[targets]]\nname='a'\nhost='localhost'\nport=1\n")
     assert main(["relay", "check", str(file)]) == 0
-    assert capsys.readouterr().out == f"{file}: fine; 1 targets, listens on 127.0.0.1:12733\n"
+    assert capsys.readouterr() == (f"{file}: fine; 1 target, listens on 127.0.0.1:12733\n", "")
+    file.write_text("")
+    assert main(["relay", "check", str(file)]) == 0
+    assert "fine; 0 targets" in capsys.readouterr().out
+
+
+def test_check_warns_of_patterns_of_file_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        "[[targets]]\nname='a'\nhost='localhost'\nport=1\nids='page-*'\n"
+        "[[meetings]]\nname='b'\nids='page-.*'\ncallers='a*-.*_x*'\n"
+    )
+    assert main(["relay", "check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "fine" in out
+    first, second = err.splitlines()
+    assert first.startswith(
+        f"{file}:5: targets[0].ids: warning: 'page-*' is a regular expression, and does not fit 'page-1'"
+    )
+    assert first.endswith(": write 'page-.*' if it should")
+    assert second.startswith(f"{file}:9: meetings[0].callers: warning: 'a*-.*_x*' is a regular expression")
+    assert second.endswith("does not fit 'a1-1_x1': write 'a.*-.*_x.*' if it should")
 
 
 def test_a_busy_port_and_a_public_host_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

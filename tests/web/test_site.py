@@ -163,10 +163,16 @@ def test_a_project_that_says_nothing_of_its_page_is_told_what_to_write(tmp_path:
         Project.read(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", "1up", "My", "my-app", "class", "a/b", "..", "é"])
+@pytest.mark.parametrize("name", ["", "1up", "My", "my-app", "a/b", "..", "é"])
 def test_a_name_that_is_no_package_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(NoProject, match="cannot be a Python package"):
         new_app(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_keyword_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(NoProject, match="'class' is a word of Python itself, and cannot be a package"):
+        new_app("class", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -37,7 +37,8 @@ def _ls(options: argparse.Namespace) -> int:
 
 def text(found: Summary) -> str:
     """For a terminal. Names come from whoever sent the stream, so nothing in them can move the cursor."""
-    lines = [f"recorded {_time(found.created)}, {len(found.machines)} machines", ""]
+    count = len(found.machines)
+    lines = [f"recorded {_time(found.created)}, {count} machine{'' if count == 1 else 's'}", ""]
     lines += _table(found.machines)
     if found.errors:
         lines += ["", "errors"]

@@ -23,6 +23,17 @@ FAILED, BAD_USE, INTERRUPTED = 1, 2, 130
 Configure = Callable[[argparse.ArgumentParser], None]
 
 
+class Parser(argparse.ArgumentParser):
+    """Says of a command that is none what `am` says of its own."""
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        # argparse has no public place for this; where it calls this no more, its own words are told.
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            kind = str(action.metavar or "command").lower()
+            self.exit(BAD_USE, f"{self.prog}: there is no {kind} {value!r}; {kind}s: {', '.join(action.choices)}\n")
+        super()._check_value(action, value)
+
+
 def commands() -> Mapping[str, EntryPoint]:
     """Name and entry point of every subcommand that is installed, by name."""
     return {found.name: found for found in sorted(entry_points(group=GROUP))}
@@ -79,7 +90,7 @@ def run(name: str, found: EntryPoint, arguments: Sequence[str]) -> int:
         missing = error.name or str(error)
         print(f"am {name}: the package {missing} is missing: pip install 'asyncmachine[all]'", file=sys.stderr)
         return FAILED
-    parser = argparse.ArgumentParser(prog=f"am {name}")
+    parser = Parser(prog=f"am {name}")
     configure(parser)
     options = parser.parse_args(arguments)
     try:

@@ -27,7 +27,9 @@ class NoProject(AmError):
 
 def new_app(name: str, parent: Path) -> Path:
     """Make the project in a new folder below `parent`; its path. Raises NoProject."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise NoProject(f"{name!r} is a word of Python itself, and cannot be a package: take another, e.g. my_{name}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise NoProject(f"{name!r} cannot be a Python package: take small letters, digits and _, e.g. my_app")
     if name in TAKEN or find_spec(name):
         raise NoProject(f"{name!r} is the name of something that the project itself needs or may import: take another")
