@@ -78,11 +78,16 @@ def test_a_file_that_is_cut_tells_what_it_has(dump: Path, capsys: pytest.Capture
 
 
 def test_names_cannot_move_the_cursor() -> None:
-    evil = "\x1b[2Jgone\n\x9b"
+    evil = "\x1b[2Jgone\n\x9b\u202e\u2028\U000e0041é"
     machine = MachineSummary(evil, 1, "", evil, "", (), 1, False, 0, 0)
     error = ErrorSummary(evil, 1, evil, 0, (evil,), evil, evil, evil)
     shown = text(Summary(0, [machine], [error]))
     assert "\x1b" not in shown
     assert "\x9b" not in shown
-    assert "\\x1b[2Jgone\\x0a\\x9b" in shown
+    assert "\\x1b[2Jgone\\x0a\\x9b\\u202e\\u2028\\U000e0041é" in shown
     assert len(shown.splitlines()) == 7
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_it_is() -> None:
+    sent = 2**64 * 100
+    assert f"  {sent} ns after 1970  m 1" in text(Summary(0, [], [ErrorSummary("m", 1, "1", sent, ("A",), "", "", "")]))

@@ -7,11 +7,8 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from asyncmachine.telemetry.dbg.replay import ErrorSummary, MachineSummary, Summary, summary
-
-UNSAFE = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +33,7 @@ def _ls(options: argparse.Namespace) -> int:
 
 
 def text(found: Summary) -> str:
-    """For a terminal. Names come from whoever sent the stream, so nothing in them can move the cursor."""
+    """For a terminal. Nothing in names, which are strangers', can move the cursor or turn what follows."""
     count = len(found.machines)
     lines = [f"recorded {_time(found.created)}, {count} machine{'' if count == 1 else 's'}", ""]
     lines += _table(found.machines)
@@ -86,9 +83,16 @@ def _error(error: ErrorSummary) -> str:
     return _plain(f"  {_time(error.sent)}  {error.machine} {error.id}  {' '.join(error.states)}{where}  {what}")
 
 
-def _plain(value: Any) -> str:
-    return str(value).translate(UNSAFE)
+def _plain(value: str) -> str:
+    return value if value.isprintable() else "".join(c if c.isprintable() else _escaped(ord(c)) for c in value)
+
+
+def _escaped(number: int) -> str:
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _time(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{nanoseconds} ns after 1970"

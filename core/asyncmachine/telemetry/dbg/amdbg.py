@@ -35,6 +35,9 @@ MOST_RECORD: Final = MAX_FRAME + 64
 MOST_BYTES: Final = 16 << 30
 """Bytes that a file may decompress to, unless the reader says otherwise."""
 
+LATEST: Final = 2**64 - 1
+"""Nanoseconds since 1970 that a time may say, as for those of records."""
+
 PIECE: Final = 64 << 10
 _HEAD: Final = Struct(">BI")
 _BIN_32: Final = 0xC6
@@ -180,7 +183,7 @@ class DumpReader:
             raise DumpError(f"version {version!r} of the format is not read here, only {VERSION}", 0)
         if found.get("compression") != COMPRESSION:
             raise DumpError(f"compression {found.get('compression')!r} is not read here, only {COMPRESSION!r}", 0)
-        if not isinstance(created, int) or isinstance(created, bool) or created < 0:
+        if not isinstance(created, int) or isinstance(created, bool) or not 0 <= created <= LATEST:
             raise DumpError("the header has no time in `created`", 0)
         return Header(created)
 
