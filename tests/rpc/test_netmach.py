@@ -192,6 +192,20 @@ def test_a_source_that_began_anew_fails_waits_for_its_queue(clock: Clock, restar
     assert state.done()
 
 
+def test_a_source_that_began_anew_fails_waits_for_ticks_that_count_anew() -> None:
+    """They would be met when it has caught up with the one before, long after what was waited for."""
+    found, _ = mirror()
+    found._show(Clock((9, 1, 0, 0), 9))
+    next_a, next_b, active = found.when_next_active("A"), found.when_next_active("B"), found.when("ErrOnClient")
+    both = found.when_time(["B", "A"], [5, 11])
+    found._show(Clock((1, 1, 0, 0), 9), restarted=True)
+    for wait in (next_a, both):
+        with pytest.raises(SourceRestarted, match="its ticks with it"):
+            wait.wait(0)
+    found._show(Clock((1, 3, 1, 0), 10))
+    assert next_b.done() and active.done()
+
+
 def test_arguments_are_waited_for_at_the_source() -> None:
     found, calls = mirror()
     wait = found.when_args("A", x=1)

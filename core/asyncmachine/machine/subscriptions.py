@@ -210,6 +210,13 @@ class Subscriptions:
         for wait in tuple(self.ends):
             wait._end()
 
+    def turned_back(self, touched: Iterable[int], error: Callable[[], AmError]) -> None:
+        """Ends the waits for ticks of these states with an error: they count anew."""
+        for i in touched:
+            for wait in held(self.states.get(i, ())):
+                if isinstance(wait, TimeWait):
+                    wait._end(error)
+
     def move(self, places: Mapping[int, int], names: tuple[str, ...]) -> None:
         """Files the waits anew after a schema change; `places` maps old indexes to new ones."""
         before = tuple(self.states.values())

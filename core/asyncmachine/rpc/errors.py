@@ -155,7 +155,7 @@ class HandshakeFailed(RpcError):
 
 
 class SourceRestarted(RpcError):
-    """The source has begun anew, so the queue tick that was waited for means nothing any more."""
+    """The source has begun anew, so the tick that was waited for, of a state or the queue, means nothing any more."""
 
     state = "ErrNetwork"
 

@@ -17,6 +17,7 @@ from asyncmachine.machine.reading import N
 from asyncmachine.machine.schema import EXCEPTION, Schema, State
 from asyncmachine.machine.transition import Transition
 from asyncmachine.machine.view import View
+from asyncmachine.machine.wait import held
 from asyncmachine.rpc.clock import Clock
 from asyncmachine.rpc.errors import SourceRestarted
 from asyncmachine.rpc.mirror_transition import MirrorTransition
@@ -97,6 +98,7 @@ class Mirror(View[N]):
         """Shows a clock of the source: ticks, scopes, handlers, then waits, in this order.
 
         `restarted` tells that the source is not the one that was shown before: waits for its queue ticks then fail.
+        So do those for ticks of a state that counts anew; of a source that was restored they go on.
         `mutation` led there, if that is known; it was `accepted` or canceled.
         """
         if self._disposed:
@@ -120,7 +122,7 @@ class Mirror(View[N]):
         self._resolve(touched)
         if self._subs is not None:
             if restarted or backwards:
-                self._flush_queue_waits()
+                self._source_restarted([i for i in touched if after[i] < before[i]])
             self._subs.queue_ticked(clock.queue_tick)
 
     def _placed(self, ticks: tuple[int, ...]) -> tuple[int, ...]:
@@ -195,10 +197,12 @@ class Mirror(View[N]):
     def _observer_failed(self, error: Exception) -> None:
         self._handler_failed(error)
 
-    def _flush_queue_waits(self) -> None:
+    def _source_restarted(self, anew: Iterable[int]) -> None:
+        """Ends the waits that counted what the source before counted; `anew` are the states whose ticks went back."""
         assert self._subs is not None
-        for wait in tuple(self._subs.queue):
+        for wait in held(self._subs.queue):
             wait._end(lambda: SourceRestarted("the source has begun anew, and its queue with it"))
+        self._subs.turned_back(anew, lambda: SourceRestarted("the source has begun anew, and its ticks with it"))
 
     def _tell_source(self, error: Exception) -> None:
         """A handler of the mirror has raised."""
