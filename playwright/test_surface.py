@@ -275,7 +275,22 @@ def test_events_tell_their_facts_at_the_element_that_was_asked_for(ui: Page) -> 
         await show();
         return [prevented, events.map(([id, event]) => [id, event.type, event.data, event.form])];
         """,
-    ) == [True, [[1, "click", {"name": "go"}, []], [2, "submit", {}, [["n", "1"]]]]]
+    ) == [True, [[1, "click", {"name": "go"}, [["n", "1"]]], [2, "submit", {}, [["n", "1"]]]]]
+
+
+def test_an_element_tells_the_fields_of_the_form_it_belongs_to(ui: Page) -> None:
+    """Also one that stands elsewhere, or in a form that has a field named `form`."""
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = `<form id="f"><input name="form" value="1"><p><i>price</i></p>
+            <button type="button" name="do" value="quote">Quote</button></form>
+            <input id="far" name="far" value="2" form="f"><button id="none">Alone</button>`;
+        ui.listen(1, "click", "i, button, #far, #f", false);
+        for (const each of ["i", "button", "#far", "#f", "#none"]) document.querySelector(each).click();
+        return events.map(([, { form }]) => form);
+        """,
+    ) == [*[[["form", "1"], ["far", "2"]]] * 4, []]
 
 
 def test_a_form_tells_each_field_of_a_name_and_the_button_that_sent_it(ui: Page) -> None:

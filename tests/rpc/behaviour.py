@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc.exposure import epoch_of
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport
@@ -653,6 +654,8 @@ async def a_payload_reaches_the_consumer(net: Net) -> None:
         assert (got.name, got.data, got.meta, got.source, got.source_tx) == ("result", bytes(64), {"round": 3}, "", "")
         assert (await pair.server.send_payload("typed", Upload("/x"))).executed
         assert taking.got[1].data == Upload("/x")
+        assert {payload.client for payload in taking.got} == {pair.client.machine.id}
+        assert {payload.epoch for payload in taking.got} == {epoch_of(pair.source)}
         assert pair.client.machine.tick(C.ServerPayload) == 4
 
 

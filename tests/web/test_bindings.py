@@ -389,6 +389,19 @@ def test_events_add_states_and_call_handlers() -> None:
     assert len(seen) == 1
 
 
+def test_an_event_gives_its_state_arguments() -> None:
+    machine, document, page = opened()
+    got: list[object] = []
+    machine.bind({"OnState": lambda e: got.append(e.raw_args)})
+    page.on("click", "#on", "On", args=lambda event: {"item": event.data["item"], "size": event.form["size"]})
+    document.fire("click", "#on", data={"item": "tea"}, form=[["size", "large"]])
+    assert got == [{"item": "tea", "size": "large"}]
+    document.fire("click", "#on", data={})
+    assert "KeyError: 'item'" in document.reports[0]
+    with pytest.raises(BindingError, match="args are those of a state"):
+        page.on("click", "#on", lambda _: None, args=lambda _: None)
+
+
 def test_a_handler_that_raises_is_reported() -> None:
     _, document, page = opened()
 

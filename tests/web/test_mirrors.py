@@ -12,7 +12,7 @@ from asyncmachine.rpc.states import ClientStates, ServerStates
 from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.memory import pair
 from asyncmachine_web.page.bindings import BindingError
-from asyncmachine_web.page.ui import Page
+from asyncmachine_web.page.ui import Clock, Page
 from tests.web.surface import FakeDocument
 
 
@@ -25,7 +25,7 @@ class Shown(rpc.Consumer):
 
 
 class Link:
-    """A client and a server in one process, whose connection can be cut and mended."""
+    """A client and a server in one process, whose connection can be cut and mended, and whose server restarts."""
 
     def __init__(self, consumer: am.Machine[Shown] | None = None) -> None:
         self.shop = am.Machine(Shop, id="shop")
@@ -49,6 +49,19 @@ class Link:
         self.reachable = False
         await self.ends[-1].close()
         await self.client.machine.when_not(ClientStates.Ready)
+
+    async def restart(self) -> None:
+        """Another source behind the same address."""
+        await self.cut()
+        await self.server.stop()
+        self.shop = am.Machine(Shop, id="shop")
+        self.server = rpc.Server(self.shop, push_interval=0.0)
+        await self.mend()
+
+    async def mend(self) -> None:
+        self.reachable = True
+        await self.client.when_ready()
+        await self.server.machine.when(ServerStates.Ready)
 
     async def close(self) -> None:
         await self.client.stop()
@@ -120,6 +133,24 @@ async def test_what_is_bound_to_a_mirror_and_never_drawn_leaves_nothing() -> Non
     page.close()
 
 
+async def test_what_is_the_pages_own_is_not_stale_with_its_mirror() -> None:
+    consumer = am.Machine(Shown)
+    link = Link(consumer)
+    document = FakeDocument(own=1, told=1, came=1, state=1)
+    page = Page(link.client, surface=document.open)
+    price = page.value("3")
+    page.bind("#own", text=price, value=price, visible=price)
+    page.each("#own", page.value([]), "<li></li>")
+    page.bind("#own", text=Clock())
+    page.bind("#told", link.client, text=price)
+    page.bind("#came", text=page.payload("price", consumer))
+    page.each("#came", page.payloads("prices", consumer), "<li></li>")
+    page.bind("#state", visible="Open")
+    assert {document.defined[number][0] for number in document.under} == {"#told", "#came", "#state"}
+    page.close()
+    await link.close()
+
+
 async def test_a_checkbox_of_a_mirror_waits_for_the_outcome() -> None:
     link = Link()
     document = FakeDocument(open=1)
@@ -162,6 +193,40 @@ async def test_payloads_feed_values_and_lists() -> None:
     page.close()
     assert not consumer.handlers()
     await link.close()
+
+
+async def test_rows_of_a_source_end_with_the_first_row_of_another_one() -> None:
+    """A cut ends none; after a restart of the server the same numbers mean other rows."""
+    consumer = am.Machine(Shown, id="consumer")
+    link, other = Link(consumer), Link(consumer)
+    page = Page(consumer, surface=FakeDocument().open)
+    lines = page.payloads("lines")
+    for each in (link, other):
+        each.client.start()
+        await each.mend()
+    await other.server.send_payload("lines", {"id": "other", "text": "of another server"})
+    await link.server.send_payload("lines", [{"id": 0, "text": "old"}, {"id": 1, "text": "old"}])
+    await link.cut()
+    await link.mend()
+    await link.server.send_payload("lines", {"id": 2, "text": "old"})
+    assert [row["id"] for row in lines.get()] == ["other", 0, 1, 2]
+    lines.update(lambda rows: [*rows, {"id": "own", "text": "put there by the page"}])
+    await link.restart()
+    await link.server.send_payload("lines", {"id": 1, "text": "new"})
+    assert [(row["id"], row["text"]) for row in lines.get()] == [
+        ("other", "of another server"),
+        ("own", "put there by the page"),
+        (1, "new"),
+    ]
+    await link.restart()
+    await link.server.send_payload("lines", [])
+    assert [row["id"] for row in lines.get()] == ["other", "own"]
+    lines.set([])
+    await link.server.send_payload("lines", {"id": 1, "text": "newer"})
+    assert [row["text"] for row in lines.get()] == ["newer"]
+    page.close()
+    for each in (link, other):
+        await each.close()
 
 
 def test_a_machine_that_gets_no_payloads_is_refused() -> None:

@@ -64,8 +64,10 @@ function changed(/** @type {any} */ field) {
  * @returns {Record<string, unknown>}
  */
 export function facts(event, element) {
-  const { value = "", checked = false } = /** @type {HTMLInputElement} */ (element);
-  const fields = element instanceof HTMLFormElement ? [...new FormData(element, event.submitter)] : [];
+  const { value = "", checked = false, form: own } = /** @type {HTMLInputElement} */ (element);
+  // A field may belong to a form that it does not stand in; a form's own `form` would be a field of that name.
+  const form = [element, own, element.closest("form")].find((each) => each instanceof HTMLFormElement);
+  const fields = form ? [...new FormData(form, event.submitter)] : [];
   return {
     type: event.type,
     value: String(value),

@@ -120,7 +120,7 @@ class Client(Generic[S]):
         ready, loop, in_loop = self._connections.ready_link, self._loop.get, self._in_loop
         self._calling = Calling(self.machine, ready, self._connections.is_between, loop, in_loop, tracing)
         self._watching = Watching(ready, loop, in_loop, self._calling.place)
-        self._consuming = Consuming(self.machine, consumer, ready, in_loop, tracing, max_payload)
+        self._consuming = Consuming(self.machine, consumer, ready, self._epoch, in_loop, tracing, max_payload)
         known = None if schema is None else schema_given(schema)
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
@@ -290,6 +290,9 @@ class Client(Generic[S]):
     def _hello(self, resume: m.Resume | None, peer: Peer) -> m.Hello:
         zlib = compression.wanted(self._compression, peer, dialled=True)
         return self._mirror_sync.hello(self.machine.id, self.token, resume, offered(zlib=zlib))
+
+    def _epoch(self) -> int:
+        return self._mirror_sync.epoch
 
     def _react(self, connection: Link, event: e.Event) -> None:
         self._reacting.react(connection, event)

@@ -28,12 +28,12 @@ Link = Connection[ClientSession]
 class Consuming:
     """Takes payloads over all sessions of one client, of at most `largest` bytes.
 
-    `connection()` is the one to answer on, if there is one now. While a large payload is with the consumer no other one
-    is asked for, so that a slow consumer slows the server down.
+    `connection()` is the one to answer on, if there is one now, `epoch()` tells sources apart. While a large payload is
+    with the consumer no other one is asked for, so that a slow consumer slows the server down.
     """
 
     __slots__ = (
-        "_connection", "_consumer", "_held_back", "_in_loop", "_inbox", "_largest", "_machine", "_tracing",
+        "_connection", "_consumer", "_epoch", "_held_back", "_in_loop", "_inbox", "_largest", "_machine", "_tracing",
         "_with_consumer",
     )  # fmt: skip
 
@@ -42,6 +42,7 @@ class Consuming:
         machine: Machine[Any],
         consumer: Machine[Any] | None,
         connection: Callable[[], Link | None],
+        epoch: Callable[[], int],
         in_loop: Callable[..., None],
         tracing: Tracing | None,
         largest: int,
@@ -49,6 +50,7 @@ class Consuming:
         self._machine = machine
         self._consumer = consumer
         self._connection = connection
+        self._epoch = epoch
         self._in_loop = in_loop
         self._tracing = tracing
         self._largest = largest
@@ -144,6 +146,8 @@ class Consuming:
             source_tx=payload.source_tx,
             token=payload.token,
             meta=payload.meta or {},
+            client=self._machine.id,
+            epoch=self._epoch(),
         )
         self._machine.add("ServerPayload", record)
         origin = MutationSource(payload.source, payload.source_tx) if payload.source else None

@@ -42,6 +42,11 @@ class MirrorSync:
         if given is not None:
             given.hash  # noqa: B018 (kept by the schema; of a huge one it takes longer than a handler may)
 
+    @property
+    def epoch(self) -> int:
+        """Which source is mirrored; 0 before there is one."""
+        return self._epoch or 0
+
     def hello(self, id: str, token: str, resume: m.Resume | None, features: tuple[str, ...]) -> m.Hello:
         """What a connection begins with."""
         knows = self._given is not None or resume is not None

@@ -102,7 +102,8 @@ class ServerPayload(Args, state="ServerPayload", prefix="rpc"):
     """What a consumer gets.
 
     `source` and `source_tx` tell which machine's transition it came from (empty when the sender gave no event), `token`
-    is the same for each copy of one payload, `meta` whatever the sender put beside the data.
+    is the same for each copy of one payload, `meta` whatever the sender put beside the data. `client` is the machine of
+    the client that it came to, and `epoch` is another number when that client's source is not the one of before.
     """
 
     name: str
@@ -111,6 +112,8 @@ class ServerPayload(Args, state="ServerPayload", prefix="rpc"):
     source_tx: str = ""
     token: bytes = b""
     meta: dict[str, Any] = field(default_factory=dict)
+    client: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True)

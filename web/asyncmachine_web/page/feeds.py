@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncmachine import Event
 from asyncmachine.machine.view import View
 from asyncmachine_web.page.bindings import BindingError
-from asyncmachine_web.page.reads import Value
+from asyncmachine_web.page.reads import T, Value
+
+if TYPE_CHECKING:
+    from asyncmachine.rpc import ServerPayload
 
 PAYLOAD = "ServerPayload"
 
 
-def take(consumer: View[Any], name: str, use: Callable[[Any], None]) -> Callable[[], None]:
-    """Call `use(data)` with the data of each payload of that name; what is returned ends it."""
+class Received(Value[T]):
+    """What comes from elsewhere: where a page shows a mirror, it is as stale as that."""
+
+
+def take(consumer: View[Any], name: str, use: Callable[[ServerPayload], None]) -> Callable[[], None]:
+    """Call `use` with each payload of that name; what is returned ends it."""
     from asyncmachine.rpc import ServerPayload
 
     if not consumer.has(PAYLOAD):
@@ -29,7 +36,7 @@ def take(consumer: View[Any], name: str, use: Callable[[Any], None]) -> Callable
         payload = e.args_or_none(ServerPayload)
         if payload is not None and payload.name == name:
             e.remove(PAYLOAD)
-            use(payload.data)
+            use(payload)
 
     bound = consumer.bind({f"{PAYLOAD}State": arrived})
     return lambda: consumer.detach(bound)
@@ -38,7 +45,8 @@ def take(consumer: View[Any], name: str, use: Callable[[Any], None]) -> Callable
 class Rows:
     """The last rows that came, each with a number of its own as `id` unless it has one.
 
-    What is sent again after a cut needs one: two rows without it are two rows.
+    What is sent again after a cut needs one: two rows without it are two rows. Those of a source end when the same
+    client gets the first row of another one: after a restart numbers mean other rows.
     """
 
     def __init__(self, value: Value[list[dict[str, object]]], last: int, newest_first: bool) -> None:
@@ -46,14 +54,25 @@ class Rows:
         self._last = last
         self._newest_first = newest_first
         self._numbers = count(1)
+        self._epochs: dict[str, int] = {}
+        """By client, which source it had when its last rows came."""
+        self._of: dict[object, str] = {}
+        """The client of each row, by its `id`."""
 
-    def add(self, data: Any) -> None:
+    def add(self, payload: ServerPayload) -> None:
         """One row or several, oldest first. A row whose `id` is there already takes its place."""
-        rows = {row["id"]: row for row in self._oldest_first(self._value.get())}
+        data, client = payload.data, payload.client
+        ended = set()
+        if self._epochs.get(client) != payload.epoch:
+            self._epochs[client] = payload.epoch
+            ended = {row for row, of in self._of.items() if of == client}
+        rows = {row["id"]: row for row in self._oldest_first(self._value.get()) if row["id"] not in ended}
         for row in [data] if isinstance(data, Mapping) else data:
             numbered = {"id": next(self._numbers), **row}
             rows[numbered["id"]] = numbered
+            self._of[numbered["id"]] = client
         kept = list(rows.values())[-self._last :]
+        self._of = {row["id"]: self._of[row["id"]] for row in kept if row["id"] in self._of}
         self._value.set(self._oldest_first(kept))
 
     def _oldest_first(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:

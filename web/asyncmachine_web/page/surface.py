@@ -57,7 +57,7 @@ class UiEvent:
     """The element's `data-` attributes, in JavaScript's spelling."""
     key: str
     form: Fields
-    """Those of a form, with the button that sent it."""
+    """Those of the form that the element is or belongs to, with the button that sent it."""
     reset: bool = False
     """Nobody has typed: a form was emptied that was sent."""
 

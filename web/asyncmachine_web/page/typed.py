@@ -1,4 +1,4 @@
-"""What a person's change of a bound field does: it sets a value, switches a state, or is put right again."""
+"""What becomes of a person's doing: a state is added, a value set, a state switched, or a field put right again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from asyncmachine_web.page.bindings import Plain, as_text
 from asyncmachine_web.page.reads import Value
+from asyncmachine_web.page.surface import UiEvent
 
 Use: TypeAlias = Callable[[Plain], Plain]
 """Takes what was typed (a text, or whether it is checked); what the field shows from then on."""
@@ -45,3 +46,15 @@ def puts_right(again: Callable[[], None]) -> Use:
         return typed
 
     return use
+
+
+def adds(state: str, machine: Any, args: Callable[[UiEvent], object] | None) -> Callable[[UiEvent], object]:
+    """A handler that adds the state, with the arguments that `args` makes of the event. Raises StateMissing."""
+    machine.not_(state)  # raises StateMissing, with the nearest name
+
+    def add(event: UiEvent) -> None:
+        # Not awaited: a call that fails becomes an error state of the machine, as any other that nobody waits for.
+        if not event.reset:
+            machine.add(state, args(event) if args else None)
+
+    return add

@@ -14,7 +14,8 @@ as `Html`. An expression that fails, for instance by a misspelt state, is told o
 shown stays.
 
 Where a machine is asked for, an `rpc.Client` may stand: then its mirror is read, `m.stale` tells whether the connection
-is gone, and every element that shows something of the mirror has the attribute `data-stale` until it is back.
+is gone, and every element that shows something of the mirror has the attribute `data-stale` until it is back. A `Value`
+or `Clock` is the page's own, and only marked where `source` says which client it came from.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from asyncmachine_web.page.bindings import (
     as_text,
 )
 from asyncmachine_web.page.expressions import ago, progress
-from asyncmachine_web.page.feeds import Rows, take
+from asyncmachine_web.page.feeds import Received, Rows, take
 from asyncmachine_web.page.forms import Form
 from asyncmachine_web.page.reads import Clock, Source, Value
 from asyncmachine_web.page.sources import Ageing, Mirrored, Shown, Sources
 from asyncmachine_web.page.surface import Fields, OpenSurface, Surface, UiEvent, document
-from asyncmachine_web.page.typed import puts_right, sets, switches
+from asyncmachine_web.page.typed import adds, puts_right, sets, switches
 
 if TYPE_CHECKING:
     from asyncmachine.machine.view import View
@@ -95,16 +96,24 @@ class Page:
         return Value(value)
 
     def payload(self, name: str, consumer: View[Any] | None = None, default: Any = None) -> Value[Any]:
-        """The data of the last payload of that name which came to the consumer."""
-        latest = Value(default)
-        self._feeds.append(take(self._sources.machine_of(consumer), name, latest.set))
+        """The data of the last payload of that name which came to the consumer.
+
+        A list whose sender sends all of it each time is one of these, too: `page.each("#names", page.payload("names",
+        default=[]), …)`.
+        """
+        latest = Received(default)
+        self._feeds.append(take(self._sources.machine_of(consumer), name, lambda payload: latest.set(payload.data)))
         return latest
 
     def payloads(
         self, name: str, consumer: View[Any] | None = None, *, last: int = 100, newest_first: bool = False
     ) -> Value[list[dict[str, object]]]:
-        """The last rows that came as payloads of that name, for `each`. A payload is one row (a mapping) or several."""
-        rows: Value[list[dict[str, object]]] = Value([])
+        """The last rows that came as payloads of that name, for `each`. A payload is one row (a mapping) or several.
+
+        A row whose `id` is there takes its place. The rows end when those of another source come over the same client,
+        as after a restart of the server; `set([])` of what is returned empties it.
+        """
+        rows: Received[list[dict[str, object]]] = Received([])
         self._feeds.append(take(self._sources.machine_of(consumer), name, Rows(rows, last, newest_first).add))
         return rows
 
@@ -136,7 +145,7 @@ class Page:
 
         def add(kind: str, detail: str, expression: Expression[Any], convert: Callable[[object], Sent]) -> None:
             compute = _compute(expression, seen, convert)
-            ids.append(self._define(selector, kind, detail, compute, self._under(source)))
+            ids.append(self._define(selector, kind, detail, compute, self._under(source, expression)))
 
         try:
             if text is not None:
@@ -178,7 +187,7 @@ class Page:
         """
         parsed = Template.parse(template)
         compute = _compute(rows, self._sources.source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
-        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
+        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source, rows))
         return Handle(lambda: self._end([binding]))
 
     def fill(
@@ -196,7 +205,7 @@ class Page:
             return parsed.rows([] if found is None else [{**found, "": ""}], "")  # type: ignore[dict-item]
 
         compute = _compute(row, self._sources.source(source), rows)
-        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source))
+        binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source, row))
         return Handle(lambda: self._end([binding]))
 
     def form(
@@ -249,15 +258,19 @@ class Page:
         selector: str,
         handler: str | Callable[[UiEvent], object],
         *,
+        args: Callable[[UiEvent], object] | None = None,
         source: Shown | None = None,
         prevent: bool | None = None,
     ) -> Handle:
         """Call the handler, or add the state it names, for each such event within an element that matches at that time.
 
-        An async handler runs as a task. `prevent` stops what the browser does by itself, by default for "submit" only.
+        `args` makes the state's arguments of the event: `args=lambda event: Item(event.data["id"])`. An async handler
+        runs as a task. `prevent` stops what the browser does by itself, by default for "submit" only.
         """
         if isinstance(handler, str):
-            handler = _adds(handler, self._sources.machine_of(source))
+            handler = adds(handler, self._sources.machine_of(source), args)
+        elif args is not None:
+            raise BindingError("args are those of a state, and a function is called: let it add the state with them")
         number = self._bindings.new_id()
         self._listen(number, type, selector, handler, type == "submit" if prevent is None else prevent)
 
@@ -279,8 +292,13 @@ class Page:
         for task in self._tasks:
             task.cancel()
 
-    def _under(self, shown: Shown | None) -> Ageing | None:
-        """What tells whether a mirror is stale, one for each while anything shows it; None for a local machine."""
+    def _under(self, shown: Shown | None, expression: object) -> Ageing | None:
+        """What tells whether a mirror is stale, one for each while anything shows it; None for a local machine.
+
+        A value of the page's own is none of its mirror's, unless somebody says so.
+        """
+        if shown is None and isinstance(expression, Value | Clock) and not isinstance(expression, Received):
+            return None
         machine, link = self._sources.parts(shown)
         if machine is None or link is None:
             return None
@@ -377,14 +395,3 @@ def _compute(
         source.machine.not_(expression)  # raises StateMissing, with the nearest name
         return lambda: convert(source.is_(expression))
     return lambda: convert(expression(source))
-
-
-def _adds(state: str, machine: Any) -> Callable[[UiEvent], object]:
-    machine.not_(state)  # raises StateMissing, with the nearest name
-
-    def add(event: UiEvent) -> None:
-        # Not awaited: a call that fails becomes an error state of the machine, as any other that nobody waits for.
-        if not event.reset:
-            machine.add(state)
-
-    return add
