@@ -114,6 +114,11 @@ def _recorded(found: RecorderStatistics) -> Iterator[Metric]:
         ("lost", "Records that senders told of having dropped.", found.lost),
         ("faults", "Senders that were closed for what they sent.", found.faults),
         ("files", "Files finished.", found.files),
+        (
+            "output_failures",
+            "Files that could not be written; for a minute after each nothing is.",
+            found.output_failures,
+        ),
         ("forward_dropped", "Frames that were not sent on.", found.forward_dropped),
     ):
         yield CounterMetricFamily(f"am_relay_dbg_{name}", what, value=count)

@@ -76,9 +76,14 @@ def recorder_of(debug: Debug) -> Recorder | None:
         wrong = f"{error}; write it as ws://localhost:6831/dbg.ws"
         raise RelayConfigError(wrong, field="forward") from error
     try:
-        return Recorder(RotatingDumps(debug.dir, debug.base, rotation), forward=dials)
+        dumps = RotatingDumps(debug.dir, debug.base, rotation)
+        dumps.try_out()
     except DbgError as error:
         raise RelayConfigError(str(error), field="base") from error
+    except OSError as error:
+        wrong = f"dir {debug.dir}: {error.strerror}; give a directory that the relay's user can write to"
+        raise RelayConfigError(wrong, field="dir") from error
+    return Recorder(dumps, forward=dials)
 
 
 def check(config: Config) -> list[tuple[Where, str]]:

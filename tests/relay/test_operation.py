@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from asyncmachine.telemetry import dbg
+from asyncmachine.telemetry.dbg.codec import encode
 from asyncmachine_relay import Config, Limits, Match, Relay, RelayConfigError, RelayStates, Target, Tunnel
 from asyncmachine_relay.config import Operation, Server
 from asyncmachine_relay.policy import Reason
 from tests.relay.support import ECHO, ask_token, ending, http, opened, running, token
 from tests.relay.tcp_support import backend, echo_bytes
+from tests.telemetry.hearing import HELLO
+from tests.telemetry.messages import a_batch, a_machine
 
 WORD = b"an operator's word of some length"
 
@@ -111,6 +115,18 @@ async def test_metrics_are_for_operators() -> None:
         assert (await http(run, "/metrics", headers=[*stranger, right, right])).status == 401
     async with running() as run:
         assert (await http(run, "/metrics", headers=[*stranger, ("authorization", "Bearer None")])).status == 401
+
+
+async def test_metrics_tell_of_dumps_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    recorder = dbg.Recorder(dbg.RotatingDumps(tmp_path / "file"))
+    inlet = recorder.connect()
+    for message in (HELLO, a_machine(), a_batch()):
+        inlet.receive(encode(message))
+    async with running(recorder=recorder) as run:
+        found = samples((await http(run, "/metrics")).body.decode())
+        assert found["am_relay_dbg_records_total"] == 1
+        assert found["am_relay_dbg_output_failures_total"] == 1
 
 
 async def test_metrics_can_be_turned_off() -> None:

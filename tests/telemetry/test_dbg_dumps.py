@@ -236,6 +236,22 @@ def test_a_single_file_replaces_the_one_before(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.name]
 
 
+def test_trying_leaves_nothing_behind(tmp_path: Path) -> None:
+    rotating(tmp_path / "new" / "newer").try_out()
+    rotating(tmp_path).try_out()
+    assert names(tmp_path) == []
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "new"):
+        with pytest.raises(NotADirectoryError):
+            rotating(folder).try_out()
+
+
+def test_folders_of_a_trial_that_fails_go_as_well(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long"):
+        SingleDump(tmp_path / "new" / ("x" * 300) / "x.amdbg").try_out()
+    assert names(tmp_path) == []
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):

@@ -277,6 +277,7 @@ def cleared_logging() -> Iterator[None]:
             "relay.toml:3: dbg.forward: 'http://x' is no address of a recorder",
         ),
         ("[dbg]\ningest = true\nbase = 'a b'", "a dump cannot be called"),
+        ("[dbg]\ningest = true\ndir = 'relay.toml/dumps'", "relay.toml:3: dbg.dir: dir "),
     ],
 )
 def test_check_says_what_is_wrong(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,6 +335,13 @@ def test_a_busy_port_and_a_public_host_are_refused(capsys: pytest.CaptureFixture
         assert f"port {port} of 127.0.0.1 is busy" in capsys.readouterr().err
         assert main(["relay", "wasm", "-l", "0.0.0.0:0"]) == 2
         assert "can be reached by others" in capsys.readouterr().err
+
+
+def test_a_recorder_that_cannot_write_does_not_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with cleared_logging():
+        assert main(["relay", "rotate-dbg", "-l", "127.0.0.1:0", "-d", str(tmp_path / "file")]) == 2
+    assert f"dir {tmp_path / 'file'}: Not a directory; give a directory that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("24h", 86400), ("7d", 604800)])

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import BinaryIO, Final, Protocol
 
 from asyncmachine.helpers.file_locks import hold, is_held
@@ -93,6 +94,22 @@ class Dumps:
     def is_open(self) -> bool:
         """True between `begin` and `finish`."""
         return self._writer is not None
+
+    def try_out(self) -> None:
+        """Raises `OSError` if no file can be written. Leaves nothing behind, no folders either."""
+        missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        made = []
+        try:
+            for folder in reversed(missing):
+                folder.mkdir()
+                made.append(folder)
+            with NamedTemporaryFile(dir=self.folder, prefix=f"{self.base}-", suffix=PART):
+                pass
+        finally:
+            for folder in reversed(made):
+                # Not if another program has put something there.
+                with suppress(OSError):
+                    folder.rmdir()
 
     def begin(self, now: int, known: Iterable[Entry]) -> None:
         """Begins a file with what is known of the machines."""
