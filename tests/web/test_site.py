@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from asyncmachine_tools.main import main
 from asyncmachine_web.build import Project, build, new_app, site
 from asyncmachine_web.build.scaffold import NoProject
 from asyncmachine_web.build.site import NoSite
@@ -199,3 +200,22 @@ def test_a_new_project_has_its_name_everywhere_and_the_wheel_it_was_made_by(tmp_
     assert texts[root / "requirements.txt"] == f"./wheels/{wheel.name}[relay]\n"
     assert lock_entry(wheel)["name"] == "asyncmachine"
     assert Project.read(root).packages == ("my_app",)
+
+
+def test_a_new_project_says_what_is_next_and_keeps_its_environment_out_of_git(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "app", "my_app", "--in", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    for step in (
+        f"cd {tmp_path / 'my_app'}",
+        "pip install -r requirements-dev.txt",
+        "python -m my_app",
+        "python -m pytest",
+    ):
+        assert f"\n  {step}" in told
+    assert (tmp_path / "my_app" / "requirements-dev.txt").read_text().splitlines() == [
+        "-r requirements.txt",
+        "pytest>=9",
+    ]
+    assert {"/dist/", "/.venv/", ".pytest_cache/"} <= {*(tmp_path / "my_app" / ".gitignore").read_text().splitlines()}

@@ -27,9 +27,18 @@ def configure_build(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_build)
 
 
+def steps(root: Path, name: str) -> str:
+    """What to do with a new project."""
+    return f"""\
+  cd {root}
+  pip install -r requirements-dev.txt   (requirements.txt, and pytest)
+  python -m {name}                      (open the printed address)
+  python -m pytest"""
+
+
 def _new_app(options: argparse.Namespace) -> int:
     root = new_app(options.name, options.parent)
-    print(f"{root} is there. Next:\n  cd {root}\n  pip install -r requirements.txt\n  python -m {options.name}")
+    print(f"{root} is there. Next, best in a virtual environment (.venv) of its own:\n{steps(root, options.name)}")
     return 0
 
 
