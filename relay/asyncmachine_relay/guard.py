@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from asyncmachine_relay.addresses import Network
+from asyncmachine_relay.answers import at_the_door
 from asyncmachine_relay.forwarding import client_of, is_trusted
 from asyncmachine_relay.policy import Door, Refused, check_origin_present, is_direct_loopback
 
@@ -63,15 +63,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         hosts, origins = values_of(scope, b"host"), values_of(scope, b"origin")
+        door = self._door()
         try:
-            self._door().check(hosts, origins)
+            door.check(hosts, origins)
             caller = Caller.found(scope, self._proxies)
             scope.setdefault("extensions", {})[_CALLER] = caller
             if scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS:
                 check_origin_present(origins, direct=caller.direct)
         except Refused as refused:
             self._note(refused, scope)
-            await _turn_away(refused, scope, receive, send)
+            await _turn_away(refused, door.address, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -86,8 +87,9 @@ def _names(scope: Scope) -> list[str]:
     return b" ".join([name for name, _ in scope["headers"]]).decode("latin-1").split(" ")
 
 
-async def _turn_away(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+async def _turn_away(refused: Refused, address: str, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)  # not accepted yet, so it is a 403
     else:
-        await PlainTextResponse(str(refused), status_code=refused.reason.status)(scope, receive, send)
+        by_a_person = any("text/html" in value for value in values_of(scope, b"accept"))
+        await at_the_door(refused, address, to_a_person=by_a_person)(scope, receive, send)

@@ -161,10 +161,15 @@ class Door:
             raise Refused(Reason.FORBIDDEN, f"foreign Origin; {self._cure}")
 
     @property
+    def address(self) -> str:
+        """Where to come in; empty while nobody may."""
+        return min(self.origins, default="")
+
+    @property
     def _cure(self) -> str:
-        if not self.origins:
+        if not self.address:
             return "the relay knows no origin yet: pass origins=[…], or run it with RelayServer"
-        return f"open {min(self.origins)}"
+        return f"open {self.address}"
 
 
 def check_origin_present(origins: Sequence[str], *, direct: bool) -> None:

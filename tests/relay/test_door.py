@@ -51,6 +51,19 @@ async def test_foreign_hosts_are_turned_away_on_every_route() -> None:
                 assert f"open {run.origin}" in answer.body.decode()
 
 
+async def test_a_person_who_typed_another_name_of_the_address_gets_a_link() -> None:
+    async with running() as run:
+        headers = [("host", f"localhost:{run.port}"), ("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]
+        answer = await http(run, '/"><script>', headers=headers)
+        assert answer.status == 403
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert f'<a href="{run.origin}/">' in answer.body.decode()
+        assert b"script" not in answer.body
+        answer = await http(run, headers=[("host", "evil.example"), ("accept", "*/*")])
+        assert answer.headers["content-type"].startswith("text/plain")
+
+
 async def test_a_request_without_host_is_turned_away() -> None:
     async with running() as run:
         assert parse(await raw(run, b"GET / HTTP/1.0\r\n\r\n")).status == 403
