@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from typing import cast
 
 from asyncmachine_relay.addresses import networks
@@ -76,6 +77,9 @@ class Server:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise RelayConfigError(f"authorize {self.authorize!r}: {error}", field="authorize") from error
+        except (Exception, SystemExit) as error:  # whatever a module does while it is imported
+            wrong = f"authorize {self.authorize!r}: {type(error).__name__}: {error}{_place(error)}"
+            raise RelayConfigError(wrong, field="authorize") from error
         if not callable(found):
             raise RelayConfigError(f"authorize {self.authorize!r} is no function", field="authorize")
         return cast(Authorize, found)
@@ -83,6 +87,12 @@ class Server:
     def load_secret(self) -> bytes | None:
         """The signing key, None without a file. Raises `RelayConfigError`."""
         return None if self.secret_file is None else secret_of(self.secret_file, "secret_file")
+
+
+def _place(error: BaseException) -> str:
+    """Where a module raised; a SyntaxError says so itself."""
+    frame = extract_tb(error.__traceback__)[-1]
+    return "" if isinstance(error, SyntaxError) else f" ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 @dataclass(frozen=True, kw_only=True)

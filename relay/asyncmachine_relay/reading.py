@@ -22,11 +22,14 @@ import msgspec
 
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.policy import RelayConfigError
-from asyncmachine_relay.wording import example, mistake, syntax, unknown
+from asyncmachine_relay.wording import example, excess, mistake, syntax, unknown
 
 PREFIX = "AM_RELAY_"
 ALL = "AM_RELAY_CONFIG"
 """Names the file."""
+
+BITS = 63
+"""Of a whole number, beside its sign. So many have those of TOML."""
 
 Where = tuple[str | int, ...]
 """A place in the document: ("targets", 1, "port")."""
@@ -48,7 +51,7 @@ def read(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
     if path is None:
         return parse("", "", env)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text; save it as such"
         raise ConfigProblems([f"{path}: {reason}"]) from None
@@ -62,6 +65,9 @@ def parse(text: str, name: str = "config", env: Mapping[str, str] | None = None,
     except tomllib.TOMLDecodeError as error:
         number, what = syntax(error, text)
         raise ConfigProblems([f"{name}:{number}: {what}"]) from None
+    except (ValueError, RecursionError) as error:
+        number, what = excess(error, text)
+        raise ConfigProblems([f"{name}:{number}: {what}"]) from None
     reader = _Reader(name, lines(text), base)
     reader.overlay(document, {} if env is None else env)
     config: Config | None = reader.record(Config, document, ())
@@ -70,10 +76,15 @@ def parse(text: str, name: str = "config", env: Mapping[str, str] | None = None,
     return config
 
 
+def text_of(path: Path) -> str:
+    """What stands in a file; the mark that some editors put at its beginning does not count."""
+    return path.read_text(encoding="utf-8-sig")
+
+
 def located(path: Path, problems: Iterable[tuple[Where, str]], env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Problems of settings of a file that can be read, with the line, or the variable, where each setting stands."""
     env = os.environ if env is None else env
-    reader = _Reader(str(path), lines(path.read_text(encoding="utf-8")), path.parent)
+    reader = _Reader(str(path), lines(text_of(path)), path.parent)
     reader.overlay({}, env)
     for where, what in problems:
         reader.add(where, what)
@@ -176,10 +187,14 @@ class _Reader:
         if is_text and get_origin(hint) is tuple:
             value = [part.strip() for part in value.split(",") if part.strip()]
         try:
-            return msgspec.convert(value, hint, strict=not is_text, dec_hook=self._path)
+            found = msgspec.convert(value, hint, strict=not is_text, dec_hook=self._path)
         except msgspec.ValidationError as error:
             self.add(where, mistake(error, hint, known, value, self._texts.get(where)))
             return MISSING
+        if isinstance(found, int) and found.bit_length() > BITS:
+            self.add(where, f"the number is too large; {example(hint, known)}")
+            return MISSING
+        return found
 
     def _records(self, item: Any, value: Any, where: Where) -> Any:
         if not isinstance(value, list):

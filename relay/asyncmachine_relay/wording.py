@@ -51,6 +51,16 @@ def syntax(error: tomllib.TOMLDecodeError, text: str) -> tuple[int, str]:
     return number, f"{place}{reason}{f'; {cure}' if cure else ''}"
 
 
+def excess(error: Exception, text: str) -> tuple[int, str]:
+    """The line of a text that is more than the parser takes, and what to do about it."""
+    written = text.split("\n")
+    if isinstance(error, RecursionError):
+        opened = [line.count("[") + line.count("{") for line in written]
+        return opened.index(max(opened)) + 1, "lists or tables are nested too deeply; write flat ones"
+    longest = [max((len(digits) for digits in re.findall(r"[0-9_]+", line)), default=0) for line in written]
+    return longest.index(max(longest)) + 1, "a number has too many digits"
+
+
 def mistake(error: Exception, hint: Any, known: Field[Any], value: Any, variable: str | None) -> str:
     """What is wrong with a value that has not the type of its setting; it may have come from a `variable`."""
     text = str(error).partition(" - at ")[0].replace("`", "")

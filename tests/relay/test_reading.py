@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asyncmachine_relay import Config, Limits, Op, RelayConfigError, Target
 from asyncmachine_relay.config import Debug, Operation, Server
-from asyncmachine_relay.reading import ConfigProblems, parse, read, variables
+from asyncmachine_relay.reading import ConfigProblems, located, parse, read, variables
 from asyncmachine_relay.secret_files import secret_of
 
 
@@ -201,6 +201,13 @@ port = 1
         ),
         ("[server]\n[server]\n", "this table is there already"),
         ("port\n", "after a key stands = and its value"),
+        (f"[server]\nport = {'9' * 5000}\n", "relay.toml:2: a number has too many digits"),
+        (
+            f"[server]\nport = 0x{'f' * 5000}\n",
+            "relay.toml:2: server.port: the number is too large; write a number, as",
+        ),
+        (f"[dbg]\nmax_bytes = {2**63}\n", "relay.toml:2: dbg.max_bytes: the number is too large; write a number, as"),
+        (f"name = 'x'\nx = {'[' * 3000}", "relay.toml:2: lists or tables are nested too deeply"),
     ],
 )
 def test_a_mistake_has_a_line_and_a_cure(text: str, says: str) -> None:
@@ -275,6 +282,13 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     file.write_text("name = 'x'")
     assert read(None, {"AM_RELAY_CONFIG": str(file)}).id == "relay-x"
     assert read(None, {}) == Config()
+
+
+def test_a_mark_at_the_beginning_of_a_file_does_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\nport = 14050\n")
+    assert read(file, {}).server.port == 14050
+    assert located(file, [(("server",), "x")], {}) == (f"{file}:1: server: x",)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -359,6 +373,28 @@ def test_the_application_is_found_by_name() -> None:
     ):
         with pytest.raises(RelayConfigError, match="authorize"):
             Server(authorize=wrong).load_authorize()
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def f(:\n", "SyntaxError: invalid syntax (NAME.py, line 1)"),
+        ("\nraise RuntimeError('no database')\n", "RuntimeError: no database (NAME.py, line 2)"),
+        ("raise SystemExit(3)\n", "SystemExit: 3 (NAME.py, line 1)"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+    ],
+    ids=["syntax", "raises", "exits", "imports"],
+)
+def test_an_application_that_cannot_be_imported_is_a_problem_of_the_settings(
+    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"door_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RelayConfigError) as caught:
+        Server(authorize=f"{name}:f").load_authorize()
+    assert str(caught.value) == f"authorize '{name}:f': {says.replace('NAME', name)}"
+    assert caught.value.field == "authorize"
 
 
 def test_debug_settings_are_bounded() -> None:
