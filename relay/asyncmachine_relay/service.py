@@ -1,7 +1,7 @@
 """A relay as a program: from its settings to its exit code, with the signals in between.
 
 SIGTERM, SIGINT   no new tunnels, those that are open may leave, then 1001; a second one does not wait
-SIGHUP            reads the settings again; targets and secrets are taken over, tunnels stay
+SIGHUP            reads the settings again; targets, meetings and secrets are taken over, tunnels stay
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from asyncmachine.telemetry.dbg.address import dial_to, url_of
 from asyncmachine.telemetry.dbg.dumps import RotatingDumps, Rotation
@@ -32,6 +34,9 @@ logger = logging.getLogger("asyncmachine.relay")
 CLOSING = 1.5
 """Seconds for closing what did not leave; after that it is dropped."""
 
+RELOADED = frozenset({"targets", "meetings", "server.secret_file", "operation.token_file"})
+"""Settings that SIGHUP takes over. To have no secret file any more is not among them."""
+
 Settings = Callable[[], Config]
 """Reads the settings, again and again. Raises `RelayConfigError`."""
 
@@ -50,7 +55,7 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print) -> in
         if recorder is not None:
             await stack.enter_async_context(recorder.running())
         serving = RelayServer(relay, bound)
-        signals = _Signals(asyncio.get_running_loop(), lambda: _reload(relay, settings))
+        signals = _Signals(asyncio.get_running_loop(), lambda: reload(relay, settings, config))
         stack.callback(signals.close)
         await serving.start()
         say(f"{relay.machine.id} on {serving.origin}")
@@ -150,13 +155,30 @@ async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None
         await stopping
 
 
-def _reload(relay: Relay, settings: Settings) -> None:
+def reload(relay: Relay, settings: Settings, running: Config) -> None:
+    """Takes over what can be changed while it runs, and tells of what cannot: `running` it began with."""
     try:
-        relay.reload(settings())
+        config = settings()
+        relay.reload(config)
     except RelayConfigError as error:
         logger.error("the settings of before stay: %s", error)  # noqa: TRY400 (the message tells all)
+    except Exception:
+        logger.exception("the settings of before stay")
     else:
-        logger.info("targets and secrets were read again")
+        logger.info("targets, meetings and secrets were read again")
+        waiting = list(later(running, config))
+        if waiting:
+            logger.warning("a restart is needed for what has changed in %s", ", ".join(waiting))
+
+
+def later(running: Any, config: Any, section: str = "") -> Iterator[str]:
+    """The names of settings that differ and are not taken over by `reload`, as "limits.tunnels"."""
+    for each in fields(running):
+        name, one, other = f"{section}{each.name}", getattr(running, each.name), getattr(config, each.name)
+        if is_dataclass(one):
+            yield from later(one, other, f"{name}.")
+        elif one != other and (name not in RELOADED or (name == "server.secret_file" and other is None)):
+            yield name
 
 
 class _Signals:

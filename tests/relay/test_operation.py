@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from asyncmachine.telemetry import dbg
 from asyncmachine.telemetry.dbg.codec import encode
 from asyncmachine_relay import Config, Limits, Match, Relay, RelayConfigError, RelayStates, Target, Tunnel
-from asyncmachine_relay.config import Operation, Server
+from asyncmachine_relay.config import Operation, Pages, Server
+from asyncmachine_relay.meetings import Meeting
 from asyncmachine_relay.policy import Reason
+from asyncmachine_relay.service import reload
 from tests.relay.support import ECHO, ask_token, ending, http, opened, running, token
 from tests.relay.tcp_support import backend, echo_bytes
 from tests.telemetry.hearing import HELLO
@@ -159,6 +162,46 @@ async def test_targets_and_secrets_are_taken_over_without_dropping_a_tunnel(tmp_
             with pytest.raises(RelayConfigError, match="No such file"):
                 run.relay.reload(absent)
             assert (await ask_token(run, target="new")).status == 200
+
+
+async def test_a_reload_names_what_needs_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the secret of this relay")
+    secret.chmod(0o600)
+    before = Config(server=Server(secret_file=secret))
+    taken_over = Config(
+        targets=(Target("new", "127.0.0.1", 1),),
+        meetings=(Meeting("peers"),),
+        server=Server(secret_file=secret),
+        operation=Operation(token_file=secret),
+    )
+    changed = Config(
+        name="edge",
+        server=Server(origins=("https://app.example",)),
+        limits=Limits(tunnels=7),
+        pages=Pages(isolation=False),
+    )
+    async with running() as run:
+        with caplog.at_level(logging.INFO, "asyncmachine.relay"):
+            reload(run.relay, lambda: taken_over, before)
+            assert "targets, meetings and secrets were read again" in caplog.text
+            assert "restart" not in caplog.text
+            reload(run.relay, lambda: changed, before)
+        assert caplog.records[-1].getMessage() == (
+            "a restart is needed for what has changed in "
+            "name, server.origins, server.secret_file, pages.isolation, limits.tunnels"
+        )
+
+
+async def test_whatever_settings_raise_those_of_before_stay(caplog: pytest.LogCaptureFixture) -> None:
+    def settings() -> Config:
+        raise ZeroDivisionError("in a program's own settings")
+
+    async with running() as run:
+        reload(run.relay, settings, Config())
+        assert (await ask_token(run)).status == 200
+    assert "the settings of before stay" in caplog.text
+    assert "ZeroDivisionError: in a program's own settings" in caplog.text
 
 
 async def test_a_relay_is_made_of_its_settings(tmp_path: Path) -> None:
