@@ -64,13 +64,19 @@ def check_address(text: str, listed: tuple[Network, ...] = ()) -> Address:
     except ValueError:
         raise Refused(Reason.TARGET, "the target's name resolves to no IP address") from None
     real = plain(address)
-    if real in METADATA or real.is_link_local or real.is_multicast or real.is_unspecified or _is_reserved(real):
+    if is_never(real):
         raise Refused(Reason.TARGET, "the target resolves to an address that is never connected to")
     if any(real in network or address in network for network in listed):
         return address
     if not real.is_global:
         raise Refused(Reason.TARGET, "the target resolves to a private address that its entry does not list")
     return address
+
+
+def is_never(address: Address) -> bool:
+    """Whether it may not be connected to, listed or not."""
+    real = plain(address)
+    return real in METADATA or real.is_link_local or real.is_multicast or real.is_unspecified or _is_reserved(real)
 
 
 def _is_reserved(address: Address) -> bool:

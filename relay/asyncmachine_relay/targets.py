@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 
-from asyncmachine_relay.addresses import Network, networks
+from asyncmachine_relay.addresses import Network, is_never, networks
 from asyncmachine_relay.patterns import pattern_of
 from asyncmachine_relay.policy import MAX_TARGET, Op, RelayConfigError, several
 
@@ -57,6 +57,9 @@ class Target:
         if not several(self.ops, "ops"):
             raise self._wrong("ops", 'must name "dial", "listen", or both')
         object.__setattr__(self, "_ports", self._read_ports())
+        if Op.DIAL in self.ops and self.literal is not None and is_never(ip_address(self.literal)):
+            what = "is an address that is never connected to: link-local, metadata, multicast, reserved or unspecified"
+            raise self._wrong("host", what, needs=("ops",))
         if self.connections < 0:
             raise self._wrong("connections", "must be 0 or more")
         networks(self.networks)

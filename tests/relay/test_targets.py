@@ -72,6 +72,10 @@ def test_an_address_of_ipv6_is_written_in_brackets() -> None:
         ({"connections": -1}, "connections", "must be 0 or more"),
         ({"host": "0.0.0.0", "ops": (Op.LISTEN,)}, "host", "set public = true"),
         ({"host": "10.0.0.1", "ops": BOTH}, "host", "set public = true"),
+        *(
+            ({"host": host}, "host", "is an address that is never connected to")
+            for host in ("169.254.169.254", "224.0.0.1", "0.0.0.0", "::ffff:169.254.0.1", "fe80::1", "240.0.0.1")
+        ),
         ({"host": "some.host", "ops": (Op.LISTEN,)}, "host", "set public = true"),
     ],
 )
