@@ -6,6 +6,7 @@ Tokens and payloads are in none of them. Paths may hold anything, so they are qu
 from __future__ import annotations
 
 import logging
+import re
 
 from starlette.types import Scope
 
@@ -20,6 +21,8 @@ from asyncmachine_relay.tokens import Claims
 
 logger = logging.getLogger("asyncmachine.relay")
 
+_TOKEN = re.compile(r"amtok\.[^/]*", re.IGNORECASE)
+"""A token that somebody has put into a URL, where it does not belong."""
 _ERRORS = {
     Reason.AUTH: RelayStates.ErrAuth,
     Reason.FORBIDDEN: RelayStates.ErrAuth,
@@ -94,7 +97,7 @@ class Notes:
         peer = Caller.of({"headers": (), **scope}).address
         logger.info(
             "refused %.200r from %s: %s",
-            scope["path"],
+            _TOKEN.sub("amtok.…", scope["path"]),
             peer,
             refused,
             extra={"event": "Refused", "reason": refused.reason.name, "peer": peer},

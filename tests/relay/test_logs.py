@@ -36,6 +36,12 @@ async def test_no_token_and_no_secret_is_ever_logged(caplog: pytest.LogCaptureFi
             )
             await raw(run, upgrade(run, "/dial/browser1/orchestrator", token).replace(b"version: 13", b"version: 12"))
             await raw(run, upgrade(run, "/other", token))
+            for path in (
+                f"/dial/browser1/amtok.{token}",
+                f"/dial/amtok.{token}/orchestrator",
+                f"/dial/x/AmTok%2e{token}",
+            ):
+                await raw(run, upgrade(run, path))
             await ask_token(run, op="drop", secret=answer["resume"])
             await ask_token(run, secret=answer["resume"], padding="x" * 5000)
             async with RawSocket.opened(run) as page2:
