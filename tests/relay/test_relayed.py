@@ -16,12 +16,12 @@ from starlette.requests import Request
 
 import asyncmachine as am
 from asyncmachine import rpc
-from asyncmachine.rpc.transport import TransportClosed, relayed
+from asyncmachine.rpc.transport import Peer, TransportClosed, relayed
 from asyncmachine.rpc.transport.addresses import AddressError
 from asyncmachine.rpc.transport.many import Many
 from asyncmachine.rpc.transport.relayed import Relayed
 from asyncmachine.rpc.transport.tunnel import Refused, TunnelStates
-from asyncmachine_relay import EVERY_TUNNEL, Limits, Meeting, Relay, RelayServer, TunnelGrants, bind
+from asyncmachine_relay import EVERY_TUNNEL, Limits, Meeting, Relay, RelayServer, Target, TunnelGrants, bind
 from tests.relay.cluster_support import tls_front
 from tests.relay.support import Held, http, running
 from tests.relay.tcp_support import dialling, echo_bytes
@@ -78,6 +78,30 @@ async def test_a_program_calls_another_through_a_public_relay() -> None:
         await client.stop()
         await server.stop()
         await there.relay.tunnels.emptied()
+
+
+async def test_a_server_behind_a_target_hears_of_no_grants() -> None:
+    """A TCP connection carries bytes and nothing else (docs/relay.md)."""
+    heard: list[tuple[str, Peer]] = []
+
+    def allow(_id: str, token: str, peer: Peer) -> rpc.Grants:
+        heard.append((token, peer))
+        return rpc.Grants()
+
+    mux = rpc.Mux(am.Machine(Printer, id="printer"), "tcp://127.0.0.1:0", allow=allow)
+    mux.start()
+    await mux.when_ready()
+    relay = Relay(targets=[Target("printer", "127.0.0.1", int(mux.address.rpartition(":")[2]))])
+    async with RelayServer(relay, bind()) as there:
+        client = rpc.Client(Relayed(there.origin).dial("page-1", "printer"), schema=Printer, token="w0rd")
+        client.start()
+        await client.when_ready()
+        ((token, peer),) = heard
+        assert (token, peer.kind, peer.grants, peer.id) == ("w0rd", "tcp", None, "")
+        assert peer.address.startswith("127.0.0.1:")
+        await client.stop()
+        await mux.stop()
+    relay.dispose()
 
 
 async def test_who_shows_no_credentials_is_told_so_and_gives_up() -> None:
