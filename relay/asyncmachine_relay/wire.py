@@ -16,6 +16,7 @@ from asyncio.transports import BaseTransport
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import h11
 import uvicorn
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -25,6 +26,7 @@ from websockets.frames import Close, Frame, Opcode
 from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, NORMAL, TEXT_FRAME
 from asyncmachine_relay.addresses import Network
 from asyncmachine_relay.forwarding import is_trusted
+from asyncmachine_relay.heads import StrictConnection
 from asyncmachine_relay.limits import Limits, Sockets, TokenBucket
 from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.websocket import WIRE
@@ -65,12 +67,13 @@ class WireConfig(uvicorn.Config):
 
 
 class HttpProtocol(H11Protocol):
-    """HTTP with a deadline for the head of each request."""
+    """HTTP with a deadline for the head of each request, which has one meaning."""
 
     config: WireConfig
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = StrictConnection(h11.SERVER, self.config.limits.head)
         self.logger = self.access_logger = logger
         self.access_log = False
         self._deadline: asyncio.TimerHandle | None = None
