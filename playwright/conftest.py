@@ -7,6 +7,7 @@ names them: `mishaps.expect("404")`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expect
 
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
-from asyncmachine_web.build import pack, static_folder
+from asyncmachine_web.build import Project, build, new_app, pack, static_folder
 from tests.web.browser import CHROMIUM, FLAGS, INTERRUPT, Mishaps, open_python, run, serving, vendor_folder
+from tests.web.projects import NAME, Running
 
 HERE = Path(__file__).parent
 
@@ -139,6 +141,29 @@ async def _forget():
 _before = {*globals(), "_before"}
 None
 """
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of `am new app` that was built once."""
+    root = new_app(NAME, tmp_path_factory.mktemp("kit"))
+    build(Project.read(root), root / "dist")
+    return root
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """A project of the test's own."""
+    return Path(shutil.copytree(made, tmp_path / NAME))
+
+
+@pytest.fixture
+def running(project: Path, mishaps: Mishaps) -> Iterator[Running]:
+    """That project's command."""
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    yield running
+    running.stop()
 
 
 @pytest.fixture

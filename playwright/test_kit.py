@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,72 +17,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Frame, Page, Route, expect
 
-from asyncmachine_web.build import Project, build, new_app
+from asyncmachine_web.build import Project, build
 from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, Mishaps
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
-
-NAME = "guest_app"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that was built once."""
-    root = new_app(NAME, tmp_path_factory.mktemp("kit"))
-    build(Project.read(root), root / "dist")
-    return root
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path) -> Path:
-    """A project of the test's own."""
-    return Path(shutil.copytree(made, tmp_path / NAME))
-
-
-class Running:
-    """The project's one command."""
-
-    def __init__(self, project: Path, port: int = 0) -> None:
-        environment = {**os.environ, "PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", NAME], cwd=project, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.said = ""
-        while not (found := re.search(r"http\S+", self.said)):
-            line = self.process.stdout.readline()
-            assert line, self.said
-            self.said += line
-        self.address = found[0]
-        self.port = int(self.address.rstrip("/").rpartition(":")[2])
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def running(project: Path, mishaps: Mishaps) -> Iterator[Running]:
-    running = Running(project)
-    mishaps._own = running.address.rstrip("/")
-    yield running
-    running.stop()
-
-
-def opened(page: Page, address: str) -> Page:
-    page.goto(address)
-    expect(page.locator("[data-boot=phase]")).to_be_hidden()
-    return page
-
-
-def test_a_server_whose_port_is_busy_says_that_it_has_moved(project: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = busy.getsockname()[1]
-        moved = Running(project, port)
-    moved.stop()
-    assert moved.said.startswith(f"port {port} is busy; listening on ")
-    assert not moved.address.endswith(f":{port}/")
+from tests.web.projects import NAME, Running, opened
 
 
 def sign(page: Page, name: str) -> None:
@@ -186,10 +122,11 @@ def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page,
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "told"),
     [
-        ("page.py", "page = Page(shown)", "page = Page(shown", "SyntaxError: '(' was never closed"),
+        ("page.py", "page = Page(shown)", "exec(compile('x = =', 'x.py', 'exec'))", "invalid syntax (x.py, line 1)"),
+        ("page.py", "page = Page(shown)", "import requests", "No module named 'requests'. See \"Other packages\""),
         ("page.py", 'until="Signed"', 'until="Singed"', "'Singed' (did you mean 'Signed'?)"),
         ("page.py", "def main(", "def mian(", f"{NAME}.page:main failed: there is no main in it"),
-        ("worker.py", "STEP = 5_000", "STEP = =", "SyntaxError: invalid syntax"),
+        ("worker.py", "STEP = 5_000", "STEP = 1 / 0", "ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_mistake_in_the_projects_code_is_told_on_the_page(
@@ -201,7 +138,7 @@ def test_a_mistake_in_the_projects_code_is_told_on_the_page(
     code.write_text(text.replace(right, wrong, 1))
     running = Running(project)
     mishaps._own = running.address.rstrip("/")
-    mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ")))
+    mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ").partition(" (")[0].partition(". See")[0]))
     if file == "worker.py":
         mishaps.expect("^console warning")  # its traceback
     try:
@@ -497,9 +434,13 @@ def elsewhere(project: Path) -> Iterator[str]:
 
 
 def test_any_web_server_will_do_at_any_path(page: Page, elsewhere: str, mishaps: Mishaps) -> None:
-    mishaps.expect("501|404")  # there is no relay
+    mishaps.expect("501|404")
+    mishaps.expect(f"tunnel-dial-page-.* no relay is at {elsewhere}token, which answered 501: is AM_RELAY right")
     mishaps._own = elsewhere.removesuffix("/some/path/")
     opened(page, elsewhere)
+    expect(page.locator("#refused")).to_contain_text("something else answers where this page looks for its server")
+    expect(page.locator("#refused")).to_contain_text(f"{elsewhere}token, which answered 501")
+    expect(page.locator("#link")).to_have_text("refused")
     page.locator("#count").click()
     expect(page.locator("#found")).to_have_text("669 primes below 5000")
     expect(page.locator("[data-offline]")).to_be_visible()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from asyncmachine_web.build import pack, static_folder
-from asyncmachine_web.build.sources import NoSources
+from asyncmachine_web.build import pack, static_folder, vendor_folder
+from asyncmachine_web.build.sources import PAGE, NoSources
 
 
 def tree(root: Path) -> Path:
@@ -44,3 +47,36 @@ def test_what_is_not_there_is_named_and_the_old_file_stays(tmp_path: Path) -> No
 def test_the_static_folder_has_our_own_files() -> None:
     names = {path.name for path in static_folder().iterdir()}
     assert {"boot.mjs", "worker.mjs", "ui.mjs", "shell.mjs"} <= names
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("x = 1\nif x\n    y = 2\n", "app/main.py:2: SyntaxError: expected ':'"),
+        ("def f():\n  x\n y\n", "app/main.py:3: IndentationError: unindent"),
+        ("return", "app/main.py:1: SyntaxError: 'return' outside function"),
+        ("x = '\0'", "app/main.py"),
+    ],
+)
+def test_a_file_that_python_cannot_read_is_told_with_its_line(tmp_path: Path, code: str, told: str) -> None:
+    """Before anything is packed, and not by the page."""
+    root, target = tree(tmp_path / "src"), tmp_path / "app.zip"
+    pack(root, ["app"], target)
+    before = target.read_bytes()
+    (root / "app" / "main.py").write_text(code)
+    with pytest.raises(NoSources, match=re.escape(told)) as refused:
+        pack(root, ["app"], target)
+    assert ("build with that" in str(refused.value)) == (sys.version_info < (3, 14))
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["app.zip"]
+
+
+def test_the_builds_python_of_a_page_is_the_runtimes() -> None:
+    told = json.loads((vendor_folder() / "wheels" / "pyodide-lock.json").read_text())["info"]["python"]
+    assert told.startswith("{}.{}.".format(*PAGE))
+
+
+def test_a_warning_of_a_file_is_not_the_builds(tmp_path: Path) -> None:
+    root = tree(tmp_path / "src")
+    (root / "app" / "main.py").write_text("x = '\\d'")
+    pack(root, ["app"], tmp_path / "app.zip")

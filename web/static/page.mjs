@@ -9,9 +9,20 @@ try {
   if (!called) throw new Error(`there is no ${name} in it`);
   await called();
 } catch (error) {
-  // A traceback's last line says what it is; all of it goes to the console.
-  const why = String(/** @type {Error} */ (error).message).trim().split("\n").at(-1);
-  const detail = { phase: "failed", attempt: 1, code: "MAIN", message: `${main} failed: ${why}` };
+  const detail = { phase: "failed", attempt: 1, code: "MAIN", message: `${main} failed: ${told(error)}` };
   dispatchEvent(new CustomEvent("asyncmachine:boot", { detail }));
   throw error;
+}
+
+/**
+ * A traceback's last line says what it is; all of it goes to the console. Of code that is no Python it tells where.
+ * @param {unknown} error
+ */
+function told(error) {
+  const trace = String(/** @type {Error} */ (error).message).trim();
+  const [, file, line] = /^ *File "([^"]+)", line (\d+)$/m.exec(trace) ?? [];
+  const why = trace.split("\n").at(-1);
+  if (file) return `${why} (${file}, line ${line})`;
+  if (why?.startsWith("ModuleNotFoundError")) return `${why}. See "Other packages" in docs/pages.md`;
+  return why;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,10 +11,12 @@ from pathlib import Path
 from asyncmachine import AmError
 
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same sources make the same bytes
+PAGE = (3, 14)
+"""The Python of a page."""
 
 
 class NoSources(AmError):
-    """What should be packed is not there."""
+    """What should be packed is not there, or no Python."""
 
 
 def pack(root: Path, names: Iterable[str], target: Path) -> Path:
@@ -20,16 +24,33 @@ def pack(root: Path, names: Iterable[str], target: Path) -> Path:
 
         pack(checkout, ["examples/__init__.py", "examples/wasm_workflow"], folder / "workflow.zip")
 
-    Raises NoSources for a name that is not there. `target` is complete or as it was before.
+    Raises NoSources for a name that is not there, and for a file that Python cannot read. `target` is complete or as it
+    was before.
     """
-    files = sorted({path for name in names for path in _python_files(root, name)})
+    paths = sorted({path for name in names for path in _python_files(root, name)})
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    for name, source in files.items():
+        check(name, source)
     draft = target.with_name(target.name + ".new")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), _TIME)
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, source in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _TIME), source, zipfile.ZIP_DEFLATED)
     draft.replace(target)
     return target
+
+
+def check(name: str, source: bytes) -> None:
+    """Raises NoSources, with the line, for what this Python cannot read: a page would be the first to say so."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(source, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        told = error.msg if isinstance(error, SyntaxError) else error
+        older = sys.version_info[:2] < PAGE
+        ours, pages = (".".join(map(str, version)) for version in (sys.version_info[:2], PAGE))
+        newer = f" (read by Python {ours}; for what only Python {pages} of a page can read, build with that)"
+        raise NoSources(f"{name}{line}: {type(error).__name__}: {told}{newer if older else ''}") from error
 
 
 def _python_files(root: Path, name: str) -> Iterator[Path]:

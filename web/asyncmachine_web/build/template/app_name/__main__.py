@@ -1,12 +1,14 @@
-"""`python -m app_name`: builds the page and serves it, with the back end, until Ctrl-C."""
+"""`python -m app_name`: builds the page and serves it, with the back end, until Ctrl-C; `PORT=8001` is another port."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
-from asyncmachine_relay import RelayServer, bind
+import asyncmachine as am
+from asyncmachine_relay import Bound, RelayServer, bind
 from asyncmachine_web.build import Project, build
 
 from .backend import Backend
@@ -14,15 +16,24 @@ from .backend import Backend
 ROOT = Path(__file__).parents[1]
 
 
+def listen() -> Bound:
+    """On the port that was chosen, or else on 8000, or another one where that is busy."""
+    chosen = os.environ.get("PORT", "")
+    if not chosen:
+        return bind(port=8000)
+    if not chosen.isdecimal() or int(chosen) > 65535:
+        sys.exit(f"PORT={chosen} is no port: give a number from 0 (any free one) to 65535")
+    return bind(port=int(chosen), move=False)
+
+
 async def serve() -> None:
-    build(
-        Project.read(ROOT), ROOT / "dist", at_once=True
-    )  # a reload shows what was edited; `am build` lets people choose
-    backend = Backend(ROOT / "dist")
-    bound = bind(port=int(os.environ.get("PORT", "8000")))
+    bound = listen()
+    if bound.notice:
+        print(f"{bound.notice} (an earlier one may still run; PORT=… chooses another)")
+    # A reload shows what was edited; `am build` lets people choose.
+    build(Project.read(ROOT), ROOT / "dist", at_once=True)
+    backend = Backend(ROOT / "dist", origins=[bound.origin, f"http://localhost:{bound.port}"])
     async with RelayServer(backend.relay, bound) as server:
-        if bound.notice:
-            print(bound.notice)
         print(f"Open {server.origin}/   (Ctrl-C ends it)", flush=True)
         await asyncio.Event().wait()
 
@@ -31,3 +42,5 @@ try:
     asyncio.run(serve())
 except KeyboardInterrupt:
     pass
+except am.AmError as error:  # a busy port, a page that cannot be built
+    sys.exit(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import asyncmachine as am
 from asyncmachine import rpc
@@ -38,13 +39,13 @@ class GuestHandlers:
 
 
 class Backend:
-    """Serves the page in `site`, and the machine to each page that dials."""
+    """Serves the page in `site`, and the machine to each page that dials. `settings` are further ones of the relay."""
 
-    def __init__(self, site: Path) -> None:
+    def __init__(self, site: Path, **settings: Any) -> None:
         self.handlers = GuestHandlers()
         self.machine = am.Machine(Guests, self.handlers, id="guests")
         self.machine.add(Guests.Open)
-        self.relay = Relay([site], dial=[Match(r"page-\w+", target="guests", serve=self.serve)])
+        self.relay = Relay([site], dial=[Match(r"page-\w+", target="guests", serve=self.serve)], **settings)
 
     async def serve(self, tunnel: Tunnel) -> None:
         allowed = rpc.Grants(mutate=(Guests.Sign,))

@@ -1,0 +1,113 @@
+"""How a project of `am new app` is served, what its command refuses, and how fields look in its page."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.web.browser import Mishaps
+from tests.web.looks import check_looks
+from tests.web.projects import NAME, Running, opened, refusing
+
+
+def test_where_nobody_chose_a_port_another_one_is_taken_and_told(project: Path) -> None:
+    with ExitStack() as stack:
+        with suppress(OSError):  # it may be busy already
+            stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
+        moved = Running(project, port=None)
+    moved.stop()
+    assert moved.said.startswith("port 8000 is busy; listening on ")
+    assert "an earlier one may still run" in moved.said
+    assert moved.port != 8000
+
+
+def test_a_port_that_was_chosen_is_that_one_or_none(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        assert refusing(project, port).startswith(f"port {port} of 127.0.0.1 is busy: end what listens there")
+    for wrong in ("abc", "-1", "65536"):
+        assert refusing(project, wrong) == f"PORT={wrong} is no port: give a number from 0 (any free one) to 65535"
+
+
+def test_a_file_that_is_no_python_is_told_with_its_line_before_anything_is_served(project: Path) -> None:
+    code = project / NAME / "page.py"
+    code.write_text(code.read_text() + "\nif Page\n")
+    line = code.read_text().count("\n")
+    assert refusing(project).startswith(f"{NAME}/page.py:{line}: SyntaxError: expected ':'")
+
+
+def test_localhost_is_an_address_of_it_too(page: Page, running: Running, mishaps: Mishaps) -> None:
+    mishaps._own = f"http://localhost:{running.port}"
+    opened(page, f"{mishaps._own}/")
+    expect(page.locator("#link")).to_have_text("live")
+
+
+def test_a_page_below_a_mount_finds_its_relay(page: Page, project: Path, mishaps: Mishaps) -> None:
+    code = project / NAME / "backend.py"
+    text = code.read_text()
+    code.write_text(text.replace("Relay([site],", 'Relay([("/apps/guests/", site)],', 1))
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    try:
+        opened(page, f"{running.address}apps/guests/")
+        expect(page.locator("#link")).to_have_text("live")
+        page.locator("#name").fill("Ada")
+        page.keyboard.press("Enter")
+        expect(page.locator("#names li")).to_have_text(["Ada"])
+    finally:
+        running.stop()
+
+
+FIELDS = """
+<section aria-labelledby="order-title"><h2 id="order-title">Order</h2><form id="order">
+  <label for="who">For whom</label><input id="who" name="who" placeholder="A name" required>
+  <label for="kind">Kind</label>
+  <select id="kind"><option>Tea</option><option>A name that is too long</option></select>
+  <label for="some">Several</label><select id="some" multiple><option>One</option><option>Two</option></select>
+  <label for="note">Note</label><textarea id="note">Some words</textarea>
+  <label id="gift"><input type="checkbox" checked> It is a gift, in words that have to wrap on a telephone</label>
+  <label><input type="checkbox"> At once</label>
+  <fieldset><legend>Size</legend><label><input type="radio" name="size" checked> Small</label></fieldset>
+  <label for="file">Picture</label><input id="file" type="file">
+  <p class="row"><label>Search <input></label> <button type="button">Go</button></p>
+  <button>Order</button><p data-message role="status">This is not possible now.</p></form>
+  <p>Price: <b id="price" data-stale>3.50</b> <span id="none" data-stale></span></p>
+  <ul data-stale><li>One tea</li><li>Two coffees</li></ul><ul id="empty" data-stale></ul><ol><li>First</li></ol>
+  <label for="draft">Draft</label><input id="draft" value="old" data-stale>
+</section>
+"""
+
+
+def test_fields_of_every_kind_fit_and_can_be_read(page: Page, project: Path) -> None:
+    """A form that somebody writes has labels with room, fields of one look, and no box around what is stale."""
+    html = (project / "page" / "index.html").read_text()
+    style = (project / "page" / "style.css").read_text()
+    html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>")
+    page.set_content(html.replace("</main>", f"{FIELDS}</main>").replace('<script type="module"', '<script type="no"'))
+    check_looks(page)
+
+    def style_of(selector: str, name: str) -> str:
+        return str(page.locator(selector).evaluate("(each, name) => getComputedStyle(each)[name]", name))
+
+    def box(selector: str) -> dict[str, float]:
+        return dict(page.locator(selector).evaluate("(each) => each.getBoundingClientRect().toJSON()"))
+
+    wide = box("#order")["width"]
+    for field in ("#who", "#kind", "#some", "#note", "#file"):
+        assert box(field)["width"] == wide, field
+        assert style_of(field, "borderRadius") == style_of("#order > button", "borderRadius"), field
+    for before, label in (("#who", "kind"), ("#kind", "some"), ("#some", "note"), ("#file", "draft")):
+        assert box(f"label[for={label}]")["y"] - box(before)["bottom"] >= 8, label
+    box_to_tick = box("#gift input")
+    assert box_to_tick["width"] == box_to_tick["height"] <= 24
+    assert box_to_tick["y"] >= box("#gift")["y"]
+    for stale in ("#price", "#none", "#empty"):
+        assert style_of(stale, "borderTopWidth") == "0px", stale
+        assert style_of(stale, "color") == style_of(".where >> nth=0", "color")
+    assert style_of("#draft", "borderTopStyle") == "dashed"
+    assert style_of("ul[data-stale] >> nth=0", "listStyleType") == "none"
+    assert box("[type=radio]")["width"] == box("[type=radio]")["height"]
+    assert box("#order .row label")["bottom"] == box("#order .row button")["bottom"]
