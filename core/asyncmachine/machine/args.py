@@ -19,7 +19,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from asyncmachine.machine.errors import InvalidArgs
 
@@ -27,6 +27,9 @@ A = TypeVar("A", bound="Args")
 
 RawArgs = Mapping[str, Any]
 """Arguments as handlers find them: plain values and typed records by key."""
+
+ANY: Final = "Any"
+"""In the place of the state of records that are of none."""
 
 RESERVED = frozenset({"key", "prefix", "state", "registry"})
 """What `Args` says about a class, so no field can be called like that."""
@@ -41,7 +44,7 @@ class Args:
     registry: ClassVar[dict[str, type[Args]]] = {}
     _is_named: ClassVar[bool]
 
-    def __init_subclass__(cls, *, state: str = "Any", prefix: str = "am", **kw: Any) -> None:
+    def __init_subclass__(cls, *, state: str = ANY, prefix: str = "am", **kw: Any) -> None:
         super().__init_subclass__(**kw)
         if "_is_named" in cls.__dict__:
             # `dataclass(slots=True)` has made the class a second time, from the attributes of the first one.

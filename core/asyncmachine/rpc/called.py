@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from asyncmachine.machine.args import ANY
 from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import CanRequested, MutationRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.limits import listed
 from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.messages import WireArgs
 from asyncmachine.rpc.values import unpack_args
 
 Request = MutationRequested | CanRequested
@@ -33,12 +35,22 @@ def states_of(seen: Exposure, numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple([names[number] for number in numbers])
 
 
-def args_of(called: tuple[str, ...], request: Request, loose: LooseArgs | None) -> dict[str, Any]:
+def args_of(seen: Exposure, called: tuple[str, ...], request: Request, loose: LooseArgs | None) -> dict[str, Any]:
     """The arguments as handlers get them. Raises `CallRefused` for those that are none of the states'."""
     if not request.args:
         return {}
+
+    def takes(state: str) -> bool:
+        # What a call implies may get arguments of its own.
+        return state in called or state == ANY or (state in seen.schema and seen.grants.mutates((state,)))
+
     try:
-        found = unpack_args(request.args)
+        found = unpack_args(request.args, takes)
         return found if loose is None else loose.typed(called, found)
     except InvalidArgs as error:
         raise CallRefused(Code.BAD_ARGS, str(error)) from error
+
+
+def wait_args_of(seen: Exposure, args: WireArgs | None) -> dict[str, Any]:
+    """The arguments that a state is waited for with. Raises `InvalidArgs` for those that are none of the states'."""
+    return unpack_args(args, lambda state: state == ANY or state in seen.schema)

@@ -17,7 +17,7 @@ from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import CANCELED, Result
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
-from asyncmachine.rpc.called import args_of, called_by, states_of
+from asyncmachine.rpc.called import args_of, called_by, states_of, wait_args_of
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
@@ -32,7 +32,6 @@ from asyncmachine.rpc.questions import arg_names
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
-from asyncmachine.rpc.values import unpack_args
 from asyncmachine.rpc.watching import Watched
 
 Link = Connection[ServerSession]
@@ -161,7 +160,8 @@ class ServedClient:
         """Waits for arguments of a state on behalf of the client."""
         try:
             state = states_of(self.exposure, (request.state,))[0]
-            self.watched.arm(request.token, state, unpack_args(request.args), request.size)
+            args = wait_args_of(self.exposure, request.args)
+            self.watched.arm(request.token, state, args, request.size)
         except CallRefused as error:
             self._fired(request.token, 0, error.code, error.message)
         except InvalidArgs as error:
@@ -173,7 +173,7 @@ class ServedClient:
         """Asks the source whether it would accept something, and tells the client."""
         try:
             called = called_by(self.exposure, self._source.names, request)
-            asked = self._dry_run(request.kind)(called, args_of(called, request, self._loose) or None)
+            asked = self._dry_run(request.kind)(called, args_of(self.exposure, called, request, self._loose) or None)
         except CallRefused as refused:
             self._reply(request.id, refused)
         except AmError as error:
@@ -270,11 +270,11 @@ class ServedClient:
         if request.expires is not None and self._loop.time() > request.expires:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
         called = called_by(self.exposure, self._source.names, request)
-        args = args_of(called, request, self._loose)
+        args = args_of(self.exposure, called, request, self._loose)
         event = request.source
         source = None if event is None else MutationSource(event.machine, event.tx, event.time)
         told = args.get(ErrorArgs.key)
-        if isinstance(told, ErrorArgs):
+        if isinstance(told, ErrorArgs) and "Exception" in called:
             self._source._err = told.err  # as `add_err` does, which takes one detailed state only
         self._pushing.holds = True  # the answer tells what changes meanwhile
         try:

@@ -7,10 +7,11 @@ convert. Sets, tuples and objects would arrive as something else and are refused
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 import msgspec
 from msgspec.msgpack import Ext
@@ -26,6 +27,9 @@ MAX_DEPTH = 64
 """How deep lists and dicts may be nested in what is sent."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OF_RECORDS: Final = "__"
+"""What is in the key of every typed record, and so in the name of no plain argument."""
+
 _SCALARS = frozenset({type(None), bool, float, str, bytes, bytearray, memoryview})
 _KEYS = frozenset({str, int, bytes})
 _encoder = msgspec.msgpack.Encoder()
@@ -38,6 +42,10 @@ class TypedArgs(msgspec.Struct, frozen=True, array_like=True):
     prefix: str
     state: str
     fields: msgspec.Raw
+
+
+_CONTAINERS: Final = frozenset({list, dict})
+_OPAQUE: Final = _CONTAINERS | {TypedArgs}
 
 
 class _ErrorFields(msgspec.Struct, frozen=True, array_like=True):
@@ -57,23 +65,45 @@ def pack_args(args: Mapping[str, Any] | None) -> WireArgs | None:
             packed[len(packed)] = pack_record(value)
         elif type(key) is not str:
             raise Unsendable(f"the name of an argument is a text, got {key!r}")
+        elif OF_RECORDS in key:
+            packed[len(packed)] = pack_record(_record(key, value))
         else:
             packed[key] = pack(value, f"args[{key!r}]")
     return packed
 
 
-def unpack_args(args: WireArgs | None) -> dict[str, Any]:
-    """Arguments as handlers get them. Raises `InvalidArgs` for a record that is unknown or does not fit its class."""
+def unpack_args(args: WireArgs | None, takes: Callable[[str], bool]) -> dict[str, Any]:
+    """Arguments as handlers get them; records of those states only that `takes` names.
+
+    Raises `InvalidArgs` for a record that is not taken or does not fit its class, and for what stands in the place of
+    one: handlers believe in the types of its fields.
+    """
     unpacked: dict[str, Any] = {}
     for key, value in (args or {}).items():
         if isinstance(key, str):
+            if OF_RECORDS in key:
+                raise InvalidArgs(f"argument {key!r}: names with {OF_RECORDS!r} are those of typed records")
+            if type(value) in _OPAQUE and _has_record(value):
+                raise InvalidArgs(f"argument {key!r} is or holds a typed record: those stand under numbers")
             unpacked[key] = value
         elif isinstance(value, TypedArgs):
-            record = _rebuild(value)
+            record = _rebuild(value, takes)
             unpacked[record.key] = record
         else:
             raise InvalidArgs(f"argument number {key} is not a typed record")
     return unpacked
+
+
+def _has_record(value: Any) -> bool:
+    level = [value]
+    while True:
+        kinds = set(map(type, level))
+        if TypedArgs in kinds:
+            return True
+        if kinds.isdisjoint(_CONTAINERS):
+            return False
+        inner = (item if type(item) is list else item.values() for item in level if type(item) in _CONTAINERS)
+        level = list(chain.from_iterable(inner))
 
 
 def pack_data(data: Any) -> Any:
@@ -93,7 +123,7 @@ def pack_meta(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def unpack_data(data: Any) -> Any:
     """A payload's data as the consumer gets it. Raises `InvalidArgs` for a record that does not fit."""
-    return _rebuild(data) if isinstance(data, TypedArgs) else data
+    return _rebuild(data, _any_state) if isinstance(data, TypedArgs) else data
 
 
 def decode_data(data: bytes | bytearray) -> Any:
@@ -197,11 +227,30 @@ def _record_decoder(kind: type[Args]) -> msgspec.msgpack.Decoder[Args]:
     return found
 
 
-def _rebuild(found: TypedArgs) -> Args:
-    key = f"{found.prefix}__{found.state}"
+def _record(key: str, value: Any) -> Args:
+    """The record of plain fields in its place, as `Event.args` makes it of those of a local call."""
     kind = Args.registry.get(key)
-    if kind is None:
-        raise InvalidArgs(f"no record class for {key!r} is known here: import the module that defines it")
+    if kind is None or not isinstance(value, Mapping):
+        raise Unsendable(f"args[{key!r}]: names with {OF_RECORDS!r} are those of typed records, send one")
+    try:
+        return kind(**value)
+    except (TypeError, ValueError) as error:
+        raise Unsendable(f"args[{key!r}]: {error}") from error
+
+
+def _any_state(_: str) -> bool:
+    return True
+
+
+def _rebuild(found: TypedArgs, takes: Callable[[str], bool]) -> Args:
+    key = f"{found.prefix}{OF_RECORDS}{found.state}"
+    kind = Args.registry.get(key)
+    if kind is None or not takes(kind.state):
+        # One text for both, since it is of no concern to the peer which records there are elsewhere.
+        raise InvalidArgs(
+            f"no record class for {key!r} is taken here: it is not known (import the module that defines it), "
+            "or not of a state that may be called"
+        )
     try:
         if kind is ErrorArgs:
             return ErrorArgs(_told_decoder.decode(found.fields)["err"])
