@@ -1,7 +1,7 @@
 """What the environment says: one record for all `AM_*` variables of the core.
 
 A page has no environment of its own; it gives the same names as a mapping (`Settings.from_env(mapping)`). A variable
-that is unset, empty or one of `0`, `no`, `off`, `false` is off.
+that is unset, empty or one of `0`, `no`, `off`, `false` is off. Those of aRPC are told in `rpc.own_log`.
 
 ====================  ================================================================================================
 variable              what it does

@@ -8,6 +8,7 @@ from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.options import DEFAULTS
 from asyncmachine.machine.schema import StatesDef
 from asyncmachine.machine.view import View
+from asyncmachine.rpc.own_log import own_log
 
 D = TypeVar("D", bound=StatesDef)
 
@@ -18,9 +19,9 @@ long was under way while the computer stood still, and to break it off would lea
 
 
 def own_machine(states: type[D], handlers: object, id: str, tag: str, parent: View[Any] | None) -> Machine[D]:
-    """One of them, with its handlers."""
+    """One of them, with its handlers. Its log is set up as the environment says (`own_log`)."""
     patience = max(STANDSTILL, DEFAULTS.handler_deadline)
-    return Machine(
+    machine = Machine(
         states,
         handlers,
         id=id,
@@ -29,3 +30,5 @@ def own_machine(states: type[D], handlers: object, id: str, tag: str, parent: Vi
         handler_timeout=patience,
         handler_deadline=patience,
     )
+    own_log(machine, tag)
+    return machine
