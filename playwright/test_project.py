@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from tests.docs.pages import ROOT, blocks
+from tests.ports import free_port
 from tests.web.browser import Mishaps
 from tests.web.looks import check_looks
-from tests.web.projects import NAME, Running, opened, refusing
+from tests.web.projects import NAME, Running, opened, proxy, refusing
+
+MANUAL = ROOT / "docs" / "pages.md"
 
 
 def test_where_nobody_chose_a_port_another_one_is_taken_and_told(project: Path) -> None:
@@ -59,6 +64,28 @@ def test_a_page_below_a_mount_finds_its_relay(page: Page, project: Path, mishaps
         expect(page.locator("#names li")).to_have_text(["Ada"])
     finally:
         running.stop()
+
+
+def test_the_manuals_server_serves_behind_a_proxy_that_cuts_a_prefix_off(
+    page: Page, project: Path, mishaps: Mishaps
+) -> None:
+    (code,) = [block.code for block in blocks(MANUAL.read_text()) if block.code.startswith("# my_app/server.py")]
+    port = free_port()
+    with proxy(port, "/apps/guests/") as front:
+        mishaps._own = f"http://127.0.0.1:{front}"
+        code = code.replace("https://app.example", mishaps._own).replace("12733", str(port))
+        (project / NAME / "server.py").write_text(code)
+        serving = Running(project, module=f"{NAME}.server")
+        try:
+            opened(page, f"{mishaps._own}/apps/guests/")
+            expect(page.locator("#link")).to_have_text("live")
+            page.locator("#name").fill("Ada")
+            page.keyboard.press("Enter")
+            expect(page.locator("#names li")).to_have_text(["Ada"])
+            page.goto("about:blank")
+        finally:
+            serving.stop(signal.SIGINT)
+    assert serving.process.returncode == 0
 
 
 FIELDS = """
