@@ -82,9 +82,9 @@ def values_of(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for each, value in scope["headers"] if each == name]
 
 
-def _names(scope: Scope) -> list[str]:
+def _names(scope: Scope) -> str:
     # None has a space in it, and decoding them one by one is what a request would cost most.
-    return b" ".join([name for name, _ in scope["headers"]]).decode("latin-1").split(" ")
+    return b" ".join([name for name, _ in scope["headers"]]).decode("latin-1")
 
 
 async def _turn_away(refused: Refused, address: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,7 +32,16 @@ MAX_CLOSE_REASON = 123
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_FORWARDING = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
+_FORWARDING = re.compile(
+    r"forward"  # Forwarded, X-Forwarded-…, X-Original-Forwarded-For, Max-Forwards
+    r"|(?:client|real|remote|connecting|socket)[-_]?ip"
+    r"|[-_](?:ip(?:v[46])?|addr(?:ess)?|via)(?= |$)"
+    r"|true[-_]client|original[-_]|proxy|envoy"
+    r"|(?:^| )(?:via|cdn[-_]loop|cf[-_])"
+)
+"""Names of headers, in lower case and with blanks between them, as proxies make them up and no browser does."""
+_FEW = 1024
+"""Characters of names that are worth remembering."""
 
 
 class Op(StrEnum):
@@ -181,15 +190,21 @@ def check_origin_present(origins: Sequence[str], *, direct: bool) -> None:
         raise Refused(Reason.FORBIDDEN, "no Origin; send one that the relay lists")
 
 
-def is_direct_loopback(peer: str, header_names: Iterable[str]) -> bool:
+def is_direct_loopback(peer: str, header_names: str) -> bool:
     """True when the peer itself, an address without port, is loopback and speaks for itself.
 
-    A forwarding header, `header_names` are in lower case, means that a proxy on this machine speaks for a stranger.
+    A header that looks like one of a proxy means that one on this machine speaks for a stranger. `header_names` are in
+    lower case, with blanks between them. Whether what it says is believed is the matter of `forwarding`.
     """
-    for name in header_names:
-        if name in _FORWARDING or name[:11] == "x-forwarded":
-            return False
-    return _is_loopback(peer)
+    return _is_loopback(peer) and not (_is_forwarded if len(header_names) <= _FEW else _find)(header_names)
+
+
+def _find(header_names: str) -> bool:
+    return _FORWARDING.search(header_names) is not None
+
+
+# A browser sends the same names again and again.
+_is_forwarded = lru_cache(maxsize=1024)(_find)
 
 
 @lru_cache(maxsize=4096)

@@ -81,7 +81,7 @@ def place_of(host: str, port: int, *, insecure: bool) -> tuple[int, tuple[Any, .
         family, _, _, _, address = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise RelayConfigError(f"host {host!r} cannot be resolved: {error}", field="host") from error
-    if not insecure and not is_direct_loopback(str(address[0]), ()):
+    if not insecure and not is_direct_loopback(str(address[0]), ""):
         wrong = f"host {host!r} can be reached by others: use 127.0.0.1 behind TLS, or insecure = true"
         raise RelayConfigError(wrong, field="host")
     return family, address

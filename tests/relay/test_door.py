@@ -101,8 +101,9 @@ async def test_behind_a_proxy_nobody_may(header: str) -> None:
 
 async def test_a_stranger_behind_a_local_proxy_gets_no_token() -> None:
     async with running() as run:
-        answer = await ask_token(run, headers=[("x-forwarded-for", "203.0.113.9")])
-        assert (answer.status, answer.json["code"]) == (401, "AUTH")
+        for name in ("x-forwarded-for", "X_Forwarded_For", "X-Original-Forwarded-For", "Fastly-Client-IP"):
+            answer = await ask_token(run, headers=[(name, "203.0.113.9")])
+            assert (answer.status, answer.json["code"]) == (401, "AUTH")
 
 
 async def test_configured_origins_count_instead_of_the_own_one() -> None:

@@ -153,22 +153,54 @@ def test_a_page_cannot_leave_its_origin_out() -> None:
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
 def test_loopback_speaks_for_itself(peer: str) -> None:
-    assert is_direct_loopback(peer, ["host", "origin", "user-agent"])
+    assert is_direct_loopback(peer, "host origin user-agent")
 
 
 @pytest.mark.parametrize(
     "peer", ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "localhost", "", "127.0.0.1:80", "0.0.0.0"]
 )
 def test_anything_else_does_not(peer: str) -> None:
-    assert not is_direct_loopback(peer, [])
+    assert not is_direct_loopback(peer, "")
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded", "cf-connecting-ip"],
-)
+OF_PROXIES = """
+forwarded via x-real-ip x-forwarded-for x-forwarded-proto x-forwarded x-forward-for x-client-ip client-ip true-client-ip
+x-cluster-client-ip fastly-client-ip fly-client-ip wl-proxy-client-ip x-original-forwarded-for x-original-url
+x-original-host x-envoy-external-address x-envoy-peer-metadata cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 cf-ray
+cdn-loop do-connecting-ip x-remote-ip x-remote-addr x-remote-address x-azure-clientip x-azure-socketip x-proxyuser-ip
+x-appengine-user-ip x-nf-client-connection-ip cloudfront-viewer-address x-bluecoat-via max-forwards proxy-connection
+x_forwarded_for x_real_ip client_ip x_remote_addr cf_connecting_ip
+"""
+
+OF_BROWSERS = """
+host connection pragma cache-control user-agent accept accept-encoding accept-language accept-charset origin referer
+cookie dnt te range if-range if-match if-none-match if-modified-since content-type content-length upgrade purpose
+upgrade-insecure-requests sec-websocket-version sec-websocket-key sec-websocket-protocol sec-websocket-extensions
+sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness sec-ch-ua-form-factors sec-ch-ua-full-version-list sec-ch-ua-mobile
+sec-ch-ua-model sec-ch-ua-platform sec-ch-ua-platform-version sec-ch-ua-wow64 sec-ch-dpr sec-ch-width
+sec-ch-viewport-width sec-ch-device-memory sec-ch-prefers-color-scheme sec-ch-prefers-reduced-motion sec-fetch-site
+sec-fetch-mode sec-fetch-dest sec-fetch-user sec-fetch-storage-access sec-gpc sec-purpose sec-browsing-topics
+sec-speculation-tags priority save-data device-memory dpr width viewport-width downlink ect rtt early-data
+service-worker service-worker-navigation-preload last-event-id access-control-request-method
+access-control-request-headers access-control-request-private-network attribution-reporting-eligible x-requested-with
+authorization keep-alive
+"""
+
+
+@pytest.mark.parametrize("header", OF_PROXIES.split())
 def test_behind_a_proxy_loopback_is_a_stranger(header: str) -> None:
-    assert not is_direct_loopback("127.0.0.1", ["host", header])
+    many = " ".join(f"x-{number}" for number in range(1000))
+    for names in (header, f"host {header}", f"{header} host", f"host {header} {many}"):
+        assert not is_direct_loopback("127.0.0.1", names)
+
+
+@pytest.mark.parametrize("header", OF_BROWSERS.split())
+def test_no_header_of_a_browser_makes_it_a_stranger(header: str) -> None:
+    assert is_direct_loopback("127.0.0.1", header)
+
+
+def test_a_browser_with_all_its_headers_is_no_stranger() -> None:
+    assert is_direct_loopback("127.0.0.1", " ".join(OF_BROWSERS.split()))
 
 
 @pytest.mark.parametrize("text", ["a", "browser1", "A.b_c-9", "x" * 128, "...a", "-"])
