@@ -14,7 +14,7 @@ from asyncmachine import CANCELED, EXECUTED, Outcome, Result
 def test_a_finished_mutation_answers_at_once() -> None:
     machine = am.Machine({"A": {}, "B": {"require": "A"}})
     canceled, executed = machine.add("B"), machine.add("A")
-    assert canceled is CANCELED and executed is EXECUTED
+    assert canceled == CANCELED and executed is EXECUTED
     assert not canceled and executed
     assert (canceled.canceled, canceled.executed, canceled.queued, canceled.pending) == (True, False, False, False)
     assert (executed.canceled, executed.executed, executed.queued, executed.pending) == (False, True, False, False)

@@ -14,7 +14,7 @@ from asyncmachine.helpers.waiting import deadline
 from asyncmachine.machine.api import Api, Origin
 from asyncmachine.machine.args import ArgsLike, raw_args
 from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.result import CANCELED, Outcome, Result
+from asyncmachine.machine.result import Outcome, Result
 
 K = TypeVar("K", bound=str)
 
@@ -108,14 +108,14 @@ def ask_remove(
 
 def _if_possible(check: Result, mutate: Callable[[], Result]) -> Result:
     if check.done():
-        return mutate() if check.executed else CANCELED
+        return mutate() if check.executed else Result.refused(check._why)
     answer = Result.make_pending()
 
     def decide() -> None:
         if check.executed:
             follow(mutate(), answer)
         else:
-            answer._settle(Outcome.CANCELED)
+            answer._settle(Outcome.CANCELED, check._why)
 
     check.then(decide)
     return answer

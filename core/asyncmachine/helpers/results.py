@@ -10,17 +10,18 @@ from asyncmachine.machine.result import Outcome, Result
 def follow(result: Result, answer: Result) -> None:
     """Gives `answer`, which is pending, the outcome of `result` once that is final."""
 
-    def final() -> None:
+    def settle() -> None:
         try:
-            answer._settle(result._final().outcome)
+            final = result._final()
+            answer._settle(final.outcome, final._why)
         except AmError as error:
             answer._fail(error)
 
-    result.then(final)
+    result.then(settle)
 
 
 def executed(result: Result, what: str = "the mutation") -> Result:
     """The result itself, unless it is canceled: then `MutationCanceled` is raised, with `what` in its text."""
     if result.outcome is Outcome.CANCELED:
-        raise MutationCanceled(f"{what} was canceled")
+        raise MutationCanceled(f"{what} was canceled{f': {result.reason}' if result.reason else ''}")
     return result

@@ -13,10 +13,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.endless import WATCHED_DEPTH, YIELD_EVERY, ChainWatch, break_chain
 from asyncmachine.machine.errors import HandlerError
@@ -27,7 +29,7 @@ from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
 from asyncmachine.machine.queue import is_duplicate, lets_in
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.recovery import add_plain_error
-from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result
+from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result, Why
 from asyncmachine.machine.rules import Rules
 from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.tracer import Hook
@@ -95,7 +97,7 @@ class Drain(View[N]):
 
     def _mutate(self, kind: int, states: str | Iterable[str], args: ArgsLike, e: Source, kw: dict[str, Any]) -> Result:
         if self._refuses and self._is_refusing():
-            return CANCELED
+            return self._refused()
         key = states if states.__class__ is str else called_names(states)
         found = raw_args(args, kw) if args is not None or kw else None
         guard = self._guard
@@ -123,9 +125,9 @@ class Drain(View[N]):
             subs = self._subs
             unseen = self._table is None and (subs is None or not (subs.args or subs.queue or subs.ends))
             if unseen and not self._tracers and (found is None or ErrorArgs.key not in found):
-                outcome = self._run_quietly(plan)
+                outcome, tx = self._run_quietly(plan), None
             elif unseen and found is None and e is None and self._hooks.transition_plain:
-                outcome = self._run_quietly(plan, self._hooks.transition_plain)
+                outcome, tx = self._run_quietly(plan, self._hooks.transition_plain), None
             else:
                 tx = Transition(self, plan, found or {}, None if e is None else source_of(e), tick)
                 if self._tracers:
@@ -150,7 +152,12 @@ class Drain(View[N]):
             subs = self._subs
             if self._hooks.queue_end or (subs is not None and subs.ends):
                 self._tell_rest()
-        return EXECUTED if outcome is Outcome.EXECUTED else CANCELED
+        if outcome is Outcome.EXECUTED:
+            return EXECUTED
+        return Result.refused(partial(reasons.rejected, self._rules, plan) if tx is None else why_of(tx))
+
+    def _refused(self) -> Result:
+        return Result.refused(reasons.disposed(self.id) if self._closing else reasons.BACKING_OFF)
 
     def _is_refusing(self) -> bool:
         """True from the start of disposal on, and for a while after a handler missed its deadline."""
@@ -230,10 +237,10 @@ class Drain(View[N]):
         called = set(indexes)
         with self._guard:
             if self._closing:
-                return CANCELED
+                return self._refused()
             queue, exception = self._queue, self._index[EXCEPTION]
             if not lets_in(self._queue_limit, len(queue), kind, exception in called, bool(self._ticks[exception] & 1)):
-                return CANCELED
+                return Result.refused(reasons.full(self._queue_limit))
             if kind == REMOVE and not queue and not any(self._ticks[i] & 1 for i in indexes):
                 return EXECUTED
             multi = any(self._rules.multi >> i & 1 for i in indexes)
@@ -261,11 +268,11 @@ class Drain(View[N]):
     def _put_first(self, mutation: Mutation) -> Result:
         """Puts a mutation from outside to the front of the queue, and drains if nobody does."""
         if self._refuses and self._is_refusing():
-            return CANCELED
+            return self._refused()
         mutation.result = result = Result(Outcome.QUEUED)
         with self._guard:
             if self._closing:
-                return CANCELED
+                return self._refused()
             mutation.depth = self._next_depth()
             self._queue.appendleft(mutation)
             drains = self._claim()
@@ -322,7 +329,7 @@ class Drain(View[N]):
             self._end_drain(interrupted=True)
             raise
         self._end_drain()
-        return result if result.queued else EXECUTED if result.executed else CANCELED
+        return result if result.queued else EXECUTED if result.executed else Result.refused(result._why)
 
     def _drain(self) -> None:
         """Runs what waits, until nothing does. Only the thread that has claimed the drain may call it."""
@@ -360,12 +367,13 @@ class Drain(View[N]):
             key = mutation.called[0] if len(mutation.called) == 1 else mutation.called
             plan = config.plans[mutation.kind_id].get(key) or self._new_plan(mutation.kind_id, key)
         outcome = Outcome.CANCELED
+        tx = Transition.of(self, plan, mutation)
         try:
-            outcome = self._carry_out(Transition.of(self, plan, mutation))
+            outcome = self._carry_out(tx)
         finally:
             self._depth = 0
             if mutation.result is not None:
-                mutation.result._settle(outcome)
+                mutation.result._settle(outcome, "" if outcome is Outcome.EXECUTED else why_of(tx))
 
     def _park(self) -> bool:
         """Lets the event loop run before the drain goes on; False if there is none."""
@@ -422,7 +430,7 @@ class Drain(View[N]):
             if isinstance(item, Evaluation):
                 item.withdraw(self._gone)
             elif item.result is not None:
-                item.result._settle(Outcome.CANCELED)
+                item.result._settle(Outcome.CANCELED, reasons.disposed(self.id))
         self._queue.clear()
         self._dispose_view()
 
@@ -454,3 +462,8 @@ class Drain(View[N]):
 def source_of(e: Source) -> MutationSource | None:
     """The trace of origin that an event stands for."""
     return e.source if isinstance(e, Event) else e
+
+
+def why_of(tx: Transition) -> Why:
+    """Why a transition was canceled. The transition itself is not kept."""
+    return tx._refusal or partial(reasons.rejected, tx.machine._rules, tx.plan)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.mutation import ADD, Mutation
@@ -80,7 +81,7 @@ def break_chain(machine: Drain[Any], mutation: Mutation, error: EndlessChain, *,
             machine._queue.remove(item)
     for item in (mutation, *dropped):
         if item.result is not None:
-            item.result._settle(Outcome.CANCELED)
+            item.result._settle(Outcome.CANCELED, reasons.ENDLESS)
     machine._err = error
     machine._log_error("handlers were stopped", error)
     if not tells:

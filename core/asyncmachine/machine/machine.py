@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.drain import Drain, Source, source_of
 from asyncmachine.machine.errors import SchemaError
@@ -25,7 +26,7 @@ from asyncmachine.machine.plan import configuration
 from asyncmachine.machine.queue import Position, Queued, find_queued
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.recovery import Catching, error_states
-from asyncmachine.machine.result import CANCELED, Result
+from asyncmachine.machine.result import Result
 from asyncmachine.machine.rules import rules_of
 from asyncmachine.machine.schema import EXCEPTION, State, StatesMeta
 from asyncmachine.machine.tracer import ChangeTracer, ErrorTracer
@@ -146,8 +147,10 @@ class Machine(Drain[N]):
         Should relations reject the detailed state, `Exception` is added alone. A handler may still veto the whole; the
         error is then in `err` only.
         """
-        if isinstance(err, asyncio.CancelledError) or (self._refuses and self._is_refusing()):
-            return CANCELED
+        if isinstance(err, asyncio.CancelledError):
+            return Result.refused(reasons.CANCELLED)
+        if self._refuses and self._is_refusing():
+            return self._refused()
         called = error_states(err, self._index, state or "")
         found = raw_args(args)
         found[ErrorArgs.key] = ErrorArgs(err=err, trace="".join(traceback.format_exception(err)))

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import HandlerDeadline
 from asyncmachine.machine.event import Event
@@ -88,6 +89,7 @@ def failed(tx: Transition, turn: Turn, error: Exception) -> None:
         if not error.args:
             # Raised by the watchdog, which can only name the class.
             error.args = (f"{turn.name} still ran after {machine.handler_deadline} s and was interrupted",)
+    tx._refusal = reasons.broken(turn.name, error)
     if machine._observer is not None:
         machine._observer.broke(tx, turn, error)
     if machine._index[EXCEPTION] in tx.plan.called:

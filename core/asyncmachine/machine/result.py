@@ -18,6 +18,10 @@ class Outcome(StrEnum):
     PENDING = "pending"
 
 
+Why = str | Callable[[], str]
+"""A reason, or what makes it when it is asked for."""
+
+
 class FinalResult:
     """How a mutation ended: executed or canceled. True if it was executed.
 
@@ -25,11 +29,12 @@ class FinalResult:
     nothing is, would go on for ever with a result that awaits to a result.
     """
 
-    __slots__ = ("_outcome", "tick")
+    __slots__ = ("_outcome", "_why", "tick")
 
-    def __init__(self, outcome: Outcome, tick: int = 0) -> None:
+    def __init__(self, outcome: Outcome, tick: int = 0, why: Why = "") -> None:
         self._outcome = outcome
         self.tick = tick
+        self._why = why
 
     @property
     def outcome(self) -> Outcome:
@@ -47,6 +52,16 @@ class FinalResult:
         return self._outcome is Outcome.CANCELED
 
     @property
+    def reason(self) -> str:
+        """Why it was canceled, for a person to read: the relation, the handler, or what else was in the way.
+
+        Empty unless it was, and where it is not known: a source tells its clients only what they may read.
+        """
+        if not isinstance(self._why, str):
+            self._why = self._why()
+        return self._why
+
+    @property
     def queued(self) -> bool:
         """True while it waits in the queue of this process."""
         return self._outcome is Outcome.QUEUED
@@ -62,7 +77,8 @@ class FinalResult:
         return self._outcome is Outcome.EXECUTED
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._outcome}{f' at {self.tick}' if self.queued else ''}>"
+        more = f" at {self.tick}" if self.queued else f": {self.reason}" if self.reason else ""
+        return f"<{type(self).__name__} {self._outcome}{more}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FinalResult):
@@ -82,10 +98,15 @@ class Result(FinalResult):
 
     __slots__ = ("_error", "_wait")
 
-    def __init__(self, outcome: Outcome, tick: int = 0) -> None:
-        super().__init__(outcome, tick)
+    def __init__(self, outcome: Outcome, tick: int = 0, why: Why = "") -> None:
+        super().__init__(outcome, tick, why)
         self._error: BaseException | None = None
         self._wait: Wait | None = Wait() if outcome in (Outcome.QUEUED, Outcome.PENDING) else None
+
+    @classmethod
+    def refused(cls, why: Why) -> Result:
+        """A canceled one, and why."""
+        return cls(Outcome.CANCELED, why=why)
 
     @classmethod
     def make_pending(cls) -> Result:
@@ -117,12 +138,15 @@ class Result(FinalResult):
     def _final(self) -> FinalResult:
         if self._error is not None:
             raise self._error
-        return _EXECUTED if self._outcome is Outcome.EXECUTED else _CANCELED
+        if self._outcome is Outcome.EXECUTED:
+            return _EXECUTED
+        return FinalResult(Outcome.CANCELED, why=self._why) if self._why else _CANCELED
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Outcome, why: Why = "") -> None:
         """Sets the final outcome and wakes those who wait. Only the first call counts."""
         if self._wait is not None and not self._wait.done():
             self._outcome = outcome
+            self._why = why
             self._wait._end()
 
     def _fail(self, error: AmError) -> None:
@@ -130,6 +154,7 @@ class Result(FinalResult):
         if self._wait is not None and not self._wait.done():
             self._error = error
             self._outcome = Outcome.CANCELED
+            self._why = str(error)
             self._wait._end()
 
 

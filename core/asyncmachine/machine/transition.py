@@ -18,6 +18,7 @@ from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.errors import HandlerError
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.handlers import NO_CALLS, Call, Turn
@@ -53,6 +54,7 @@ class Transition:
     completed = False
     is_check = False
     queue_len = 0
+    _refusal = ""
     _after: tuple[int, ...] | None = None
     _id = ""
     _mutation: Mutation | None = None
@@ -147,6 +149,13 @@ class Transition:
         """States that deactivate."""
         return self._names(self.plan.exits)
 
+    @property
+    def reason(self) -> str:
+        """Why it was canceled, for a person to read; empty unless it was."""
+        if self.accepted:
+            return ""
+        return self._refusal or reasons.rejected(self.machine._rules, self.plan)
+
     def text(self) -> str:
         """Id, mutation, source and steps, a line each."""
         return transition_text(self)
@@ -194,8 +203,9 @@ def run(tx: Transition) -> Outcome:
             due = machine._config.auto_called or machine._observer is not None
             if due and touched and not tx.broken and not plan.is_auto and not plan.quiet:
                 queue_auto(machine)
-    except BaseException:
+    except BaseException as error:
         tx.accepted = False
+        tx._refusal = reasons.broken("a handler", error)
         machine._busy = None
         raise
     finally:
@@ -256,6 +266,7 @@ def asks(tx: Transition, turn: Turn) -> bool:
             failed(tx, turn, error)
             return False
         if verdict is False:
+            tx._refusal = reasons.vetoed(turn.name)
             if tx.machine._observer is not None:
                 tx.machine._observer.vetoed(tx, turn)
             return False

@@ -12,12 +12,13 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.drain import Source, source_of
 from asyncmachine.machine.export import Export
 from asyncmachine.machine.mutation import Kind, called_names
 from asyncmachine.machine.reading import N
-from asyncmachine.machine.result import CANCELED, EXECUTED, Result
+from asyncmachine.machine.result import EXECUTED, Result
 from asyncmachine.machine.schema import EXCEPTION, Schema
 from asyncmachine.machine.scope import Scope
 from asyncmachine.machine.wait import Wait
@@ -25,7 +26,7 @@ from asyncmachine.rpc.caller import Caller
 from asyncmachine.rpc.errors import RpcError
 from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.mirror import Mirror
-from asyncmachine.rpc.reasoning import permits
+from asyncmachine.rpc.reasoning import refusal
 from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import Watch
 from asyncmachine.rpc.within import MirrorKind, Within
@@ -80,7 +81,7 @@ class NetworkMachine(Mirror[N]):
         """
         names = called_names(states)
         if self._disposed:
-            return CANCELED
+            return Result.refused(reasons.disposed(self._id))
         self._indexes(names)
         return self._caller.notify(names, raw_args(args, kw), source_of(e))
 
@@ -101,7 +102,7 @@ class NetworkMachine(Mirror[N]):
         The error object stays here; its class name and text travel.
         """
         if self._disposed or isinstance(err, asyncio.CancelledError):
-            return CANCELED
+            return Result.refused(reasons.disposed(self._id) if self._disposed else reasons.CANCELLED)
         self._err = err
         detail = getattr(err, "state", "") if state is None else state
         wanted = (detail, ERR_ON_CLIENT, EXCEPTION)
@@ -117,13 +118,13 @@ class NetworkMachine(Mirror[N]):
         within: float | None = None,
     ) -> Result:
         if self._disposed:
-            return CANCELED
+            return Result.refused(reasons.disposed(self._id))
         names = called_names(states)
         self._indexes(names)
         if kind == "toggle":
             kind = "remove" if all(name in self for name in names) else "add"
-        if self._filters and not permits(self, kind, names):
-            return CANCELED
+        if self._filters and (why := refusal(self, kind, names)):
+            return Result.refused(why)
         return self._caller.call(kind, names, args, source_of(e), within)
 
     # Questions
@@ -154,7 +155,7 @@ class NetworkMachine(Mirror[N]):
 
     def _can_remotely(self, kind: CanKind, states: str | Iterable[str], args: dict[str, Any]) -> Result:
         if self._disposed:
-            return CANCELED
+            return Result.refused(reasons.disposed(self._id))
         names = called_names(states)
         self._indexes(names)
         return self._caller.can(kind, names, args)
@@ -162,7 +163,8 @@ class NetworkMachine(Mirror[N]):
     def _can(self, kind: Kind, states: str | Iterable[str]) -> Result:
         names = called_names(states)
         self._indexes(names)
-        return EXECUTED if not self._disposed and permits(self, kind, names) else CANCELED
+        why = reasons.disposed(self._id) if self._disposed else refusal(self, kind, names)
+        return Result.refused(why) if why else EXECUTED
 
     @property
     def groups(self) -> Mapping[str, tuple[str, ...]]:

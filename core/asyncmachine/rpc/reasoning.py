@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from asyncmachine.machine.mutation import KINDS, Kind
 from asyncmachine.machine.plan import configuration, plan_for
 from asyncmachine.machine.reading import Reading
+from asyncmachine.machine.reasons import rejected
 from asyncmachine.machine.relations import RECORDED
+from asyncmachine.machine.result import Why
 from asyncmachine.machine.rules import rules_of
 
 
-def permits(mirror: Reading[Any], kind: Kind, names: Sequence[str]) -> bool:
-    """Whether the relations of the schema let this mutation through, in the states that are active now."""
+def refusal(mirror: Reading[Any], kind: Kind, names: Sequence[str]) -> Why:
+    """Why the relations of the schema do not let this mutation through, in the states that are active now; or ""."""
     rules = rules_of(mirror.schema, RECORDED, "keep")
     active = [rules.index[name] for name in mirror.active_states()]
     start, called = configuration(rules, sorted(active)), tuple(rules.index[name] for name in names)
     number, key = KINDS.index(kind), tuple(names)
     plan = start.plans[number].get(key) or plan_for(rules, start, number, called, key)
-    return plan.accepted
+    return "" if plan.accepted else partial(rejected, rules, plan)
 
 
 def implied(mirror: Reading[Any], known: Collection[int], ticks: Sequence[int]) -> Iterator[int]:
