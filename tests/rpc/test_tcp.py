@@ -23,6 +23,7 @@ from asyncmachine.rpc.transport import (
     tcp,
     unix,
 )
+from asyncmachine.rpc.transport.backlog import Backlog
 from asyncmachine.rpc.transport.socket_listener import SocketListener
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from tests.rpc.nets import tcp as tcp_net
@@ -205,6 +206,24 @@ async def test_what_there_is_no_room_for_waits_in_the_kernel(monkeypatch: pytest
     assert most == 2
     assert sorted([await each.recv() for each in accepted]) == [bytes([number]) for number in range(9)]
     await asyncio.gather(*(end.close() for end in [*ends, *accepted]))
+    await listener.close()
+
+
+async def test_if_more_come_than_may_wait_it_is_the_flood_that_loses_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(_: Backlog) -> None:
+        """As if all had found room at the same time."""
+
+    monkeypatch.setattr(backlog, "MAX_WAITING", 2)
+    monkeypatch.setattr(Backlog, "room", at_once)
+    listener = await tcp.listen()
+    flood = [await tcp.connect("127.0.0.1", port_of(listener), local_addr=("127.0.0.2", 0)) for _ in range(2)]
+    page = await tcp.connect("127.0.0.1", port_of(listener))
+    assert (await ended(flood[1])).reason == "too many connections wait"
+    accepted = [await listener.accept() for _ in range(2)]
+    assert [each.peer.address.partition(":")[0] for each in accepted] == ["127.0.0.2", "127.0.0.1"]
+    await accepted[1].send(b"still here")
+    assert await page.recv() == b"still here"
+    await asyncio.gather(*(each.close() for each in (page, *flood, *accepted)))
     await listener.close()
 
 

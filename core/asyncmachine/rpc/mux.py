@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, SchemaError
@@ -23,6 +23,7 @@ from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
+from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
@@ -33,9 +34,6 @@ from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Listen, Peer, Transport
 from asyncmachine.rpc.transport.addresses import listen as listen_at
 
-MAX_CONNECTIONS: Final = 512
-"""Connections at the same time, those included that have not said hello yet."""
-
 NewServer = Callable[[str, Peer], Server]
 """Makes the server for a connection. It gets the name the server should have, and who is there."""
 
@@ -44,7 +42,8 @@ class Mux(PayloadSender):
     """Listens at `listen` (a text such as ``tcp://127.0.0.1:0``, or a function that opens a listener).
 
     `serve` is the machine that all clients see, exposed with the further options of `Server`, or a function that makes
-    a server for each connection. What happens shows in `machine`.
+    a server for each connection. `limit` is how many connections there may be at once (see `places`). What happens
+    shows in `machine`.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Mux(PayloadSender):
             raise TypeError(f"{', '.join(server)}: give these to the servers that your function makes")
         else:
             self._new_server = serve
-        self.limit = limit
         self.address = ""
         self._name = name or "mux"
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
@@ -85,11 +83,21 @@ class Mux(PayloadSender):
         self._draining = False
         self._accepting: asyncio.Task[None] | None = None
         self.machine = own_machine(MuxStates, _Handlers(self), f"rm-{self._name}", "rpc-mux", parent)
+        self._places = Places(limit, self.machine.id, self._run)
 
     @property
     def servers(self) -> Mapping[str, Server]:
         """The servers of the connections there are, by name."""
         return MappingProxyType(self._servers)
+
+    @property
+    def limit(self) -> int:
+        """Connections at the same time, those included that have not been let in. Settable."""
+        return self._places.limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._places.limit = limit
 
     def start(self) -> None:
         """Begins to listen. Needs a running loop."""
@@ -179,6 +187,13 @@ class Mux(PayloadSender):
         self.machine.add(M.Ready, Listening(address))
 
     def _arrived(self, transport: Transport) -> None:
+        try:
+            if self._draining or M.Start not in self.machine:
+                raise Rejected(Code.SHUTDOWN, "the server is stopping")
+            self._places.take(transport)
+        except Rejected as no:
+            self._places.turn_away(transport, no)
+            return
         self._made += 1
         name = f"{self._name}-{self._made}"
         self._run(self._serve(name, transport), name)
@@ -188,9 +203,11 @@ class Mux(PayloadSender):
         try:
             server = self._server_for(name, transport.peer)
         except Rejected as no:
+            self._places.left(transport)
             await transport.close(close_code(no.code), str(no))
             return
         self._servers[name] = server
+        server._places = self._places
         admitted = {"ClientConnectedState": partial(self._came, name), "ClientConnectedEnd": partial(self._left, name)}
         server.machine.bind(admitted)
         try:
@@ -203,10 +220,6 @@ class Mux(PayloadSender):
 
     def _server_for(self, name: str, peer: Peer) -> Server:
         """A new server. Raises `Rejected` if the connection has to be turned away."""
-        if self._draining or M.Start not in self.machine:
-            raise Rejected(Code.SHUTDOWN, "the server is stopping")
-        if len(self._servers) >= self.limit:
-            raise Rejected(Code.RATE, f"no more than {self.limit} connections at once")
         try:
             server = self._new_server(name, peer)
         except Exception as error:

@@ -22,7 +22,7 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import Code, close_code
+from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
@@ -32,6 +32,7 @@ from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.payload_sender import PayloadSender
+from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
 from asyncmachine.rpc.probing import WITHIN
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.sending import Sending
@@ -61,7 +62,8 @@ class Server(PayloadSender):
     they belong to. `compression` of large frames is used if the client offers it; None: only where they travel a
     network. Payloads may have `max_payload` bytes; those larger than a frame go in chunks of `chunk` bytes (at most
     256 KiB). `args` are classes of typed records: of a state that has one of them, loose arguments are made into that
-    record and checked before they come to a handler.
+    record and checked before they come to a handler. At an address of its own (`serve_at`) it has places for
+    `strangers` beside its clients: connections that have not been let in (see `places`).
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Server(PayloadSender):
         max_payload: int = MAX_PAYLOAD,
         chunk: int = CHUNK,
         args: Collection[type[Args]] | None = None,
+        strangers: int = MAX_CONNECTIONS,
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
@@ -98,6 +101,8 @@ class Server(PayloadSender):
         self._dial: Dial | None = None
         self._listen: Listen | None = None
         self._where = ""
+        self._places: Places | None = None
+        self._strangers = strangers
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)
         self._stopped: tuple[Wait, ...] = ()
@@ -128,6 +133,8 @@ class Server(PayloadSender):
             return await connection.run()
         finally:
             self._connections.pop(connection, None)
+            if self._places is not None:
+                self._places.left(transport)
             self._left(connection)
             self._note_end()
 
@@ -143,6 +150,7 @@ class Server(PayloadSender):
         """
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
         self._where = where("at", listen)
+        self._places = Places(self._clients.limit + self._strangers, self.machine.id, self._run)
         self._begin()
 
     def retry_now(self) -> None:
@@ -210,6 +218,12 @@ class Server(PayloadSender):
         self.machine.add((S.Start, *states))
 
     def _arrived(self, transport: Transport) -> None:
+        assert self._places is not None
+        try:
+            self._places.take(transport)
+        except Rejected as no:
+            self._places.turn_away(transport, no)
+            return
         self._run(self.serve(transport), "serve")
 
     def _run(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

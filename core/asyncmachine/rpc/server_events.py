@@ -76,6 +76,8 @@ class ServerEvents:
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
             return
+        if server._places is not None:
+            server._places.let_in(connection.transport)
         # The errors of an earlier connection end with a new one; ErrNetwork would refuse ClientConnected.
         server.machine.remove(S.Exception)
         server.machine.add((S.ClientConnected, S.Handshaking), info_of(client))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing
 from typing import Any, Final
 
-from asyncmachine.rpc.transport import LOST, Transport
+from asyncmachine.rpc.transport import GOING_AWAY, LOST, Transport
 from asyncmachine.rpc.transport.backlog import MAX_WAITING, Backlog
 from asyncmachine.rpc.transport.certificates import Judge
 from asyncmachine.rpc.transport.handshakes import TIMEOUT, Handshakes
@@ -127,5 +127,5 @@ class SocketListener:
         except asyncio.CancelledError:
             transport.abort()
             raise
-        if self._backlog.put(transport) is not None:
-            transport.abort()
+        if (turned_away := self._backlog.put(transport)) is not None:
+            await turned_away.close(GOING_AWAY, "too many connections wait")
