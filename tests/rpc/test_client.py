@@ -152,6 +152,7 @@ def test_a_server_that_does_not_answer_is_left() -> None:
         await client.machine.when_not(C.Connected)
         assert loop.time() == 15.0
         assert isinstance(client.machine.err, rpc.HandshakeFailed)
+        assert "took too long" in str(client.machine.err), "and not what came of giving it up"
         await client.stop()
 
     run(body())
@@ -278,6 +279,58 @@ async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is
     assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: this is over")]
     await client.stop()
     await mux.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told_to_log"),
+    [
+        (
+            1006,
+            "gone",
+            "the connection was not welcomed, but closed with 1006 (gone): is there a server of aRPC, and TLS",
+        ),
+        (1011, "INTERNAL: no", "the connection was not welcomed, but closed with 1011 (INTERNAL: no)"),
+    ],
+)
+async def test_connections_that_end_before_the_welcome_are_errors_and_told_to_the_log_once(
+    code: int, reason: str, told_to_log: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def dial() -> Transport:
+        near, far = pair()
+        await near.close(code, reason)
+        return far
+
+    client = rpc.Client(dial, Basic, id="one", backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.ErrRpc, 3)
+    assert isinstance(client.machine.err, rpc.HandshakeFailed)
+    await client.stop()
+    (warning,) = warned(caplog)
+    assert warning.startswith(f"rc-one cannot connect: {told_to_log}")
+
+
+async def test_a_port_where_something_else_listens_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        client = rpc.Client(f"tcp://127.0.0.1:{port}", Basic, id="one", backoff=QUICK)
+        client.start()
+        await client.machine.when_ticks(C.ErrRpc, 3)
+        await client.stop()
+    (warning,) = warned(caplog)
+    assert warning.startswith(f"rc-one cannot connect to tcp://127.0.0.1:{port}: the connection was not welcomed")
+
+
+async def test_leaving_before_the_welcome_is_no_error() -> None:
+    ends: list[MemoryTransport] = []
+    client = rpc.Client(dial_into(ends), Basic, backoff=QUICK)
+    client.start()
+    await client.machine.when(C.Connected)
+    await client.stop()
+    assert client.machine.err is None
 
 
 async def test_a_source_of_another_kind_is_told_to_the_log_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,17 +19,15 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.machine.names import ANY
 
 A = TypeVar("A", bound="Args")
 
 RawArgs = Mapping[str, Any]
 """Arguments as handlers find them: plain values and typed records by key."""
-
-ANY: Final = "Any"
-"""In the place of the state of records that are of none."""
 
 RESERVED = frozenset({"key", "prefix", "state", "registry"})
 """What `Args` says about a class, so no field can be called like that."""

@@ -17,7 +17,7 @@ from asyncmachine.rpc.calls import NEVER, Calls
 from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, Misuse, PeerFault, UnknownOutcome
+from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, HandshakeFailed, Misuse, PeerFault, UnknownOutcome
 from asyncmachine.rpc.features import ASK, GROWN, STEPS, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
@@ -25,6 +25,7 @@ from asyncmachine.rpc.probing import WITHIN, Doubt
 from asyncmachine.rpc.receiving import ReceivingSession
 from asyncmachine.rpc.session import Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
+from asyncmachine.rpc.transport import LOST, TransportClosed
 
 PATIENCE: Final = 0.5
 """Seconds that a client lets the server ask first."""
@@ -148,6 +149,13 @@ class ClientSession(ReceivingSession):
     def unwatch(self, token: int) -> None:
         """Tells that this is over: it has fired, or nobody waits for it any more."""
         self._send(m.WhenCancel(token))
+
+    def torn(self, end: TransportClosed) -> list[e.Event]:
+        """The transport was closed by nobody here. Who was not welcomed would else come back, and say nothing."""
+        if self.phase is not Phase.GREETED:
+            return []
+        cure = ": is there a server of aRPC, and TLS on both sides or on none?" if end.code == LOST else ""
+        return [e.SessionFailed(HandshakeFailed(f"the connection was not welcomed, but {end}{cure}"))]
 
     def end(self) -> list[e.Event]:
         """The transport has closed. Calls without an answer stay open, for a session that continues this one."""

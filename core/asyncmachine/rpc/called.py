@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asyncmachine.machine.args import ANY
 from asyncmachine.machine.errors import InvalidArgs
+from asyncmachine.machine.names import ANY
 from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import CanRequested, MutationRequested
 from asyncmachine.rpc.exposure import Exposure

@@ -91,6 +91,9 @@ class Connection(Generic[S]):
                 elif self.session.counters.frames_in % TURN == 0:
                     await asyncio.sleep(0)  # to receive what is there already gives nobody else a turn
         except TransportClosed as end:
+            if self._closing is None:
+                for event in self.session.torn(end):
+                    self._react(self, event)
             return end
         except Exception as error:  # noqa: BLE001 (told to the shell, whose own code it may come from)
             self._failed(error)

@@ -1,11 +1,12 @@
 """One conversation between a source and a mirror, without a socket and without a clock.
 
-Frames and the time go in; events, frames to send and the next deadline come out. The shell around it does four things::
+Frames and the time go in; events, frames to send and the next deadline come out. The shell around it does this::
 
     events = session.receive(frame, now)        # act on each, in order
     for frame in session.outgoing(): …          # send them, in order, after every call of a method
     events += session.tick(now)                 # not before session.deadline
-    events += session.end()                     # once the transport has closed
+    events += session.torn(how)                 # if it was not this side that has closed the transport
+    events += session.end()                     # once it has closed
 
 A method that raises has changed nothing: `Misuse` and `Unsendable` are our own caller's mistakes, `PeerFault` is the
 peer's and tells how to close the transport. Who may say what when is the table in `legality`. Here is what both sides
@@ -29,6 +30,7 @@ from asyncmachine.rpc.legality import Phase, Role, legal_kinds, moves
 from asyncmachine.rpc.limits import clipped
 from asyncmachine.rpc.probing import ROUNDS, SLOW, Probe
 from asyncmachine.rpc.timing import Timing
+from asyncmachine.rpc.transport import TransportClosed
 
 Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
 """What a side does with each kind it may receive: a method that checks first, then changes, and returns the events."""
@@ -146,6 +148,10 @@ class Session:
     def leave(self) -> list[e.Event]:
         """Another connection continues this session: nothing more is taken here. Returns what was held back."""
         self._enter(Phase.ENDED)
+        return []
+
+    def torn(self, end: TransportClosed) -> list[e.Event]:
+        """The transport was closed by nobody on this side; `end` follows."""
         return []
 
     def end(self) -> list[e.Event]:
