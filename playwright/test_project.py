@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.docs.pages import ROOT, blocks
 from tests.ports import free_port
 from tests.web.browser import Mishaps
 from tests.web.looks import check_looks
 from tests.web.projects import NAME, Running, opened, proxy, refusing
-
-MANUAL = ROOT / "docs" / "pages.md"
+from tests.web.test_served import SERVE
 
 
 def test_where_nobody_chose_a_port_another_one_is_taken_and_told(project: Path) -> None:
@@ -67,15 +65,15 @@ def test_a_page_below_a_mount_finds_its_relay(page: Page, project: Path, mishaps
 
 
 def test_the_manuals_server_serves_behind_a_proxy_that_cuts_a_prefix_off(
-    page: Page, project: Path, mishaps: Mishaps
+    page: Page, project: Path, mishaps: Mishaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = [block.code for block in blocks(MANUAL.read_text()) if block.code.startswith("# my_app/server.py")]
+    """docs/server.md; the real nginx is in test_behind_nginx.py."""
+    (project / NAME / "serve.py").write_text(SERVE)
     port = free_port()
     with proxy(port, "/apps/guests/") as front:
         mishaps._own = f"http://127.0.0.1:{front}"
-        code = code.replace("https://app.example", mishaps._own).replace("12733", str(port))
-        (project / NAME / "server.py").write_text(code)
-        serving = Running(project, module=f"{NAME}.server")
+        monkeypatch.setenv("ORIGIN", mishaps._own)
+        serving = Running(project, port, module=f"{NAME}.serve")
         try:
             opened(page, f"{mishaps._own}/apps/guests/")
             expect(page.locator("#link")).to_have_text("live")
@@ -84,7 +82,7 @@ def test_the_manuals_server_serves_behind_a_proxy_that_cuts_a_prefix_off(
             expect(page.locator("#names li")).to_have_text(["Ada"])
             page.goto("about:blank")
         finally:
-            serving.stop(signal.SIGINT)
+            serving.stop()
     assert serving.process.returncode == 0
 
 

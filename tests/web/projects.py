@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import socketserver
 import subprocess
@@ -38,8 +37,8 @@ class Running:
         self.address = found[0]
         self.port = int(self.address.rstrip("/").rpartition(":")[2])
 
-    def stop(self, by: int = signal.SIGTERM) -> None:
-        self.process.send_signal(by)
+    def stop(self) -> None:
+        self.process.terminate()
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
