@@ -38,6 +38,18 @@ def served_client(pair: Pair) -> Any:
     return client
 
 
+class Closing:
+    """A transport that is closed in another way."""
+
+    def __init__(self, near: Transport, close: Any) -> None:
+        self.peer, self.send, self.recv, self.close = near.peer, near.send, near.recv, close
+        self._near = near
+
+    @property
+    def closed(self) -> bool:
+        return self._near.closed
+
+
 class Quiet:
     """Notes every change of the client's connection states."""
 
@@ -87,6 +99,50 @@ async def test_the_session_goes_on_in_the_next_connection() -> None:
         statistics = pair.client.statistics
         assert (statistics.drops, statistics.out_of_step, statistics.open_calls) == (0, 0, 0)
         assert pair.client.machine.err is None
+
+
+async def test_a_stop_waits_for_the_connection_that_was_left() -> None:
+    listener = MemoryListener()
+    hung_up, may_end = asyncio.Event(), asyncio.Event()
+    slow = True
+
+    async def dial() -> Transport:
+        nonlocal slow
+        near = await listener.dial()
+        if slow:
+            slow, close = False, near.close
+
+            async def close_slowly(code: int = 1000, reason: str = "") -> None:
+                hung_up.set()
+                await may_end.wait()
+                await close(code, reason)
+
+            near = Closing(near, close_slowly)
+        return near
+
+    async def listen() -> rpc.Listener:
+        return listener
+
+    server = rpc.Server(am.Machine(Basic, id="source"), "s", clients=2)
+    server.serve_at(listen)
+    client = await ready_client(dial)
+    first = client._connections.connection
+    (one,) = server._clients
+    one.go_away(0)
+    while client._connections.connection is first:
+        await asyncio.sleep(0)
+    await hung_up.wait()
+    stopped = client.stop()
+    await client.machine.when_not(C.Start, C.Connected, C.Disconnecting)
+    current = client._connections.task
+    assert current is not None
+    await asyncio.wait([current])
+    await asyncio.sleep(0)
+    assert not stopped.done()
+    may_end.set()
+    await stopped
+    assert client._connections.running == ()
+    await server.stop()
 
 
 async def test_it_goes_over_again_and_again() -> None:

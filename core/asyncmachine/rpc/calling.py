@@ -21,6 +21,7 @@ from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.remote_result import RemoteResult
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.tracing import Tracing, packed
+from asyncmachine.rpc.unheard import unheard
 from asyncmachine.rpc.values import pack_args
 
 Link = Connection[ClientSession]
@@ -145,7 +146,7 @@ class Calling:
     # Inside
 
     def _ask(self, send: Send, *what: str) -> Result:
-        result = RemoteResult(self._machine.add_err, self._loop())
+        result = RemoteResult(partial(unheard, self._machine, what), self._loop())
         self._in_loop(self._send, result, send, what)
         return result
 

@@ -38,7 +38,7 @@ from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.probing import WITHIN
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
-from asyncmachine.rpc.readiness import ready_or_over
+from asyncmachine.rpc.readiness import end_after, ready_or_over
 from asyncmachine.rpc.schemas import groups_given, schema_given
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.states import ClientStates as C
@@ -163,17 +163,18 @@ class Client(Generic[S]):
         return ready_or_over(self.machine, lambda: self.last_end, was_started=was_started)
 
     def stop(self) -> Wait:
-        """Says goodbye and closes; await the returned wait for the end of the connection. It can be started again."""
+        """Says goodbye and closes; await the returned wait for the end of all connections. It can be started again."""
         if self.machine.any_(C.Connecting, C.Connected):
             self.machine.add(C.Disconnecting)
         self.machine.remove(C.Start)
-        stopped, task = Wait(), self._connections.task
+        stopped = Wait()
 
         def left() -> None:
-            if task is None or task.done():
-                stopped._end()
+            running = self._connections.running
+            if running:
+                self._loop.call(end_after, running, stopped)
             else:
-                task.add_done_callback(lambda _: stopped._end())
+                stopped._end()
 
         self.machine.when_not(C.Start, C.Connecting, C.Connected, C.Disconnecting).then(left)
         return stopped

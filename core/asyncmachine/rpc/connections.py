@@ -48,7 +48,7 @@ class Connections:
     """
 
     __slots__ = (
-        "_backoff", "_dial", "_dial_timeout", "_expiring", "_hello", "_last", "_lost", "_moving", "_next_task",
+        "_backoff", "_dial", "_dial_timeout", "_expiring", "_hello", "_last", "_left", "_lost", "_moving", "_next_task",
         "_nothing_came", "_react", "_timing", "connection", "end", "reconnect", "session", "task",
     )  # fmt: skip
 
@@ -82,6 +82,13 @@ class Connections:
         self._expiring = Expiring(react)
         self._moving: Moving | None = None
         self._next_task: asyncio.Task[None] | None = None
+        self._left: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def running(self) -> tuple[asyncio.Task[None], ...]:
+        """What goes on still: connections, those included that were left, and the making of the next one."""
+        making = None if self._moving is None else self._moving.task
+        return tuple([task for task in (*self._left, self.task, self._next_task, making) if task and not task.done()])
 
     def ready_link(self) -> Link | None:
         """The connection if calls may be made on it."""
@@ -102,6 +109,7 @@ class Connections:
         """Says HELLO on a transport, and carries the session on it from now on."""
         self.connection = connection = self._greet(transport)
         self.session = connection.session
+        self._retire(self.task)
         self.task = self._run(connection, machine)
 
     def hang_up(self) -> None:
@@ -136,6 +144,7 @@ class Connections:
 
         def greet(transport: Transport) -> Link:
             link = self._greet(transport)
+            self._retire(self._next_task)
             self._next_task = self._run(link, machine)
             return link
 
@@ -154,6 +163,7 @@ class Connections:
         assert moving is not None
         assert moving.next is not None
         self.connection = moving.next
+        self._retire(self.task)
         self.session, self.task = moving.next.session, self._next_task
         moving.decide(welcomed=True)
         first.flush()
@@ -173,6 +183,11 @@ class Connections:
     def _run(self, connection: Link, machine: Machine[Any]) -> asyncio.Task[None]:
         work = self._carry(connection, machine)
         return asyncio.get_running_loop().create_task(work, name=f"{machine.id}.connection")
+
+    def _retire(self, task: asyncio.Task[None] | None) -> None:
+        """Another connection comes after that of this task, which may take its time to end."""
+        if task is not None and not task.done():
+            self._left = (*(each for each in self._left if not each.done()), task)
 
     async def _carry(self, connection: Link, machine: Machine[Any]) -> None:
         self._expiring.stop()

@@ -33,10 +33,10 @@ SPREAD: Final = 1.0
 class Moving:
     """The change of one client. `dial()` makes a transport, `greet(transport)` begins a session on it and carries it.
 
-    `next` is the connection that has said HELLO, and has no answer yet.
+    `next` is the connection that has said HELLO, and has no answer yet; `task` makes it.
     """
 
-    __slots__ = ("_backoff", "_decided", "_dial", "_for_good", "_greet", "_pause", "_task", "next")
+    __slots__ = ("_backoff", "_decided", "_dial", "_for_good", "_greet", "_pause", "next", "task")
 
     def __init__(
         self, dial: Callable[[], Awaitable[Transport]], greet: Callable[[Transport], Link], backoff: Backoff
@@ -48,18 +48,18 @@ class Moving:
         self._decided: asyncio.Future[bool] | None = None
         self._pause = 0.0
         self._for_good = False
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def begin(self, first: Link, within: float) -> None:
         """Leaves this connection, which ends `within` so many seconds. Further requests count for nothing."""
-        if self._task is None or self._task.done():
+        if self.task is None or self.task.done():
             self._pause, self._for_good = 0.0, False
-            self._task = asyncio.get_running_loop().create_task(self._move(first, within))
+            self.task = asyncio.get_running_loop().create_task(self._move(first, within))
 
     def stop(self) -> None:
         """The first connection has ended, or the client leaves: nothing is made any more."""
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self.next is not None:
             self.next.session.bye()
             self.next.close(GOING_AWAY, "the client leaves")

@@ -1,9 +1,10 @@
-"""When a client is ready, and how whoever waits for that learns that it never will be."""
+"""When a client is ready, how whoever waits for that learns that it never will be, and when it has ended."""
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.wait import Once, Wait
@@ -36,6 +37,11 @@ def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | 
     over._loosen()
     ready._file(_Along(over))
     return ready
+
+
+def end_after(tasks: Iterable[asyncio.Task[None]], wait: Wait) -> None:
+    """Ends a wait once all these have ended, however they do."""
+    asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: wait._end())
 
 
 class _Along:
