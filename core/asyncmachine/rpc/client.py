@@ -32,6 +32,7 @@ from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.mirror_sync import MirrorSync, sync_wanted
 from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.options import check_seconds, check_states, check_text, check_whole
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -70,7 +71,8 @@ class Client(Generic[S]):
     (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
     `compression` of large frames is offered to the server; None: only where they travel a network.
     Payloads of more than `max_payload` bytes are refused (as values they may take several times as much).
-    Raises `Unsendable` for an id, a token or names of states that cannot be sent.
+    Raises `Unsendable` for an id, a token or names of states that cannot be sent, `InvalidArgs` for other options that
+    cannot be, and `StateMissing` for states to follow or skip that the schema does not have.
     """
 
     def __init__(
@@ -97,8 +99,13 @@ class Client(Generic[S]):
         max_payload: int = MAX_PAYLOAD,
     ) -> None:
         check_consumer(consumer)
+        check_text("id", id)
+        check_seconds("dial_timeout", dial_timeout, more_than_none=True)
+        check_whole("max_payload", max_payload, 0)
         suffix = id or token_hex(3)[:5]
         wanted = sync_wanted(f"rc-{suffix}", token, not no_schema, allowed, skipped, shallow=shallow, steps=steps)
+        known = None if schema is None else schema_given(schema)
+        check_states(f"rnm-{suffix}", (*(wanted.allowed or ()), *wanted.skipped), known)
         self._token = token
         self._loop = OwnLoop()
         self._compression = compression
@@ -121,7 +128,6 @@ class Client(Generic[S]):
         self._calling = Calling(self.machine, ready, self._connections.is_between, loop, in_loop, tracing)
         self._watching = Watching(ready, loop, in_loop, self._calling.place)
         self._consuming = Consuming(self.machine, consumer, ready, self._epoch, in_loop, tracing, max_payload)
-        known = None if schema is None else schema_given(schema)
         self.netmach: NetworkMachine[S] = NetworkMachine(
             self,
             known or schema_given(None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar, cast
@@ -14,6 +15,8 @@ from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.transport import MAX_FRAME, NEAR, NORMAL, Direct, Transport, TransportClosed
+
+logger = logging.getLogger("asyncmachine.rpc")
 
 GOODBYE_TIMEOUT: Final = 3.0
 """Seconds for the last frames to leave before the transport is closed anyway."""
@@ -178,6 +181,8 @@ class Connection(Generic[S]):
         if isinstance(error, PeerFault):
             self.close(error.close, f"{error.code}: {error}")
         else:
+            if not isinstance(error, AmError):
+                logger.error("a connection (%s) ends: this side has failed", self.transport.peer.kind, exc_info=error)
             # Errors of the application may say what is none of the peer's business.
             text = error if isinstance(error, RpcError) else "this side failed"
             self.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {text}")

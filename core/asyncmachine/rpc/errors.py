@@ -69,7 +69,7 @@ class RpcError(AmError):
 
 
 class Misuse(RpcError):
-    """The session cannot send this now. Nothing has been sent and nothing has changed."""
+    """The session cannot send this now, or the server is doing so already. Nothing was sent and nothing has changed."""
 
 
 class PeerFault(RpcError):

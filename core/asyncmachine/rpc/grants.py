@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from inspect import iscoroutine
 from typing import Protocol
 
+from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.machine.names import several
 from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.transport import Peer
@@ -59,9 +61,17 @@ class Allow(Protocol):
 
 
 def decide(allow: Callable[[str, str, Peer], Grants | None] | None, id: str, token: str, peer: Peer) -> Grants | None:
-    """The grants of a client: what `allow` says, else what came with the connection, else everything."""
+    """The grants of a client: what `allow` says, else what came with the connection, else everything.
+
+    Raises `InvalidArgs` if `allow` says something else: yes and no could mean anything.
+    """
     if allow is not None:
-        return allow(id, token, peer)
+        found: object = allow(id, token, peer)
+        if found is None or isinstance(found, Grants):
+            return found
+        if iscoroutine(found):
+            found.close()
+        raise InvalidArgs(f"allow returns rpc.Grants, or None to refuse, and is not awaited: got {found!r}")
     return peer.grants if isinstance(peer.grants, Grants) else EVERYTHING
 
 

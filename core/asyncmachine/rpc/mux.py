@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from asyncmachine.machine.args import ErrorArgs
-from asyncmachine.machine.errors import AmError, SchemaError
+from asyncmachine.machine.errors import AmError, InvalidArgs, SchemaError
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
@@ -19,6 +20,7 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
+from asyncmachine.rpc.options import check_names, check_plain_function, check_server, check_text, check_whole
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -33,6 +35,12 @@ from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Listen, Peer, Transport
 from asyncmachine.rpc.transport.addresses import listen as listen_at
+
+logger = logging.getLogger("asyncmachine.rpc")
+
+_CHECKED: Final = frozenset({"push_interval", "allow", "clients", "max_payload", "args"})
+_OPTIONS: Final = _CHECKED | {"timing", "tracing", "compression", "chunk"}
+"""Of the servers that a mux makes itself. It has places, sessions and a back-off of its own."""
 
 NewServer = Callable[[str, Peer], Server]
 """Makes the server for a connection. It gets the name the server should have, and who is there."""
@@ -60,9 +68,13 @@ class Mux(PayloadSender):
         self._sessions: Sessions | None = None
         self._sending: Sending | None = None
         self._loop = OwnLoop()
+        check_text("name", name)
+        check_whole("limit", limit, 1)
         if isinstance(serve, View):
             if problem := check_source(serve):
                 raise SchemaError(problem)
+            check_names("a mux", server, _OPTIONS)
+            check_server(name, **{key: server[key] for key in server.keys() & _CHECKED})
             timing: Timing = server.get("timing") or default_timing()
             sessions = self._sessions = Sessions(timing.keep, self._undelivered)
             self._new_server: NewServer = lambda name, _: Server(serve, name, sessions=sessions, **server)
@@ -70,6 +82,7 @@ class Mux(PayloadSender):
         elif server:
             raise TypeError(f"{', '.join(server)}: give these to the servers that your function makes")
         else:
+            check_plain_function("what a mux serves, unless it is a machine,", serve)
             self._new_server = serve
         self.address = ""
         self._name = name or "mux"
@@ -206,11 +219,11 @@ class Mux(PayloadSender):
             self._places.left(transport)
             await transport.close(close_code(no.code), str(no))
             return
-        self._servers[name] = server
-        server._places = self._places
         admitted = {"ClientConnectedState": partial(self._came, name), "ClientConnectedEnd": partial(self._left, name)}
-        server.machine.bind(admitted)
+        self._servers[name] = server
         try:
+            server._places = self._places
+            server.machine.bind(admitted)
             await server.serve(transport)
         finally:
             del self._servers[name]
@@ -221,12 +234,22 @@ class Mux(PayloadSender):
     def _server_for(self, name: str, peer: Peer) -> Server:
         """A new server. Raises `Rejected` if the connection has to be turned away."""
         try:
-            server = self._new_server(name, peer)
+            server = self._checked(self._new_server(name, peer))
         except Exception as error:
+            if M.NewServerErr not in self.machine:
+                logger.exception("%s cannot make a server for a connection", self.machine.id)
             self.machine.add(M.NewServerErr, ErrorArgs(error))
             raise Rejected(Code.INTERNAL, "no server could be made for this connection") from error
         self.machine.remove(M.NewServerErr)
         return server
+
+    def _checked(self, made: object) -> Server:
+        """What the application's function has made. Raises `InvalidArgs` for what cannot serve this connection."""
+        if not isinstance(made, Server):
+            raise InvalidArgs(f"the function of a mux returns a Server, got {made!r}")
+        if made.machine._disposed or made in self._servers.values():
+            raise InvalidArgs(f"each connection needs a server of its own, {made.machine.id!r} is that of another one")
+        return made
 
     def _came(self, name: str, e: Event) -> None:
         self._admitted.add(name)

@@ -22,11 +22,12 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import Code, Rejected, close_code
+from asyncmachine.rpc.errors import Code, Misuse, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.options import check_server
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -87,6 +88,7 @@ class Server(PayloadSender):
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
+        check_server(name, push_interval, allow, clients, max_payload, args, strangers)
         self.source = source
         self.push_interval = push_interval
         self._timing = timing or default_timing()
@@ -140,14 +142,17 @@ class Server(PayloadSender):
 
     def listen(self, dial: Dial) -> None:
         """Gets connections itself: dials, serves, and dials again with back-off. Needs a running loop."""
+        self._check_idle()
         self._dial = dial
         self._begin(S.WebSocketTunnel)
 
     def serve_at(self, listen: Listen | str) -> None:
         """Takes connections at an address (``tcp://127.0.0.1:0``, or a function that opens a listener).
 
-        `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop.
+        `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop. Raises `Misuse` for a
+        server that has begun already, as `listen` does.
         """
+        self._check_idle()
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
         self._where = where("at", listen)
         self._places = Places(self._clients.limit + self._strangers, self.machine.id, self._run)
@@ -208,6 +213,10 @@ class Server(PayloadSender):
     def client_ids(self) -> tuple[str, ...]:
         """Ids of the clients that are connected, in the order they came."""
         return self._clients.ids
+
+    def _check_idle(self) -> None:
+        if "Start" in self.machine:
+            raise Misuse(f"{self.machine.id} serves already: stop it first, or make another server for another place")
 
     def _entered(self) -> None:
         self._loop.enter()

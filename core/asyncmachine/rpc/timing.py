@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from asyncmachine.rpc.options import check_seconds
 from asyncmachine.rpc.transport import NEAR, Peer
 
 
@@ -33,6 +34,13 @@ class Timing(Struct, frozen=True):
     sync: float = 5.0
     keep: float = 30.0
     doubt: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidArgs` for a time that is none."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None:
+                check_seconds(name, value)
 
     def towards(self, peer: Peer) -> Timing:
         """What fits this peer."""

@@ -1,0 +1,201 @@
+"""Options that cannot be are refused where they are given; what an application does wrong later is told to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+import asyncmachine as am
+from asyncmachine import rpc
+from asyncmachine.rpc.greeting import Greeting
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import MuxStates as M
+from asyncmachine.rpc.states import ServerStates as S
+from asyncmachine.rpc.transport import Transport
+from asyncmachine.rpc.transport.memory import pair
+from tests.rpc.behaviour import QUICK, Basic
+from tests.rpc.test_client import told
+
+NOWHERE = "tcp://127.0.0.1:1"
+
+
+def source() -> am.Machine[Any]:
+    return am.Machine(Basic, id="source")
+
+
+async def waits(id: str, token: str, peer: rpc.Peer) -> rpc.Grants:
+    return rpc.Grants()
+
+
+class Waits:
+    async def __call__(self, id: str, token: str, peer: rpc.Peer) -> rpc.Grants:
+        return rpc.Grants()
+
+
+OF_SERVERS = {
+    "no clients": ({"clients": 0}, "clients is a whole number from 1 on, got 0"),
+    "half a client": ({"clients": 1.5}, "clients is a whole number"),
+    "an interval before it": ({"push_interval": -1}, "push_interval is a number of seconds, at least 0: -1"),
+    "an interval that is no number": ({"push_interval": float("nan")}, "push_interval is a number of seconds"),
+    "an interval as a text": ({"push_interval": "1"}, "push_interval is a number of seconds, at least 0: '1'"),
+    "nothing to send": ({"max_payload": 0}, "max_payload is a whole number from 1 on"),
+    "an empty chunk": ({"chunk": 0}, "a chunk has 1 to"),
+    "a class for several": ({"args": Basic}, "args takes several classes of typed records"),
+    "other classes": ({"args": [Basic]}, "args takes several classes of typed records"),
+    "a decision to wait for": ({"allow": waits}, "allow is called and not awaited"),
+    "an object to wait for": ({"allow": Waits()}, "allow is called and not awaited"),
+    "a decision made before": ({"allow": True}, "allow is a function, got True"),
+}
+
+
+@pytest.mark.parametrize(("options", "why"), OF_SERVERS.values(), ids=OF_SERVERS.keys())
+async def test_what_no_server_can_be_made_with(options: dict[str, Any], why: str) -> None:
+    for made in (lambda: rpc.Server(source(), **options), lambda: rpc.Mux(source(), NOWHERE, **options)):
+        with pytest.raises(am.InvalidArgs, match=why):
+            made()
+
+
+async def test_names_are_texts_and_places_are_counted() -> None:
+    for made, why in (
+        (lambda: rpc.Server(source(), 5), "name is a text, got 5"),  # type: ignore[arg-type]
+        (lambda: rpc.Server(source(), strangers=-1), "strangers is a whole number from 0 on"),
+        (lambda: rpc.Mux(source(), NOWHERE, 5), "name is a text, got 5"),  # type: ignore[arg-type]
+        (lambda: rpc.Mux(source(), NOWHERE, limit=0), "limit is a whole number from 1 on"),
+        (lambda: rpc.Mux(waits, NOWHERE), "is called and not awaited"),  # type: ignore[arg-type]
+        (lambda: rpc.Mux(Basic.A, NOWHERE), "is a function, got"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(am.InvalidArgs, match=why):
+            made()
+
+
+async def test_options_of_a_mux_have_names_that_there_are() -> None:
+    with pytest.raises(TypeError, match="no option 'push_intervall'; did you mean 'push_interval'"):
+        rpc.Mux(source(), NOWHERE, push_intervall=1)
+    with pytest.raises(TypeError, match="no option 'sessions'"):
+        rpc.Mux(source(), NOWHERE, sessions=None)
+
+
+OF_CLIENTS = {
+    "a number for a name": ({"id": 5}, am.InvalidArgs, "id is a text, got 5"),
+    "no time to dial": ({"dial_timeout": 0}, am.InvalidArgs, "dial_timeout is a number of seconds, more than 0: 0"),
+    "payloads of less than nothing": ({"max_payload": -1}, am.InvalidArgs, "max_payload is a whole number from 0 on"),
+    "a state that is not there": ({"allowed": ["Aks"]}, am.StateMissing, "'Aks' .did you mean 'Ask'"),
+    "to skip what is not there": ({"skipped": ["Nope"]}, am.StateMissing, "'Nope'"),
+}
+
+
+@pytest.mark.parametrize(("options", "error", "why"), OF_CLIENTS.values(), ids=OF_CLIENTS.keys())
+async def test_what_no_client_can_be_made_with(options: dict[str, Any], error: type[Exception], why: str) -> None:
+    with pytest.raises(error, match=why):
+        rpc.Client(NOWHERE, Basic, **options)
+    if error is am.StateMissing:
+        rpc.Client(NOWHERE, **options)  # of a source whose states are asked for nobody knows them yet
+
+
+def test_times_are_numbers_and_not_negative() -> None:
+    for value in (-5, float("nan"), "1"):
+        with pytest.raises(am.InvalidArgs, match="keep is a number of seconds, at least 0"):
+            rpc.Timing(keep=value)  # type: ignore[arg-type]
+    assert rpc.Timing(keep=0, doubt=None).keep == 0
+
+
+async def test_a_server_is_at_one_place_until_it_stops() -> None:
+    server = rpc.Server(source())
+    server.serve_at("tcp://127.0.0.1:0")
+    with pytest.raises(rpc.Misuse, match="rs-rpc serves already: stop it first"):
+        server.serve_at("tcp://127.0.0.1:0")
+    with pytest.raises(rpc.Misuse, match="rs-rpc serves already"):
+        server.listen(nothing)
+    await server.stop()
+    server.serve_at("tcp://127.0.0.1:0")
+    await server.machine.when(S.RpcReady)
+    await server.stop()
+
+
+async def nothing() -> Transport:
+    raise OSError
+
+
+@pytest.mark.parametrize("said", [True, False, "yes", waits], ids=repr)
+async def test_a_decision_that_is_neither_grants_nor_none_lets_nobody_in_and_is_told(
+    said: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mux = rpc.Mux(source(), "tcp://127.0.0.1:0", allow=lambda *who: said(*who) if callable(said) else said)
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(mux.address, Basic, id="one", backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.Exception, 1)
+    assert C.HandshakeDone not in client.machine
+    await client.stop()
+    await mux.stop()
+    (record, *_) = told(caplog)
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert "allow returns rpc.Grants, or None to refuse" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("fault", ["nothing", "another thing", "that of another", "one that is over", "an error"])
+async def test_a_function_that_makes_no_server_is_told_once_and_the_mux_goes_on(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = rpc.Server(source(), "over")
+    over.machine.dispose()
+    made: list[rpc.Server] = []
+
+    def new_server(name: str, peer: rpc.Peer) -> Any:
+        if not made or fault == "right":
+            made.append(rpc.Server(source(), name))
+            return made[-1]
+        faults = {"nothing": None, "another thing": 5, "that of another": made[0], "one that is over": over}
+        return faults[fault]
+
+    mux = rpc.Mux(new_server, "tcp://127.0.0.1:0", "shop")
+    mux.start()
+    await mux.when_ready()
+    first = rpc.Client(mux.address, Basic, backoff=QUICK)
+    first.start()
+    await first.when_ready()
+    second = rpc.Client(mux.address, Basic, backoff=QUICK)
+    second.start()
+    await second.machine.when_ticks(C.Exception, 3)
+    assert mux.machine.is_(M.NewServerErr, M.Ready)
+    assert mux.servers == {"shop-1": made[0]}
+    assert [one.getMessage() for one in told(caplog) if one.levelno == logging.ERROR] == [
+        "rm-shop cannot make a server for a connection"
+    ]
+    fault = "right"
+    await second.when_ready()
+    assert M.NewServerErr not in mux.machine
+    for each in (first, second):
+        await each.stop()
+    await mux.stop()
+
+
+async def test_a_failure_of_our_own_side_is_told_to_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody expects this")
+
+    monkeypatch.setattr(Greeting, "let_in", broken)
+    server = rpc.Server(source())
+
+    async def dial() -> Transport:
+        near, far = pair()
+        serving.append(asyncio.create_task(server.serve(near)))
+        return far
+
+    serving: list[asyncio.Task[Any]] = []
+    client = rpc.Client(dial, Basic, backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.Exception, 1)
+    await client.stop()
+    await server.stop()
+    (record, *_) = told(caplog)
+    assert record.getMessage() == "a connection (memory) ends: this side has failed"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
