@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 import asyncmachine as am
@@ -209,7 +209,9 @@ def test_a_source_that_began_anew_fails_waits_for_ticks_that_count_anew() -> Non
 def test_arguments_are_waited_for_at_the_source() -> None:
     found, calls = mirror()
     wait = found.when_args("A", x=1)
-    assert calls.watches == [Watch("A", {"x": 1}, weakref.ref(wait))]
+    (watch,) = calls.watches
+    assert watch.args is not None
+    assert (watch.state, msgspec.msgpack.decode(watch.args), watch.wait()) == ("A", {"x": 1}, wait)
     found.dispose()
     with pytest.raises(am.Disposed):
         wait.wait(0)

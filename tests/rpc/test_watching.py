@@ -12,7 +12,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc import sessions as kept_sessions
-from asyncmachine.rpc import watching
+from asyncmachine.rpc import values, watching
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, TooLarge
 from asyncmachine.rpc.served import ServedClient
@@ -67,21 +67,37 @@ async def test_before_the_start_nothing_is_waited_for() -> None:
     assert len(client.netmach._subscriptions().args) == 0
 
 
-async def test_one_that_has_grown_since_ends_by_itself_and_the_others_go_on() -> None:
+async def test_what_is_waited_for_stays_as_it_was_when_the_wait_began() -> None:
     async with memory() as net, paired(net) as pair:
         grows = bytearray(b"x")
-        before, grown, after = (pair.mirror.when_args("Ask", n=n) for n in (1, grows, 2))
+        wait, other = pair.mirror.when_args("Ask", n=grows), pair.mirror.when_args("Ask", n=2)
         await pair.client.sync()
         grows.extend(bytes(MAX_FRAME))
         net.cut()
         await pair.client.machine.when_not(C.Connected)
         await pair.client.when_ready()
-        with pytest.raises(TooLarge):
-            await grown
-        await pair.mirror.add("Ask", n=1)
+        await pair.mirror.add("Ask", n=b"x")
         await pair.mirror.add("Ask", n=2)
-        await before
-        await after
+        await wait
+        await other
+
+
+async def test_arguments_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[object] = []
+
+    def encode_value(value: object) -> bytes:
+        packed.append(value)
+        return values.encode_value(value)
+
+    monkeypatch.setattr(watching, "encode_value", encode_value)
+    async with memory() as net, paired(net) as pair:
+        wait = pair.mirror.when_args("Ask", n=1)
+        net.cut()
+        await pair.client.machine.when_not(C.Connected)
+        await pair.client.when_ready()
+        await pair.mirror.add("Ask", n=1)
+        await wait
+    assert packed == [{"n": 1}]
 
 
 async def test_the_waits_of_a_client_have_a_size_together() -> None:
@@ -131,7 +147,8 @@ async def test_a_wait_that_is_sent_again_is_counted_once() -> None:
         assert served_client(on).watched.size == len(encode(wait))
         await client.say(m.WhenCancel(1), m.SyncRequest(2))
         await client.hear()
-        assert (served_client(on).watched.size, waits_of(on.source)) == (0, 0)
+        found = served_client(on)
+        assert (found.watched.size, found.watched.weight, waits_of(on.source)) == (0, 0, 0)
 
 
 async def test_a_wait_that_was_compressed_counts_as_what_it_is() -> None:

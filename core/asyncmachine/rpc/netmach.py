@@ -8,7 +8,6 @@ shows it.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,7 +27,7 @@ from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.mirror import Mirror
 from asyncmachine.rpc.reasoning import refusal
 from asyncmachine.rpc.values import pack_args
-from asyncmachine.rpc.watching import Watch
+from asyncmachine.rpc.watching import new_watch
 from asyncmachine.rpc.within import MirrorKind, Within
 
 ERR_ON_CLIENT = "ErrOnClient"
@@ -187,7 +186,7 @@ class NetworkMachine(Mirror[N]):
         packed = pack_args(raw_args(args, kw))
         wait = super().when_args(name, args, scope=scope, **kw)
         try:
-            self._caller.watch(Watch(name, packed, weakref.ref(wait)))
+            self._caller.watch(new_watch(name, packed, wait))
         except RpcError:
             wait.cancel()
             raise

@@ -90,9 +90,9 @@ class ServedClient:
 
     @property
     def weight(self) -> int:
-        """About how many bytes its session takes that the client has sent: waits, wishes, and answers that quote it."""
+        """About how many bytes its session takes in memory for what the client has sent: waits, wishes, and errors."""
         answers = self._connection.session.requests.refused
-        return self.watched.size + _EACH * (self.exposure.wishes + answers)
+        return self.watched.weight + _EACH * (self.exposure.wishes + answers)
 
     def welcome(self, hello: m.Hello, features: tuple[str, ...], epoch: int, after: ServedClient | None) -> None:
         """Answers HELLO with everything there is to see. Raises `Unsendable` if a tick is beyond the wire.

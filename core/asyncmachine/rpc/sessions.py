@@ -15,8 +15,8 @@ from asyncmachine.rpc.stranded import Stranded
 LIMIT: Final = 1024
 """Sessions that are kept at most; the oldest goes first."""
 
-BYTES: Final = 8 << 20
-"""What they may weigh together; the heaviest goes first, so that one client costs no other its session."""
+BYTES: Final = 32 << 20
+"""What they may weigh together, in memory; the heaviest goes first, so that one client costs no other its session."""
 
 
 class Sessions:

@@ -11,32 +11,42 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
+
+from msgspec import Raw
 
 from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.wait import Once, Wait
 from asyncmachine.rpc.calling import Link
 from asyncmachine.rpc.codec import encode
-from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
+from asyncmachine.rpc.errors import CallRefused, Code
 from asyncmachine.rpc.events import Fired
 from asyncmachine.rpc.messages import WhenArgs, WireArgs
 from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.values import encode_value
+from asyncmachine.rpc.weighing import weight_of
 
 LIMIT: Final = 1024
 """Waits of one client."""
 
 BYTES: Final = MAX_FRAME
-"""Bytes that the messages of these waits may take together. As values they may take several times as much."""
+"""Bytes that the messages of these waits may take together."""
+
+MEMORY: Final = 16 << 20
+"""Bytes that they may take in memory, as values: those of a message may be 70 times as many."""
+
+EACH: Final = 2048
+"""Those of a wait itself."""
 
 _LARGEST: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One wait of a client, which is held by whoever waits."""
+    """One wait of a client, which is held by whoever waits. Its arguments stay as they were packed when it began."""
 
     state: str
-    args: WireArgs | None
+    args: Raw | None
     wait: weakref.ref[Wait]
 
     def end(self, error: Callable[[], AmError] | None = None) -> None:
@@ -44,6 +54,13 @@ class Watch:
         wait = self.wait()
         if wait is not None:
             wait._end(error)
+
+
+def new_watch(state: str, args: WireArgs | None, wait: Wait) -> Watch:
+    """A wait for these arguments. Raises `Unsendable`, and `TooLarge` if they can never be sent."""
+    packed = None if args is None else Raw(encode_value(args))
+    encode(WhenArgs(_LARGEST, _LARGEST, cast("WireArgs | None", packed)))
+    return Watch(state, packed, weakref.ref(wait))
 
 
 class Watching:
@@ -66,8 +83,7 @@ class Watching:
         self._watches: dict[int, Watch] = {}
 
     def watch(self, watch: Watch) -> None:
-        """Ends the wait when the source says so. From any thread. Raises `TooLarge` if it can never be sent."""
-        encode(WhenArgs(_LARGEST, _LARGEST, watch.args))
+        """Ends the wait when the source says so. From any thread."""
         self._in_loop(self._begin, watch)
 
     def open(self) -> list[WhenArgs]:
@@ -105,13 +121,7 @@ class Watching:
             text = f"the source has no state {watch.state!r} for this client"
             watch.end(partial(CallRefused, Code.NO_STATE, text))
             return None
-        message = WhenArgs(token, place, watch.args)
-        try:
-            encode(message)
-        except Unsendable as error:  # what it waits for has grown since: the others and the connection go on
-            watch.end(partial(type(error), str(error)))
-            return None
-        return message
+        return WhenArgs(token, place, cast("WireArgs | None", watch.args))
 
     def over(self, token: int) -> None:
         """The wait has ended. From any thread."""
@@ -156,15 +166,17 @@ class Tell(Protocol):
 class Watched:
     """The server's side, over all connections of one client. `tell` is that of the current one."""
 
-    __slots__ = ("_fired", "_loop", "_source", "_waits", "size", "tell")
+    __slots__ = ("_fired", "_loop", "_source", "_waits", "size", "tell", "weight")
 
     def __init__(self, source: Any, tell: Tell) -> None:
         self.tell = tell
         self.size = 0
         """Bytes that the messages of the waits have taken."""
+        self.weight = 0
+        """Those that they take in memory."""
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._waits: dict[int, tuple[Wait, int]] = {}
+        self._waits: dict[int, tuple[Wait, int, int]] = {}
         self._fired: dict[int, tuple[int, str, str]] = {}
 
     def arm(self, token: int, state: str, args: dict[str, Any], size: int) -> None:
@@ -177,10 +189,13 @@ class Watched:
             self.tell(token, 0, Code.RATE, f"no more than {LIMIT} waits at once")
         elif self.size + size > BYTES:
             self.tell(token, 0, Code.RATE, f"this wait takes {size} bytes, all of a client no more than {BYTES}")
+        elif self.weight + (weight := weight_of(args, MEMORY) + EACH) > MEMORY:
+            self.tell(token, 0, Code.RATE, f"the waits of a client take no more than {MEMORY} bytes in memory")
         else:
             wait = self._source.when_args(state, args)
-            self._waits[token] = wait, size
+            self._waits[token] = wait, size, weight
             self.size += size
+            self.weight += weight
             wait.then(partial(self._loop.call_soon_threadsafe, self._happened, token, state, wait))
 
     def end(self, token: int) -> None:
@@ -207,6 +222,7 @@ class Watched:
         self.tell(token, *self._fired[token])
 
     def _taken(self, token: int) -> Wait | None:
-        wait, size = self._waits.pop(token, (None, 0))
+        wait, size, weight = self._waits.pop(token, (None, 0, 0))
         self.size -= size
+        self.weight -= weight
         return wait
