@@ -119,7 +119,7 @@ async def nothing() -> Transport:
     raise OSError
 
 
-@pytest.mark.parametrize("said", [True, False, "yes", waits], ids=repr)
+@pytest.mark.parametrize("said", [True, False, "yes", waits], ids=["yes", "no", "a text", "to be awaited"])
 async def test_a_decision_that_is_neither_grants_nor_none_lets_nobody_in_and_is_told(
     said: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
