@@ -35,9 +35,13 @@ LONGEST = ("test_wheel.py", "test_kills.py", "test_refusals.py", "test_workers.p
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test more time than those without a browser have, and begin with those that take longest."""
+    """Give each test more time than those without a browser have, and begin with those that take longest.
+
+    Unless the command line says how much, as mutants do that would wait in vain.
+    """
     for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+        told = item.get_closest_marker("timeout") or item.config.getoption("timeout")
+        if HERE in item.path.parents and told is None:
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
     items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
 

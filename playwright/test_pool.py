@@ -227,6 +227,39 @@ def test_a_call_may_be_made_again(pool: Page) -> None:
     assert told == "done"
 
 
+def test_a_call_is_made_again_before_those_that_wait_and_only_so_often(shared: Page) -> None:
+    told = run(
+        shared,
+        OPEN.replace("Pool(2)", "Pool(1, id='one')")
+        + """
+order = []
+
+async def noted(name, call):
+    order.append((name, await outcome(call)))
+
+async def running():
+    while pool._members[0].call is None:
+        await asyncio.sleep(0.01)
+
+first = asyncio.create_task(noted("first", pool.run_again(1, jobs.later, 0.5, "done")))
+await running()
+second = asyncio.create_task(noted("second", pool.run_again(1, jobs.never)))
+await asyncio.sleep(0)
+pool.workers[0].terminate()
+await first
+for _ in range(2):
+    await running()
+    pool.workers[0].terminate()
+await second
+pool.close()
+json.dumps(order)
+""",
+    )
+    (first, done), (second, failed) = told
+    assert (first, done) == ("first", "done")
+    assert (second, failed[:2]) == ("second", ["WorkerFailed", "EXIT"])
+
+
 def test_workers_that_cannot_start_are_given_up(python: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404")
     python.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))

@@ -64,6 +64,28 @@ def test_when_the_leader_crashes_another_takes_over_from_the_store(context: Brow
     assert run(second, PAY) is True
 
 
+def test_a_tab_that_cannot_open_the_machine_lets_another_lead(context: BrowserContext, page: Page) -> None:
+    open_python(page)
+    run(
+        page,
+        """
+        import shop
+        from asyncmachine_web.page import shared
+        async def broken():
+            raise OSError("no room")
+        tab = shared.join("counter", shop.Counter, broken)
+        await tab.machine.when("ErrOpen")
+        assert isinstance(tab.machine.err, OSError)
+        None
+        """,
+    )
+    second = context.new_page()
+    assert joined(second) == ["Leading"]
+    assert run(second, PAY) is True
+    run(page, "await tab.client.when_ready(); None")
+    paid(page, 1)
+
+
 ASKS_OFTEN = """
     window.asked = 0;
     const every = window.setInterval;

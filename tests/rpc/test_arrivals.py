@@ -14,6 +14,7 @@ from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import Listener, Transport, backlog
 from asyncmachine.rpc.transport.memory import MemoryListener
 from tests.rpc.behaviour import Basic
+from tests.virtual_time import in_virtual_time
 
 AT_ONCE = 1000
 NOT_WELCOMED = "the connection was not welcomed, but closed with"
@@ -99,6 +100,48 @@ async def test_who_waits_before_the_start_gets_a_client_that_is_ready() -> None:
     await early
     assert C.Ready in client.machine
     await client.stop()
+    await mux.stop()
+
+
+def listening_at(listener: MemoryListener) -> rpc.Listen:
+    async def listen() -> Listener:
+        return listener
+
+    return listen
+
+
+@in_virtual_time
+async def test_who_waits_for_what_nobody_has_started_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    listener = MemoryListener()
+    client = rpc.Client(listener.dial, Basic, id="idle")
+    mux = rpc.Mux(am.Machine(Basic, id="source"), listening_at(listener), "idle")
+    waits = client.when_ready(), mux.when_ready()
+    assert caplog.messages == []
+    await asyncio.sleep(1.5)
+    assert caplog.messages == [
+        f"{each.machine.id} has not been started, and somebody waits for it to be ready: call start()"
+        for each in (client, mux)
+    ]
+    for wait in waits:
+        wait.cancel()
+    client.machine.dispose()
+    mux.machine.dispose()
+
+
+@in_virtual_time
+async def test_who_starts_soon_is_not_warned(caplog: pytest.LogCaptureFixture) -> None:
+    listener = MemoryListener()
+    mux = rpc.Mux(am.Machine(Basic, id="source"), listening_at(listener), "prompt")
+    client = rpc.Client(listener.dial, Basic, id="prompt")
+    listening, ready = mux.when_ready(), client.when_ready()
+    await asyncio.sleep(0.5)
+    mux.start()
+    client.start()
+    await listening
+    await ready
+    await client.stop()
+    await asyncio.sleep(1.5)
+    assert caplog.messages == []
     await mux.stop()
 
 

@@ -14,8 +14,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Route, WebError, WebSocket
 
@@ -128,7 +130,36 @@ def open_python(page: Page, origin: str = "") -> None:
 def wait_for_python(page: Page) -> None:
     """Wait for a page's Python, and import what tests use."""
     page.wait_for_selector("#python", state="attached")
+    for name, text in edited().items():
+        page.evaluate("code => python.runPython(code)", EDITED.format(name=name, text=text))
     run(page, IMPORTS)
+
+
+@cache
+def edited() -> dict[str, str]:
+    """Our modules for pages that are not as in the page's wheel, by name.
+
+    Mutants are: their copy of the tree has no wheel of its own.
+    """
+    (wheel,) = (vendor_folder() / "wheels").glob("asyncmachine-*.whl")
+    root = static_folder().parent
+    with ZipFile(wheel) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if name.startswith("asyncmachine_web/page/")}
+    return {
+        name.removesuffix(".py").replace("/", "."): (root / name).read_text()
+        for name, data in kept.items()
+        if name.endswith(".py") and (root / name).is_file() and (root / name).read_bytes() != data
+    }
+
+
+EDITED = """
+import asyncio, importlib
+module = importlib.import_module({name!r})
+exec(compile({text!r}, module.__file__, "exec"), module.__dict__)
+if module.__name__.endswith(".loop"):
+    asyncio.get_running_loop().__class__ = module.BatchLoop
+"""
+"""Runs a module again where it is. What runs already keeps its classes, but for the loop."""
 
 
 def without_isolation(route: Route) -> None:
@@ -171,6 +202,27 @@ WATCH = """
 
 CACHED = [["pageshow", False], ["pagehide", True], ["pageshow", True]]
 """What it was told when it was in the cache once, and came back from there."""
+
+WHY_NOT = """(performance.getEntriesByType("navigation")[0].notRestoredReasons?.reasons ?? []).map((r) => r.reason)"""
+"""Of a page that was loaded anew, why it did not come from the cache."""
+
+
+def wait_until_kept(page: Page) -> None:
+    """Until the page's service worker has done all that it does at first: to claim a page in the cache evicts it."""
+    page.evaluate("""async () => {
+        const { active } = await navigator.serviceWorker.ready;
+        const claimed = () => active.state === "activated" && navigator.serviceWorker.controller;
+        while (!claimed()) await new Promise(requestAnimationFrame);
+    }""")
+
+
+def away_and_back(page: Page, address: str) -> None:
+    """Leaves a page that was told to `WATCH`, and comes back to it by the browser's cache. Raises for why not."""
+    page.goto(address)
+    page.go_back(wait_until="commit")
+    told = page.evaluate("window.told")
+    assert told == CACHED, f"{told}, not restored because of {page.evaluate(WHY_NOT)}"
+
 
 KEEP_SOCKETS = """
     globalThis.sockets = [];

@@ -26,6 +26,7 @@ from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
+from asyncmachine.rpc.readiness import warn_unless_started
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
@@ -121,7 +122,10 @@ class Mux(PayloadSender):
 
     def when_ready(self) -> Wait:
         """Met when it listens; `address` then tells where."""
-        return self.machine.when(M.Ready)
+        ready = self.machine.when(M.Ready)
+        if self._loop.get() is None:
+            warn_unless_started(self.machine, ready)
+        return ready
 
     async def stop(self) -> None:
         """Says goodbye to all clients, and returns when the last connection has ended. It can be started again.

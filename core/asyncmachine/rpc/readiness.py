@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.wait import Once, Wait
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import TransportClosed
+
+logger = logging.getLogger(__name__)
+
+SOON: Final = 1.0
+"""Seconds in which `start` may follow `when_ready`."""
 
 
 def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | None], *, was_started: bool) -> Wait:
@@ -36,7 +43,23 @@ def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | 
     # Whoever waits for the one has the other with it: a wait that is given up takes both along.
     over._loosen()
     ready._file(_Along(over))
+    if not was_started:
+        warn_unless_started(machine, ready)
     return ready
+
+
+def warn_unless_started(machine: Machine[Any], wait: Wait) -> None:
+    """Who waits for what nobody has started would wait for ever: the log says so, unless it is started soon."""
+    held = weakref.ref(wait)
+
+    def look() -> None:
+        waiting = held()
+        if waiting is not None and not waiting.done() and machine.tick("Start") == 0 and not machine.is_disposed:
+            logger.warning("%s has not been started, and somebody waits for it to be ready: call start()", machine.id)
+
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        loop.call_later(SOON, look)
 
 
 def end_after(tasks: Iterable[asyncio.Task[None]], wait: Wait) -> None:
