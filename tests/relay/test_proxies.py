@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from asyncmachine_relay import EVERY_TUNNEL, Limits, Relay, RelayServer, bind
 from tests.ports import free_port
@@ -166,6 +169,19 @@ async def test_clients_are_counted_for_themselves_whatever_they_say(proxy: str, 
         assert codes == ["TARGET", "TARGET", "LIMIT", "LIMIT"]
 
 
+class Pinged(ClientConnection):
+    """A page that counts the pings it gets."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.pinged = asyncio.Semaphore(0)
+
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self.pinged.release()
+        super().process_event(event)
+
+
 @PROXIES
 async def test_an_idle_tunnel_is_kept_by_pings(proxy: str, tmp_path: Path) -> None:
     from asyncmachine_relay import Target
@@ -175,9 +191,11 @@ async def test_an_idle_tunnel_is_kept_by_pings(proxy: str, tmp_path: Path) -> No
         limits = Limits(ping=0.1, pong=5, hello=30, leave=0.02)
         async with (
             behind(proxy, tmp_path, targets=[target], limits=limits) as run,
-            opened(run, target="backend") as page,
+            opened(run, target="backend", create_connection=Pinged) as page,
         ):
-            await asyncio.sleep(0.5)  # several pings
+            assert isinstance(page, Pinged)
+            for _ in range(3):
+                await page.pinged.acquire()
             await page.send(b"x")
             assert await page.recv() == b"x"
 

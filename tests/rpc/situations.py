@@ -175,10 +175,12 @@ async def pushes_that_are_lost_doubled_and_swapped_converge(net: Net) -> None:
     """Each costs one sync at most."""
     held: list[bytes] = []
     plan = ["pass", "lose", "pass", "repeat", "hold", "release", "pass"]
+    pushed = asyncio.Semaphore(0)
 
     def fault(found: m.AnyMessage, data: bytes) -> Iterable[bytes]:
         if not isinstance(found, m.ClockPush):
             return (data,)
+        pushed.release()
         what = plan.pop(0) if plan else "pass"
         if what == "hold":
             held.append(data)
@@ -186,10 +188,9 @@ async def pushes_that_are_lost_doubled_and_swapped_converge(net: Net) -> None:
 
     async with paired(FaultyServer(net, fault)) as pair:
         while plan:
-            left, kept_back = len(plan), plan[0] in ("lose", "hold")
+            kept_back = plan[0] in ("lose", "hold")
             pair.source.add("Ask")
-            while len(plan) == left:
-                await asyncio.sleep(0.001)
+            await pushed.acquire()
             if not kept_back:
                 await pair.mirror.when_time(["Ask"], [pair.source.tick("Ask")])
         pair.assert_equal()
@@ -249,7 +250,7 @@ async def a_slow_reader_costs_no_memory_and_disturbs_nobody(net: Net) -> None:
         served = next(client for client in pair.server._clients if client.id == "rc-slow")
         for _ in range(100):  # until everything on the way is full
             pair.server.send_payload("filler", bytes(500_000), destination="rc-slow")
-            await asyncio.sleep(0.001)
+            await pair.client.sync()
             if len(served.connection._backlog) >= 20:
                 break
         pair.source.add("Ask")

@@ -30,9 +30,11 @@ class Place:
         self.source: am.Machine[Any] = am.Machine(Basic, handlers, id="source")
         self.server = rpc.Server(self.source, "test", **{"push_interval": 0.001, "backoff": QUICK, **options})
         self.listeners: list[Listener] = []
+        self.listens = asyncio.Event()
 
     async def listen(self) -> Listener:
         self.listeners.append(MemoryListener())
+        self.listens.set()
         return self.listeners[-1]
 
     async def dial(self) -> Transport:
@@ -61,6 +63,7 @@ class TcpPlace(Place):
 
     async def listen(self) -> Listener:
         self.listeners.append(await rpc.listen(self.address)())
+        self.listens.set()
         return self.listeners[-1]
 
     async def dial(self) -> Transport:
@@ -161,10 +164,10 @@ async def test_the_address_comes_with_the_state() -> None:
 async def test_retry_closed_listener(made: type[Place]) -> None:
     """Who is there goes on; the listener comes back; the error is over with it."""
     async with place(made=made, clients=2) as at, at.client("a") as client:
+        at.listens.clear()
         await at.listeners[0].close()
         assert (await client.netmach.add("A")).executed
-        while len(at.listeners) == 1:
-            await asyncio.sleep(0.001)
+        await at.listens.wait()
         assert isinstance(at.server.machine.err, rpc.ListenerFailed)
         assert at.server.machine.tick(S.ErrRpc) > 0
         assert client.machine.tick(C.Connected) == 1

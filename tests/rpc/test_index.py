@@ -28,6 +28,7 @@ from tests.rpc import test_memory as memory
 from tests.rpc import test_mux as mux
 from tests.rpc import test_named as named
 from tests.rpc import test_payloads as payloads
+from tests.rpc import test_proof as at_size
 from tests.rpc import test_repl as repl
 from tests.rpc import test_server as server
 from tests.rpc import test_session as session
@@ -132,9 +133,15 @@ ADDITIONAL: Index = {
         b.what_happens_while_the_connection_is_down_is_not_missed,
         b.a_wait_for_arguments_is_armed_again_at_a_server_that_knows_nothing_of_it,
     ),
-    "12 a large payload, cut in the middle": (large.a_large_payload_goes_on_after_a_cut_where_it_stopped,),
+    "12 a large payload, cut in the middle": (
+        large.a_large_payload_goes_on_after_a_cut_where_it_stopped,
+        at_size.test_64_mebibytes_go_on_after_a_cut_and_little_of_them_goes_twice,
+    ),
     "13 a restart with a machine tick": (situations.a_source_that_was_restored_begins_a_new_session,),
-    "14 a slow consumer": (situations.a_slow_reader_costs_no_memory_and_disturbs_nobody,),
+    "14 a slow consumer": (
+        situations.a_slow_reader_costs_no_memory_and_disturbs_nobody,
+        at_size.test_a_slow_reader_at_ten_thousand_transitions_costs_no_memory_and_disturbs_nobody,
+    ),
     "15 every transport": (b.an_add_runs_at_the_source_and_shows_here,),
     "16 no widths": (situations.differences_have_no_width, situations.more_than_65_535_states),
     "17 garbage": (situations.garbage_ends_its_own_connection_and_no_other,),
