@@ -30,7 +30,7 @@ def through(args: dict[str, Any]) -> dict[str, Any]:
     """What arrives of arguments."""
     message = decode(encode(m.Add(1, (), pack_args(args))))
     assert isinstance(message, m.Add)
-    return unpack_args(message.args, any_state)
+    return unpack_args(message.args, any_state, any_state)
 
 
 class Colour(StrEnum):
@@ -199,7 +199,7 @@ def test_a_record_inside_of_a_value_is_refused() -> None:
 
 def test_an_unknown_record_is_refused_where_it_arrives() -> None:
     with pytest.raises(InvalidArgs, match="no record class for 'no__Where'"):
-        unpack_args({0: TypedArgs("no", "Where", msgspec.Raw(b"\x80"))}, any_state)
+        unpack_args({0: TypedArgs("no", "Where", msgspec.Raw(b"\x80"))}, any_state, any_state)
 
 
 @pytest.mark.parametrize(
@@ -207,12 +207,12 @@ def test_an_unknown_record_is_refused_where_it_arrives() -> None:
 )
 def test_fields_that_do_not_fit_are_refused_where_they_arrive(fields: bytes) -> None:
     with pytest.raises(InvalidArgs, match="values__Rich"):
-        unpack_args({0: TypedArgs("values", "Rich", msgspec.Raw(fields))}, any_state)
+        unpack_args({0: TypedArgs("values", "Rich", msgspec.Raw(fields))}, any_state, any_state)
 
 
 def test_a_number_for_a_name_is_for_records_only() -> None:
     with pytest.raises(InvalidArgs, match="number 7"):
-        unpack_args({7: "plain"}, any_state)
+        unpack_args({7: "plain"}, any_state, any_state)
 
 
 def test_an_error_travels_as_name_and_text() -> None:
@@ -225,7 +225,7 @@ def test_an_error_travels_as_name_and_text() -> None:
 def test_no_arguments_are_nothing() -> None:
     assert pack_args({}) is None
     assert pack_args(None) is None
-    assert unpack_args(None, any_state) == {}
+    assert unpack_args(None, any_state, any_state) == {}
 
 
 _sendable = st.recursive(

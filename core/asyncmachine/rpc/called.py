@@ -40,12 +40,12 @@ def args_of(seen: Exposure, called: tuple[str, ...], request: Request, loose: Lo
     if not request.args:
         return {}
 
-    def takes(state: str) -> bool:
+    def is_its(state: str) -> bool:
         # What a call implies may get arguments of its own.
-        return state in called or state == ANY or (state in seen.schema and seen.grants.mutates((state,)))
+        return state in called or state == ANY or seen.calls(state)
 
     try:
-        found = unpack_args(request.args, takes)
+        found = unpack_args(request.args, is_its, seen.has)
         return found if loose is None else loose.typed(called, found)
     except InvalidArgs as error:
         raise CallRefused(Code.BAD_ARGS, str(error)) from error
@@ -53,4 +53,4 @@ def args_of(seen: Exposure, called: tuple[str, ...], request: Request, loose: Lo
 
 def wait_args_of(seen: Exposure, args: WireArgs | None) -> dict[str, Any]:
     """The arguments that a state is waited for with. Raises `InvalidArgs` for those that are none of the states'."""
-    return unpack_args(args, lambda state: state == ANY or state in seen.schema)
+    return unpack_args(args, lambda state: state == ANY or state in seen.schema, seen.has)

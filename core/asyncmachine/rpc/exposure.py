@@ -86,6 +86,14 @@ class Exposure:
         """Whether the client wants to see each transition."""
         return self._wanted.steps
 
+    def calls(self, state: str) -> bool:
+        """Whether it is a state that the client may see and call."""
+        return state in self.schema and self.grants.mutates((state,))
+
+    def has(self, state: str) -> bool:
+        """Whether it is a state of the source, seen or not."""
+        return state in self._source
+
     def numbers(self, names: Iterable[str]) -> tuple[int, ...]:
         """The numbers of those of these states that the client follows. For clients that see steps."""
         index = self._index

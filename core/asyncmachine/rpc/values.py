@@ -36,6 +36,10 @@ _encoder = msgspec.msgpack.Encoder()
 _record_decoders: dict[type[Args], msgspec.msgpack.Decoder[Args]] = {}
 
 
+StateTest = Callable[[str], bool]
+"""Something about a state, by its name."""
+
+
 class TypedArgs(msgspec.Struct, frozen=True, array_like=True):
     """A typed record as it travels: its fields stay msgpack until its class is known."""
 
@@ -72,11 +76,11 @@ def pack_args(args: Mapping[str, Any] | None) -> WireArgs | None:
     return packed
 
 
-def unpack_args(args: WireArgs | None, takes: Callable[[str], bool]) -> dict[str, Any]:
-    """Arguments as handlers get them; records of those states only that `takes` names.
+def unpack_args(args: WireArgs | None, is_its: StateTest, is_state: StateTest) -> dict[str, Any]:
+    """Arguments as handlers get them. Records of states (`is_state`) that are not the peer's (`is_its`) are not taken.
 
-    Raises `InvalidArgs` for a record that is not taken or does not fit its class, and for what stands in the place of
-    one: handlers believe in the types of its fields.
+    Raises `InvalidArgs` for those, for a record that does not fit its class, and for what stands in the place of one:
+    handlers believe in the types of its fields.
     """
     unpacked: dict[str, Any] = {}
     for key, value in (args or {}).items():
@@ -87,7 +91,7 @@ def unpack_args(args: WireArgs | None, takes: Callable[[str], bool]) -> dict[str
                 raise InvalidArgs(f"argument {key!r} is or holds a typed record: those stand under numbers")
             unpacked[key] = value
         elif isinstance(value, TypedArgs):
-            record = _rebuild(value, takes)
+            record = _rebuild(value, is_its, is_state)
             unpacked[record.key] = record
         else:
             raise InvalidArgs(f"argument number {key} is not a typed record")
@@ -123,7 +127,7 @@ def pack_meta(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def unpack_data(data: Any) -> Any:
     """A payload's data as the consumer gets it. Raises `InvalidArgs` for a record that does not fit."""
-    return _rebuild(data, _any_state) if isinstance(data, TypedArgs) else data
+    return _rebuild(data, _any_state, _any_state) if isinstance(data, TypedArgs) else data
 
 
 def decode_data(data: bytes | bytearray) -> Any:
@@ -242,21 +246,26 @@ def _any_state(_: str) -> bool:
     return True
 
 
-def _rebuild(found: TypedArgs, takes: Callable[[str], bool]) -> Args:
+def _not_taken(key: str) -> str:
+    # One text for all, since it is of no concern to the peer which records there are elsewhere, and what is in them.
+    return (
+        f"no record class for {key!r} is taken here: it is not known (import the module that defines it), "
+        "is of a state that may not be called, or of none and does not fit"
+    )
+
+
+def _rebuild(found: TypedArgs, is_its: StateTest, is_state: StateTest) -> Args:
     key = f"{found.prefix}{OF_RECORDS}{found.state}"
     kind = Args.registry.get(key)
-    if kind is None or not takes(kind.state):
-        # One text for both, since it is of no concern to the peer which records there are elsewhere.
-        raise InvalidArgs(
-            f"no record class for {key!r} is taken here: it is not known (import the module that defines it), "
-            "or not of a state that may be called"
-        )
+    its = kind is not None and is_its(kind.state)
+    if kind is None or (not its and is_state(kind.state)):
+        raise InvalidArgs(_not_taken(key))
     try:
         if kind is ErrorArgs:
             return ErrorArgs(_told_decoder.decode(found.fields)["err"])
         return _record_decoder(kind).decode(found.fields)
     except (msgspec.MsgspecError, TypeError, ValueError, KeyError, RecursionError, PeerFault) as error:
-        raise InvalidArgs(f"{key}: {error}") from error
+        raise InvalidArgs(f"{key}: {error}" if its else _not_taken(key)) from error
 
 
 def _pack_time(value: datetime, where: str) -> Ext:
