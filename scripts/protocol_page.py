@@ -20,7 +20,7 @@ from asyncmachine.rpc.errors import CLOSE_CODES, Code
 from asyncmachine.rpc.legality import TABLE, Phase, Role
 from asyncmachine_relay.policy import Reason
 from tests.rpc.golden import GOLDEN
-from tests.rpc.golden_bytes import CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET
+from tests.rpc.golden_bytes import CHANNEL, CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 KINDS: Final[list[type[m.Message]]] = sorted(
@@ -178,6 +178,11 @@ def port() -> Iterator[str]:
     yield from framing(PORT)
 
 
+def channel() -> Iterator[str]:
+    """What goes over a BroadcastChannel."""
+    yield from framing(CHANNEL)
+
+
 def many() -> Iterator[str]:
     """What goes over a carrier of many connections."""
     yield from framing(MANY)
@@ -253,7 +258,10 @@ def shown(value: object) -> str:
 
 PARTS: Final[Mapping[str, Part]] = {
     part.__name__: part
-    for part in (socket, port, many, refusals, session, legality, schemas, seals, messages, records, codes, golden)
+    for part in (
+        *(socket, port, channel, many, refusals, session, legality),
+        *(schemas, seals, messages, records, codes, golden),
+    )
 }
 
 

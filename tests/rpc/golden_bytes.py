@@ -26,6 +26,17 @@ PORT: Final[dict[str, tuple[str, str]]] = {
 }
 """Messages of a MessagePort."""
 
+CHANNEL: Final[dict[str, tuple[str, str]]] = {
+    "leads": ("000102030405060708", "LEADS: a page leads, and calls this term 0102030405060708"),
+    "call": ("02a1a2a3a4a5a6a7a8", "CALL: a page wants a pipe, and calls it a1a2a3a4a5a6a7a8"),
+    "taken": ("03a1a2a3a4a5a6a7a8", "TAKEN: it is open"),
+    "up": ("04a1a2a3a4a5a6a7a89107", "UP: the frame BYE, to the leader"),
+    "down": ("05a1a2a3a4a5a6a7a8c100", "DOWN: a beat of the leader"),
+    "left": ("06a1a2a3a4a5a6a7a8", "LEFT: the page that called is gone"),
+    "resigns": ("010102030405060708", "RESIGNS: that page leads no more"),
+}
+"""Messages of a BroadcastChannel."""
+
 MANY: Final[dict[str, tuple[str, str]]] = {
     "open": ("0100000001", "OPEN: connection 1, of whoever dialled the carrier"),
     "window": ("040000000100010000", "WINDOW: 65,536 more bytes may come in connection 1"),

@@ -13,13 +13,14 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clock import Clock, checksum, key, seal
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.schemas import schema_given
-from asyncmachine.rpc.transport import Transport, TransportClosed, tcp
+from asyncmachine.rpc.transport import Transport, TransportClosed, channel, tcp
 from asyncmachine.rpc.transport.many import Many, ManyLimits
 from asyncmachine.rpc.transport.many_frames import INITIAL
 from asyncmachine.rpc.transport.memory import pair
 from asyncmachine.rpc.transport.port import CREDIT_STEP, PortTransport
-from tests.rpc.golden_bytes import CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET, GoldenClock, GoldenSchema
+from tests.rpc.golden_bytes import CHANNEL, CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET, GoldenClock, GoldenSchema
 from tests.rpc.ports import wires
+from tests.rpc.test_channel import Air, Ear
 from tests.rpc.time_loop import run
 
 BYE = encode(m.Bye())
@@ -96,6 +97,44 @@ def test_a_port_beats() -> None:
         assert a.posted == b.posted == [golden(PORT["beat"])]
         await near.close()
         await end_of(far)
+
+    run(body())
+
+
+# Pages of one origin
+
+
+class Heard(Ear):
+    """A page's end of a BroadcastChannel, and what it has posted."""
+
+    def __init__(self, air: Air) -> None:
+        super().__init__(air)
+        air.ears.append(self)
+        self.posted: list[bytes] = []
+
+    def post(self, message: bytes) -> None:
+        self.posted.append(message)
+        super().post(message)
+
+
+def test_pages_talk_over_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [bytes(8), bytes(8), golden(CHANNEL["leads"])[1:], golden(CHANNEL["call"])[1:]]
+    monkeypatch.setattr(channel, "token_bytes", lambda _: names.pop(0))
+
+    async def body() -> None:
+        air, taken = Air(), list[Transport]()
+        first, second = Heard(air), Heard(air)
+        leader, page = channel.Channel(first), channel.Channel(second)
+        leader.lead(taken.append)
+        await asyncio.sleep(0)  # a page that had called already would call again
+        pipe = await page.dial()
+        await pipe.send(BYE)
+        await asyncio.sleep(11)
+        page.close()
+        leader.resign()
+        assert first.posted == [golden(CHANNEL[name]) for name in ("leads", "taken", "down", "resigns")]
+        assert second.posted == [golden(CHANNEL[name]) for name in ("call", "up", "left")]
+        leader.close()
 
     run(body())
 
