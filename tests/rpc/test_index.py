@@ -26,6 +26,7 @@ from tests.rpc import test_faults as faults
 from tests.rpc import test_frames as frames
 from tests.rpc import test_memory as memory
 from tests.rpc import test_mux as mux
+from tests.rpc import test_mux_payloads as mux_payloads
 from tests.rpc import test_named as named
 from tests.rpc import test_payloads as payloads
 from tests.rpc import test_proof as at_size
@@ -112,7 +113,10 @@ MACHINE: Index = {
 
 ADDITIONAL: Index = {
     "1 refused at hello": (situations.after_a_refusal_nothing_is_answered,),
-    "2 a second client is told BUSY": (b.a_second_client_is_told_to_come_later_and_the_first_is_undisturbed,),
+    "2 a second client is told BUSY": (
+        b.a_second_client_is_told_to_come_later_and_the_first_is_undisturbed,
+        mux_payloads.test_one_of_the_same_id_is_told_to_come_later_and_gets_nothing_of_the_first,
+    ),
     "3 a timed-out Add runs once": (situations.retry_err_network_timeout, situations.retry_call),
     "4 lost, doubled and swapped pushes": (situations.pushes_that_are_lost_doubled_and_swapped_converge,),
     "5 syncs race with pushes": (situations.syncs_that_race_with_pushes_keep_the_mirror_exact,),

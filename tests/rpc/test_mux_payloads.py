@@ -168,6 +168,25 @@ async def until_stranded(on: Site, count: int = 1) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_one_of_the_same_id_is_told_to_come_later_and_gets_nothing_of_the_first(address: str) -> None:
+    async with site(address) as on:
+        client, taking = await on.client()
+        prying, consumer = taking_machine()
+        second = rpc.Client(on.dial, Basic, id="one", consumer=consumer, reconnect=False)
+        await second.run()
+        assert isinstance(second.machine.err, rpc.Rejected)
+        assert second.machine.err.code == rpc.Code.BUSY
+        assert (await on.mux.send_payload("letter", "for the first", destination=ID)).executed
+        assert [got.data for got in taking.got] == ["for the first"]
+        gone = on.mux.machine.when_not(M.HasClients)
+        await client.stop()
+        await gone
+        third, _ = await on.client()
+        assert C.Ready in third.machine, "the id is free again"
+        assert prying.got == []
+
+
 @pytest.mark.parametrize("by", ["its server", "the mux"])
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_a_large_payload_goes_on_at_the_next_server_where_it_stopped(address: str, by: str) -> None:

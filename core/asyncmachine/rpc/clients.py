@@ -21,7 +21,7 @@ RETRY_AFTER: Final = 1.0
 
 
 class Clients:
-    """The clients there are, at most `limit` at once. Ids are unique among them."""
+    """The clients there are, at most `limit` at once. Ids are unique among them, and among servers of one mux."""
 
     __slots__ = ("_asking", "_by_connection", "limit")
 
@@ -54,8 +54,11 @@ class Clients:
         """The one with this id."""
         return next((client for client in self._by_connection.values() if client.id == id), None)
 
-    def admit(self, hello: m.Hello, peer: Peer, allow: Allow | None) -> Grants:
-        """What a new client may do. Raises `Rejected`, with the cause if the application's `allow` has failed."""
+    def admit(self, hello: m.Hello, peer: Peer, allow: Allow | None, beside: bytes | None = None) -> Grants:
+        """What a new client may do. Raises `Rejected`, with the cause if the application's `allow` has failed.
+
+        `beside` is the number of the session of one with its id at another server that shares sessions with this one.
+        """
         lowest, highest = hello.versions
         if not lowest <= m.VERSION <= highest:
             raise Rejected(Code.VERSION, f"versions {lowest} to {highest} are offered, {m.VERSION} is spoken")
@@ -67,8 +70,9 @@ class Clients:
         if grants is None:
             raise Rejected(Code.FORBIDDEN, f"{hello.id} is not let in")
         same = self.named(hello.id)
+        held = beside if same is None else same.connection.session.id
         # Only the client itself knows the number of its session.
-        if same is not None and (hello.resume is None or hello.resume.session != same.connection.session.id):
+        if held is not None and (hello.resume is None or hello.resume.session != held):
             raise Rejected(Code.BUSY, f"there is a client {hello.id} already", RETRY_AFTER)
         if same is None and len(self) >= self.limit:
             raise Rejected(Code.BUSY, f"no more than {self.limit} at a time, there is {self.ids[0]}", RETRY_AFTER)

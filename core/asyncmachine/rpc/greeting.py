@@ -63,7 +63,7 @@ class Greeting:
     def let_in(self, connection: Link, hello: m.Hello, push_interval: float) -> ServedClient:
         """Welcomes a client. Raises `Rejected`, with a cause if something here has failed."""
         peer = connection.transport.peer
-        grants = self._clients.admit(hello, peer, self._allow)
+        grants = self._clients.admit(hello, peer, self._allow, self._sessions.connected_as(hello.id))
         same = self._clients.named(hello.id)
         if same is not None:
             self._replaced(same.connection)

@@ -22,8 +22,9 @@ BYTES: Final = 32 << 20
 class Sessions:
     """By session number, which only the client and its server know.
 
-    Where several servers share them, those that have a connection are noted too: a client may make its next one before
-    the end of the first was seen, at another server than that of the first. What such servers owe to clients that are
+    Where several servers share them, those that have a connection are noted too, by the ids of their clients, which are
+    unique among all these servers: a client may make its next one before the end of the first was seen, at another
+    server than that of the first. What such servers owe to clients that are
     away is `stranded`; `failed(error)` is told of it if nobody awaits it.
     """
 
@@ -33,7 +34,7 @@ class Sessions:
         self._keep = keep
         self._failed = failed
         self._stranded: Stranded | None = None
-        self._connected: dict[bytes, tuple[str, Callable[[], None]]] = {}
+        self._connected: dict[str, tuple[bytes, Callable[[], None]]] = {}
         self._kept: dict[bytes, tuple[ServedClient, asyncio.TimerHandle, int]] = {}
         self._weight = 0
 
@@ -49,11 +50,17 @@ class Sessions:
 
     def connected(self, client: ServedClient, leave: Callable[[], None]) -> None:
         """Notes a session that goes on; `leave()` ends its connection, and parks it."""
-        self._connected[client.connection.session.id] = client.id, leave
+        self._connected[client.id] = client.connection.session.id, leave
+
+    def connected_as(self, id: str) -> bytes | None:
+        """The number of the session that the client with this id has at one of the servers that share them."""
+        found = self._connected.get(id)
+        return None if found is None else found[0]
 
     def ended(self, client: ServedClient) -> None:
         """The session's connection has ended."""
-        self._connected.pop(client.connection.session.id, None)
+        if self.connected_as(client.id) == client.connection.session.id:
+            del self._connected[client.id]
 
     def park(self, client: ServedClient) -> None:
         """Keeps the session of a client whose connection was lost."""
@@ -70,17 +77,16 @@ class Sessions:
         """The session that a client would like to continue, if it is here and the client may see the same or more."""
         if hello.resume is None:
             return None
-        owner, leave = self._connected.get(hello.resume.session, ("", None))
-        if leave is not None and owner == hello.id:
+        number, leave = self._connected.get(hello.id, (b"", None))
+        if leave is not None and number == hello.resume.session:
             leave()
         found = self._kept.get(hello.resume.session)
         if found is None or found[0].id != hello.id:
             return None
-        number = found[0].connection.session.id
         if not exposure.continues(found[0].exposure):
-            self._forget(number)
+            self._forget(hello.resume.session)
             return None
-        return self._drop(number)
+        return self._drop(hello.resume.session)
 
     def clear(self, why: str = "the servers have stopped") -> None:
         """Forgets all; payloads that wait fail, which is `why`."""
