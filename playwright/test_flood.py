@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
-from time import monotonic
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
 
-import asyncmachine as am
-from asyncmachine import rpc
-from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
+from asyncmachine_relay import Match, Relay, StaticRoot
 from asyncmachine_web.build import pack, static_folder
 from tests.web.browser import Mishaps, open_python, run, serving, vendor_folder
+from tests.web.flood import Flood
 
 PAGES = Path(__file__).parent / "pages"
-
-
-class States(rpc.StateSource):
-    Hit = am.state(multi=True)
-
-
-class Flood:
-    """The native side: each page that dials has a machine that changes until it is told to pause."""
-
-    def __init__(self) -> None:
-        self.runs = Event()
-        self.rests = Event()
-        self.changes = 0
-        """Of the newest machine, right while it rests."""
-
-    async def serve(self, tunnel: Tunnel) -> None:
-        machine = am.Machine(States, id="flood")
-        server = rpc.Server(machine, "flood", push_interval=0.01)
-        pouring = asyncio.create_task(self._pour(machine))
-        await server.serve(tunnel.transport)
-        pouring.cancel()
-        server.machine.dispose()
-        machine.dispose()
-
-    async def _pour(self, machine: am.Machine[States]) -> None:
-        last = monotonic()
-        while True:
-            await asyncio.sleep(0.005)
-            now = monotonic()
-            if not self.runs.is_set():
-                last = now
-                self.rests.set()
-                continue
-            for _ in range(int((now - last) * 1000)):
-                machine.add(States.Hit)
-                self.changes += 1
-                last += 0.001
-
-    def pause(self) -> int:
-        """Ends the changes; how many there were."""
-        self.rests.clear()
-        self.runs.clear()
-        assert self.rests.wait(60)
-        return self.changes
 
 
 SHOW = """
@@ -187,3 +139,28 @@ def test_a_page_that_is_not_drawn_catches_up_at_once_when_it_is_seen_again(
     assert page.evaluate("writes") == 1
     assert heap(cdp) < used + 1_000_000
     assert python_memory(page) == memory
+
+
+@pytest.mark.parametrize("seconds", [20, pytest.param(40, marks=pytest.mark.nightly)])
+def test_a_page_that_stands_still_is_not_cut_off_and_catches_up_at_once(
+    page: Page, cdp: CDPSession, flood: Flood, seconds: float
+) -> None:
+    """No script of it runs, as under a debugger. What Chromium does to frozen pages is in `test_frozen.py`."""
+    expect(page.locator("#p")).to_have_text(str(pour(page, flood, 1)))
+    used, memory, told = heap(cdp), python_memory(page), flood.statistics
+    page.evaluate("writes = drawn = 0")
+    cdp.send("Debugger.enable")
+    cdp.send("Debugger.pause")
+    changes = pour(page, flood, seconds)
+    cdp.send("Debugger.resume")
+    expect(page.locator("#p")).to_have_text(str(changes))
+    writes, drawn = page.evaluate("[writes, drawn]")
+    assert 0 < writes <= drawn < 100, "of what it missed little is drawn"
+    assert run(page, "json.dumps([client.machine.tick('Connected'), client.machine.tick('Exception')])") == [1, 0]
+    assert heap(cdp) < used + 1_000_000
+    assert python_memory(page) == memory
+    after = flood.statistics
+    pushes = after.frames_out - told.frames_out
+    print(f"{pushes} frames, {after.bytes_out - told.bytes_out} bytes; {writes} writes in {drawn} frames")
+    assert pushes < seconds * 1000 / 5, "conflated"
+    assert after.backlog <= told.backlog + 10
