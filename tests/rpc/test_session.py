@@ -188,7 +188,7 @@ def test_ready_names_its_session() -> None:
 def test_a_call_and_its_answer_with_the_change_of_the_clock() -> None:
     duo = ready()
     number = duo.client.call("remove", (2, 1), {"a": 1}, m.Source("x", "tx", 3), duo.now)
-    assert duo.to_server() == [e.MutationRequested(number, "remove", (2, 1), {"a": 1}, m.Source("x", "tx", 3))]
+    assert duo.to_server() == [e.MutationRequested(number, "remove", (2, 1), {"a": 1}, m.Source("x", "tx", 3), size=17)]
     duo.server.reply(number, True, Clock((0, 1, 2), 2))
     assert duo.to_client() == [e.ClockChanged(Clock((0, 1, 2), 2)), e.Replied(number, executed=True)]
     assert (duo.client.counters.pushes, duo.server.counters.pushes) == (0, 0)

@@ -266,7 +266,9 @@ class ServerSession(Session):
             expires = now + call.deadline / 1000 if call.deadline else None
             kind = _KINDS[type(call)]
             return [
-                e.MutationRequested(call.id, kind, call.states, call.args, call.event, expires, call.trace, answered)
+                e.MutationRequested(
+                    call.id, kind, call.states, call.args, call.event, expires, call.trace, answered, self._size
+                )
             ]
         if known is Known.EARLY:
             self.counters.early += 1

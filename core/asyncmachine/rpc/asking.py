@@ -329,7 +329,8 @@ class ClientSession(ReceivingSession):
         refused = CallRefused(error.code, error.message, retryable=error.retryable, details=error.details)
         if error.id == 0:
             return [e.SessionFailed(refused)]
-        return self._source().outcome(e.CallFailed(error.id, refused)) if self._answered(error.id, now) else []
+        is_news = self._answered(error.id, now) or self.calls.failed(error.id)
+        return self._source().outcome(e.CallFailed(error.id, refused)) if is_news else []
 
     def _on_clock(self, push: m.ClockPush, now: float) -> list[e.Event]:
         events = self._source().change(Change(push.seq, push.queue, push.machine, push.changes, push.hash))

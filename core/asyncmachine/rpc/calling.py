@@ -108,7 +108,7 @@ class Calling:
             case e.CallFailed():
                 if isinstance(event.error, CallTimedOut) and C.RetryingCall in self._machine:
                     self._machine.add(C.CallRetryFailed)
-                self._settle(event.id, partial(_failed, error=event.error), link)
+                self._settle(event.id, partial(self._failed, error=event.error), link)
             case e.CallsRepeated():
                 self._machine.add(C.RetryingCall)
             case e.Synced():
@@ -172,6 +172,12 @@ class Calling:
         except KeyError as missing:
             raise CallRefused(Code.NO_STATE, f"the source has no state {missing} for this client") from None
 
+    def _failed(self, result: Result | None, *, error: RpcError) -> None:
+        if result is None:  # of a notification, whose caller was told only that it was sent
+            unheard(self._machine, ("a notification",), error)
+        else:
+            result._fail(error)
+
     def _settle(self, number: int, tell: Callable[[Result | None], None], link: Link) -> None:
         tell(self._results.pop(number, None))
         if not len(link.session.calls) and C.RetryingCall in self._machine:
@@ -189,8 +195,3 @@ def _origin(source: MutationSource | None) -> m.Source | None:
 def _settled(result: Result | None, *, executed: bool) -> None:
     if result is not None:
         result._settle(Outcome.EXECUTED if executed else Outcome.CANCELED)
-
-
-def _failed(result: Result | None, *, error: RpcError) -> None:
-    if result is not None:
-        result._fail(error)

@@ -39,7 +39,9 @@ class Open(Struct):
 class Calls:
     """Numbers calls from 1, and knows which are open. Notifications are calls that are open until they arrive."""
 
-    __slots__ = ("_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "emptied", "last")
+    __slots__ = (
+        "_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "_unanswered", "emptied", "last",
+    )  # fmt: skip
 
     def __init__(self, retry: float) -> None:
         self._retry = retry
@@ -51,6 +53,7 @@ class Calls:
         self._pause = self._retry
         self._open: dict[int, Open] = {}
         self._notifications: deque[int] | None = None
+        self._unanswered: deque[int] | None = None
         self._bytes = 0
         self._due = self._look_at = NEVER
         self.last = 0
@@ -77,6 +80,9 @@ class Calls:
         if deadline == NEVER:
             self._notifications = self._notifications or deque()
             self._notifications.append(self.last)
+            if self._unanswered is None:
+                self._unanswered = deque(maxlen=MAX_CALLS)
+            self._unanswered.append(self.last)
         elif deadline < self._due:
             self._due = deadline
         if self._look_at == NEVER:
@@ -92,6 +98,13 @@ class Calls:
             self.arrived(number, now)
         found = self._take(number, now)
         return None if found is None or found.is_told else found
+
+    def failed(self, number: int) -> bool:
+        """Whether an error that is told of this call is news: of a notification, of which nobody has heard since."""
+        if self._unanswered is None or number not in self._unanswered:
+            return False
+        self._unanswered.remove(number)
+        return True
 
     def arrived(self, last: int, now: float) -> None:
         """The server has taken all calls up to this number: notifications among them are done with."""

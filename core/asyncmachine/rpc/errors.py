@@ -94,7 +94,7 @@ class TickRange(Unsendable):
 
 
 class Outgrown(RpcError):
-    """The source has more states, and this peer does not know how to be told. It has to come back to learn of them."""
+    """The source has more states, or is another one now, and this connection cannot tell: the peer has to come back."""
 
 
 class TooLarge(Unsendable):
@@ -109,10 +109,14 @@ class NotConnected(RpcError):
     """There is no session with the source now. The call was not sent."""
 
     state = "ErrNetwork"
+    code = Code.NOT_EXECUTED
+    retryable = True
 
 
 class Overloaded(NotConnected):
     """Too many calls wait for their answers. The call was not sent."""
+
+    code = Code.RATE
 
 
 class UnknownOutcome(RpcError):

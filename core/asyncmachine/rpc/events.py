@@ -47,7 +47,8 @@ class Established(Event, frozen=True):
 class MutationRequested(Event, frozen=True):
     """Server: run a mutation of the states at these positions, then answer with `reply` or `refuse`.
 
-    Not if it `expires` (a time of the session) before. One that is not to be `answered` is told of with `done`.
+    Not if it `expires` (a time of the session) before. One that is not to be `answered` is told of with `done`. Its
+    message has `size` bytes.
     """
 
     id: int
@@ -58,6 +59,7 @@ class MutationRequested(Event, frozen=True):
     expires: float | None = None
     trace: bytes = b""
     answered: bool = True
+    size: int = 0
 
 
 class AnswerRequested(Event, frozen=True):

@@ -26,6 +26,11 @@ def epoch_of(source: View[Any]) -> int:
     return _epochs.setdefault(source, 1 << 31 | randbits(31))  # always of the same size on the wire
 
 
+def begin_anew(mirror: View[Any]) -> None:
+    """The source of this mirror is another one now, and so is the mirror to those who follow it."""
+    _epochs.pop(mirror, None)
+
+
 def check_source(source: object) -> str:
     """Why a machine cannot be exposed, empty if it can."""
     if not isinstance(source, View):

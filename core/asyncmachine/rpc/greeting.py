@@ -63,6 +63,8 @@ class Greeting:
     def let_in(self, connection: Link, hello: m.Hello, push_interval: float) -> ServedClient:
         """Welcomes a client. Raises `Rejected`, with a cause if something here has failed."""
         peer = connection.transport.peer
+        if self._source.is_disposed:
+            raise Rejected(Code.SHUTDOWN, f"the source {self._source.id!r} was disposed of")
         grants = self._clients.admit(hello, peer, self._allow, self._sessions.connected_as(hello.id))
         same = self._clients.named(hello.id)
         if same is not None:

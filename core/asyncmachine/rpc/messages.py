@@ -237,7 +237,7 @@ class Set(Mutation, frozen=True, tag=18):
 
 
 class AddUnanswered(Mutation, frozen=True, tag=19):
-    """C→S: activate states. Not answered; WELCOME and PONG tell which have arrived."""
+    """C→S: activate states. Not answered; WELCOME and PONG tell which have arrived, and ERROR if it failed."""
 
 
 class SyncRequest(Message, frozen=True, tag=20):

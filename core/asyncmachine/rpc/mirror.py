@@ -108,6 +108,7 @@ class Mirror(View[N]):
         backwards = clock.queue_tick < self._queue_tick
         if self._tracers or self._table is not None:
             tx = self._tx = MirrorTransition(self, before, after, mutation, accepted=accepted)
+            tx.restarted = restarted
             for tracer in self._tracers:
                 self._guarded(tracer.transition_init, tx)
             for tracer in self._tracers:

@@ -16,6 +16,7 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calling import Calling
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed
+from asyncmachine.rpc.exposure import begin_anew
 from asyncmachine.rpc.features import KNOWN
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.schemas import difference, missing, schema_told
@@ -71,6 +72,8 @@ class MirrorSync:
             logger.warning(text, mirror.id, welcome.source, found)
         restarted = self._epoch not in (None, welcome.epoch)
         self._epoch = welcome.epoch
+        if restarted:
+            begin_anew(mirror)
         self.grants = welcome.grants
         mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
         self._install(names, schema)

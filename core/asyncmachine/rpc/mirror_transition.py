@@ -12,6 +12,9 @@ from asyncmachine.machine.view import View
 class MirrorTransition(Transition):
     """The mutation that led there, or a Set of everything that is active. No plan: the source has decided already."""
 
+    restarted = False
+    """Whether the source is not the one that was shown before."""
+
     def __init__(
         self,
         mirror: View[Any],
@@ -40,6 +43,11 @@ class MirrorTransition(Transition):
     def kind(self) -> Kind:
         """That of the mutation; a Set unless it is known."""
         return self.mutation.kind
+
+    @property
+    def reason(self) -> str:
+        """Empty: the source does not tell."""
+        return ""
 
     @property
     def active_before(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Pushing:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self.telling = Telling(source, connection.session, exposure, watcher, self.source_changed)
+        self.telling = Telling(source, connection.session, exposure, watcher, self.source_changed, self.source_gone)
         self.holds = False
 
     def begin(self) -> None:
@@ -63,6 +63,16 @@ class Pushing:
             self._loop.call_soon(self._push)
         else:
             self._loop.call_soon_threadsafe(self._push)
+
+    def source_gone(self) -> None:
+        """On the thread that disposes of the source: the client is told, and comes back in case there is another."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        why = "the source was disposed of"
+        self._connection.session.bye(why)
+        self._connection.close(close_code(Code.SHUTDOWN), why)
 
     def has_room(self) -> None:
         """The connection takes more again: what was held back is pushed as one."""

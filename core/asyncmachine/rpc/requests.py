@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
+from typing import Final
 
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.errors import CallRefused
 from asyncmachine.rpc.limits import sendable
 from asyncmachine.rpc.messages import NAME
+
+MAX_UNASKED: Final = 64
+"""Errors of notifications that are told again in the next connection."""
 
 Answer = bool | CallRefused
 """Executed, canceled, or an error."""
@@ -30,10 +35,11 @@ class Requests:
     are noted. Of an error the beginning of its text is kept: it may quote all that the client has sent.
     """
 
-    __slots__ = ("_others", "_running", "last")
+    __slots__ = ("_others", "_running", "_unasked", "last")
 
     def __init__(self) -> None:
         self.last = 0
+        self._unasked: deque[int] | None = None
         # A dict, as an empty set takes three times as much, and there is one for each client.
         self._running: dict[int, None] = {}
         self._others: dict[int, Answer] = {}
@@ -60,6 +66,19 @@ class Requests:
             self._others[number] = answer if isinstance(answer, bool) else sendable(answer, NAME)
             if len(self._others) > MAX_CALLS:
                 del self._others[next(iter(self._others))]
+
+    def failed(self, number: int, error: CallRefused) -> None:
+        """Notes the error of a notification, which no client asks for."""
+        self.answered(number, error)
+        if self._unasked is None:
+            self._unasked = deque(maxlen=MAX_UNASKED)
+        self._unasked.append(number)
+
+    @property
+    def unasked(self) -> list[tuple[int, CallRefused]]:
+        """The latest errors of notifications. A connection may have taken them along when it ended."""
+        found = [(number, self._others.get(number)) for number in self._unasked or ()]
+        return [(number, error) for number, error in found if isinstance(error, CallRefused)]
 
     @property
     def refused(self) -> int:

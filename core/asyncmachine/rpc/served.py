@@ -29,6 +29,7 @@ from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.pushing import Pushing
 from asyncmachine.rpc.questions import arg_names
+from asyncmachine.rpc.relaying import Share, way_of
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
@@ -44,8 +45,8 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_source", "_tracing", "has_left", "id",
-        "watched",
+        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_share", "_source", "_tracing", "has_left",
+        "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,8 @@ class ServedClient:
         self._tracing = tracing
         self._loose = loose
         self._source = source
+        way = way_of(source)
+        self._share = None if way is None else Share(way)
         self._connection = connection
         self._convoy: Convoy | None = None
         self._loop = asyncio.get_running_loop()
@@ -135,22 +138,28 @@ class ServedClient:
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
         self._pushing.begin()
+        for number, error in self._connection.session.requests.unasked:
+            self._tell(number, error)
 
     def run(self, request: MutationRequested) -> None:
         """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
         try:
+            if self._share is not None:
+                self._share.take(request.id, request.size)
             result = self._mutate(request)
         except CallRefused as refused:
-            self._answer(request.id, refused)
+            self._fail(request.id, refused, answered=request.answered)
         except AmError as error:
-            self._answer(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+            self._fail(request.id, CallRefused(Code.NOT_EXECUTED, str(error)), answered=request.answered)
             self._pushing.source_changed()
         else:
+            # Only these two of the request: what it was unpacked to may be a hundred times its bytes.
+            done = partial(self._done, request.id, result, answered=request.answered)
             if result.done():
-                self._done(request, result)
+                done()
             else:
                 self._pushing.source_changed()
-                result.then(partial(self._loop.call_soon_threadsafe, self._done, request, result))
+                result.then(partial(self._loop.call_soon_threadsafe, done))
 
     def answer_again(self, request: AnswerRequested) -> None:
         """Answers a call that was run already."""
@@ -192,7 +201,7 @@ class ServedClient:
         try:
             executed = asked.wait().executed
         except AmError as error:
-            self._reply(id, CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error)))
+            self._reply(id, refusal_of(error))
         else:
             self._reply(id, executed=executed)
 
@@ -284,19 +293,31 @@ class ServedClient:
             self._pushing.holds = False
         return found
 
-    def _done(self, request: MutationRequested, result: Result) -> None:
+    def _done(self, id: int, result: Result, *, answered: bool) -> None:
         try:
             answer: Answer = result.wait().executed
         except AmError as error:  # the source is a mirror itself, and its own call failed
-            answer = CallRefused(getattr(error, "code", Code.UNKNOWN_OUTCOME), str(error))
-        if request.answered:
-            self._answer(request.id, answer)
+            answer = refusal_of(error)
+        if isinstance(answer, CallRefused):
+            self._fail(id, answer, answered=answered)
+        elif answered:
+            self._answer(id, answer)
         else:
-            self._connection.session.requests.answered(request.id, answer)
+            if self._share is not None:
+                self._share.give_back(id)
+            self._connection.session.requests.answered(id, answer)
             self._pushing.source_changed()
+
+    def _fail(self, id: int, error: CallRefused, *, answered: bool) -> None:
+        """Tells of an error, also whoever wants no answer."""
+        self._answer(id, error)
+        if not answered:
+            self._connection.session.requests.failed(id, error)
 
     def _answer(self, id: int, answer: Answer) -> None:
         """Notes an answer, and gives it to the client: where it is now, or when it asks again."""
+        if self._share is not None:
+            self._share.give_back(id)
         client = self
         client._connection.session.requests.answered(id, answer)
         while client._heir is not None:
@@ -310,3 +331,11 @@ class ServedClient:
         else:
             self._connection.session.refuse(id, answer)
         self._connection.flush()
+
+
+def refusal_of(error: AmError) -> CallRefused:
+    """What a client is told of a call that was passed on and failed there."""
+    if isinstance(error, CallRefused):
+        return error
+    code, retryable = getattr(error, "code", Code.UNKNOWN_OUTCOME), getattr(error, "retryable", False)
+    return CallRefused(code, str(error), retryable=retryable)

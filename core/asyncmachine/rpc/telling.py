@@ -8,23 +8,34 @@ from typing import Any
 from asyncmachine.machine.mutation import KINDS
 from asyncmachine.rpc.answering import ServerSession, Taken
 from asyncmachine.rpc.clock import Clock
+from asyncmachine.rpc.errors import Outgrown
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.watcher import Recorder, Watcher, moment_of
 
 
 class Telling:
-    """Watches the source between `start` and `stop`, and calls `changed()` on the thread that drains it."""
+    """Watches the source between `start` and `stop`, and calls `changed()` on the thread that drains it.
+
+    Nothing is told any more of a mirror whose source was replaced: all that would raises `Outgrown` then. `gone()` is
+    called when the source is disposed of.
+    """
 
     __slots__ = ("_clock", "_read", "_session", "_source", "_watcher", "_welcomed", "exposure")
 
     def __init__(
-        self, source: Any, session: ServerSession, exposure: Exposure, id: str, changed: Callable[[], None]
+        self,
+        source: Any,
+        session: ServerSession,
+        exposure: Exposure,
+        id: str,
+        changed: Callable[[], None],
+        gone: Callable[[], None],
     ) -> None:
         self.exposure = exposure
         self._source = source
         self._session = session
-        self._watcher = (Recorder if exposure.steps else Watcher)(source, id, changed)
+        self._watcher = (Recorder if exposure.steps else Watcher)(source, id, changed, gone)
         self._welcomed = exposure
         # The clock is made once of what the watcher saw last, however often it is asked for.
         self._read: object = None
@@ -55,6 +66,7 @@ class Telling:
     def differs(self) -> bool:
         """Whether there is something to tell."""
         watcher = self._watcher
+        self._check_same()
         return len(watcher) > 0 if isinstance(watcher, Recorder) else self._session.differs(self.clock())
 
     def changes(self) -> None:
@@ -74,10 +86,15 @@ class Telling:
 
     def _caught_up(self) -> Clock:
         """The clock as it is now; of one that gets steps, as it is after those of them that there are."""
+        self._check_same()
         if not isinstance(self._watcher, Recorder):
             return self.clock()
         self._steps(self._watcher)
         return self._session.known
+
+    def _check_same(self) -> None:
+        if self._watcher.restarted:
+            raise Outgrown("the source of this mirror has begun anew: come back to begin with it")
 
     def _steps(self, recorder: Recorder) -> None:
         seen, lost = recorder.take()

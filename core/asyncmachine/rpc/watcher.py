@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.view import View
+from asyncmachine.rpc.mirror_transition import MirrorTransition
 
 if TYPE_CHECKING:
     from asyncmachine.machine.plan import Plan
@@ -33,12 +34,18 @@ class Watcher(Tracer):
     """Knows the source's clock as it was at the end of the last transition, and calls `changed()` after each.
 
     Both happen on the thread that drains the source. Reading ticks at another time could catch a transition half done.
+    Of a mirror it knows, too, whether its source was replaced. `gone()` is called when the source is disposed of.
     """
 
-    def __init__(self, source: View[Any], id: str, changed: Callable[[], None]) -> None:
+    restarted = False
+
+    def __init__(
+        self, source: View[Any], id: str, changed: Callable[[], None], gone: Callable[[], None] = lambda: None
+    ) -> None:
         self.id = id
         self._source = source
         self._changed = changed
+        self._gone = gone
         self.last: Last
         self.look()
 
@@ -51,8 +58,14 @@ class Watcher(Tracer):
         self.look()
         self._changed()
 
+    def machine_dispose(self, machine_id: str) -> None:
+        """There will be no other clock."""
+        self._gone()
+
     def transition_end(self, tx: Transition) -> None:
         """Canceled transitions count too: they move the queue tick."""
+        if isinstance(tx, MirrorTransition) and tx.restarted:
+            self.restarted = True
         if not tx.is_check:
             source = self._source
             # The ticks are made of the transition when they are asked for: one answer may tell of many transitions.
@@ -77,8 +90,10 @@ class Seen(NamedTuple):
 class Recorder(Watcher):
     """Keeps each transition until it is taken. Of more than `LIMIT` it keeps the last one alone, and says so."""
 
-    def __init__(self, source: View[Any], id: str, changed: Callable[[], None]) -> None:
-        super().__init__(source, id, changed)
+    def __init__(
+        self, source: View[Any], id: str, changed: Callable[[], None], gone: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(source, id, changed, gone)
         self._seen: deque[Seen] = deque()
         self._lost = False
 
