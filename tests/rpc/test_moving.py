@@ -19,6 +19,7 @@ from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import MuxStates
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine.rpc.transport.many import Many
@@ -474,6 +475,49 @@ async def test_a_mux_is_drained() -> None:
     for client in clients:
         await client.machine.when(C.RetryingConn)
         await client.stop()
+
+
+async def test_a_mux_whose_drain_is_cancelled_has_stopped_and_can_be_started_again() -> None:
+    mux = rpc.Mux(am.Machine(Basic, id="source"), "tcp://127.0.0.1:0")
+    mux.start()
+    await mux.when_ready()
+    client = await ready_client(mux.address, "one", NEVER)
+    waiting = mux.send_payload("letter", "for one who never comes", destination="rc-nobody")
+    draining = asyncio.create_task(mux.drain(60.0))
+    while mux._accepting is None or not mux._accepting.done():
+        await asyncio.sleep(0)
+    assert mux.machine.is_(MuxStates.Start, MuxStates.HasClients)
+    assert MuxStates.Ready not in mux.machine, "nobody can come any more"
+    draining.cancel()
+    await asyncio.wait([draining])
+    assert draining.cancelled()
+    assert MuxStates.Start not in mux.machine
+    with pytest.raises(rpc.DeliveryFailed, match="rm-mux has stopped"):
+        await waiting
+    await client.machine.when(C.RetryingConn)
+    await client.stop()
+    mux.start()
+    await mux.when_ready()
+    await (await ready_client(mux.address, "two")).stop()
+    await mux.stop()
+
+
+async def test_a_server_whose_drain_is_cancelled_has_stopped_and_can_be_started_again() -> None:
+    server = rpc.Server(am.Machine(Basic, id="source"), "tcp", clients=9)
+    listening: list[str] = []
+    server.machine.bind({"RpcReadyState": lambda event: listening.append(event.args(rpc.states.Listening).address)})
+    server.serve_at("tcp://127.0.0.1:0")
+    await server.machine.when(S.RpcReady)
+    client = await ready_client(listening[0], "one", NEVER)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(server.drain(60.0), 0.01)
+    assert S.Start not in server.machine
+    await client.machine.when(C.RetryingConn)
+    await client.stop()
+    server.serve_at("tcp://127.0.0.1:0")
+    await server.machine.when(S.RpcReady)
+    await (await ready_client(listening[1], "two")).stop()
+    await server.stop()
 
 
 @asynccontextmanager

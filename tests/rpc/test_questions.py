@@ -12,14 +12,19 @@ from msgspec.structs import replace
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.codec import encode
+from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import Misuse, PeerFault
 from asyncmachine.rpc.features import ASK
 from asyncmachine.rpc.questions import arg_names
+from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.transport.memory import MemoryTransport
 from tests.rpc.behaviour import NEVER, Basic, below, paired
 from tests.rpc.duo import HELLO, Duo, ready, welcome
 from tests.rpc.nets import MemoryNet
+from tests.rpc.test_client import dial_into
+from tests.rpc.test_client import welcome as told
 from tests.rpc.test_server import served
+from tests.rpc.time_loop import run
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,36 @@ async def test_nobody_is_asked_without_a_connection() -> None:
             await pair.client.arg_names()
         with pytest.raises(am.StateMissing):
             pair.mirror.can_add_remote("Nonsense")
+
+
+def test_the_time_for_an_answer_does_not_begin_anew_with_each_connection() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        ends: list[MemoryTransport] = []
+        steady = rpc.Backoff(first=1.0, cap=1.0, jitter=0.0)
+        client = rpc.Client(dial_into(ends), reconnect=True, backoff=steady)
+        client.start()
+        asking: asyncio.Task[Any] | None = None
+        for cut_at in (40.0, 55.0, 70.0):
+            await client.machine.when(C.Connected)
+            assert isinstance(decode(await ends[-1].recv()), m.Hello)
+            await ends[-1].send(encode(told(features=(ASK,))))
+            await client.machine.when(C.Ready)
+            asking = asking or asyncio.create_task(client.arg_names())
+            assert isinstance(decode(await ends[-1].recv()), m.Ready)
+            assert decode(await ends[-1].recv()) == m.ArgsRequest(1), "it is asked again in each connection"
+            done, _ = await asyncio.wait([asking], timeout=cut_at - loop.time())
+            if done:
+                break
+            ends[-1].cut()
+            await client.machine.when_not(C.Connected)
+        assert loop.time() == 60.0
+        assert asking is not None
+        with pytest.raises(rpc.CallTimedOut, match="within the time for a question"):
+            await asking
+        await client.stop()
+
+    run(body())
 
 
 async def test_wrong_questions_are_answered_with_a_reason() -> None:

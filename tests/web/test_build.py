@@ -76,6 +76,12 @@ def test_the_builds_python_of_a_page_is_the_runtimes() -> None:
     assert told.startswith("{}.{}.".format(*PAGE))
 
 
+def test_a_page_with_pyscript_may_await_at_the_top_of_its_file(tmp_path: Path) -> None:
+    root = tree(tmp_path / "src")
+    (root / "app" / "main.py").write_text("await main()")
+    pack(root, ["app"], tmp_path / "app.zip")
+
+
 def test_a_warning_of_a_file_is_not_the_builds(tmp_path: Path) -> None:
     root = tree(tmp_path / "src")
     (root / "app" / "main.py").write_text("x = '\\d'")

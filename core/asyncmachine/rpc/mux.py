@@ -133,28 +133,41 @@ class Mux(PayloadSender):
         Payloads that nobody has taken fail.
         """
         self.machine.remove(M.Start)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        try:
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            self._fail_the_rest()
+
+    async def drain(self, within: float = DRAIN, reason: str = "") -> None:
+        """Asks all clients to make their connections elsewhere (see `Server.drain`), and stops once they have left.
+
+        It is not `Ready` meanwhile. Cancelled, it stops at once.
+        """
+        self._draining = True
+        try:
+            if self._accepting is not None:
+                self._accepting.cancel()
+            self.machine.remove(M.Ready)
+            async with asyncio.TaskGroup() as group:
+                for server in self._servers.values():
+                    group.create_task(server.drain(within, reason))
+        except BaseException:
+            self.machine.remove(M.Start)
+            self._fail_the_rest()
+            raise
+        finally:
+            self._draining = False
+        await self.stop()
+
+    # Inside
+
+    def _fail_the_rest(self) -> None:
         why = f"{self.machine.id} has stopped"
         if self._sending is not None:
             self._sending.fail_all(why)
         if self._sessions is not None:
             self._sessions.clear(why)
-
-    async def drain(self, within: float = DRAIN, reason: str = "") -> None:
-        """Asks all clients to make their connections elsewhere (see `Server.drain`), and stops once they have left."""
-        self._draining = True
-        try:
-            if self._accepting is not None:
-                self._accepting.cancel()
-            async with asyncio.TaskGroup() as group:
-                for server in self._servers.values():
-                    group.create_task(server.drain(within, reason))
-            await self.stop()
-        finally:
-            self._draining = False
-
-    # Inside
 
     def _sender(self, destination: str) -> tuple[Sending, str]:
         if self._sending is None:

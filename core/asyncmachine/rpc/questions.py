@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from asyncmachine.machine.args import Args
 from asyncmachine.machine.result import Outcome, Result
@@ -17,12 +18,22 @@ from asyncmachine.rpc.errors import CallRefused, CallTimedOut, NotConnected, Rpc
 from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.messages import Reply, WireArgs
 from asyncmachine.rpc.remote_result import RemoteResult
+from asyncmachine.rpc.timing import call_at
 
 WITHIN: Final = 60.0
 """Seconds for an answer, over all connections."""
 
 Ask = Callable[[Link], int]
 Told = Callable[[Reply | RpcError], None]
+
+
+class _Open(NamedTuple):
+    """A question without an answer, which has to come until `due`."""
+
+    ask: Ask
+    told: Told
+    due: float
+    timer: asyncio.TimerHandle
 
 
 class Questions:
@@ -43,7 +54,7 @@ class Questions:
         self._in_loop = in_loop
         self._places = places
         self._failed = failed
-        self._open: dict[int, tuple[Ask, Told, asyncio.TimerHandle]] = {}
+        self._open: dict[int, _Open] = {}
 
     def can(self, kind: CanKind, states: tuple[str, ...], args: WireArgs | None) -> Result:
         """Whether the source would accept this. From any thread."""
@@ -82,24 +93,24 @@ class Questions:
         """An answer has come."""
         asked = self._open.pop(reply.id, None)
         if asked is not None:
-            asked[2].cancel()
-            asked[1](CallRefused(reply.code, reply.message) if reply.code else reply)
+            asked.timer.cancel()
+            asked.told(CallRefused(reply.code, reply.message) if reply.code else reply)
 
     def resume(self) -> None:
         """There is a new connection: asks there what has no answer."""
         left, self._open = self._open, {}
-        for ask, told, timer in left.values():
-            timer.cancel()
-            self._ask(ask, told)
+        for asked in left.values():
+            asked.timer.cancel()
+            self._ask(asked.ask, asked.told, asked.due)
 
     def lost(self) -> None:
         """There will be no other connection."""
         left, self._open = self._open, {}
-        for _, told, timer in left.values():
-            timer.cancel()
-            told(NotConnected("the connection ended before the answer: ask again"))
+        for asked in left.values():
+            asked.timer.cancel()
+            asked.told(NotConnected("the connection ended before the answer: ask again"))
 
-    def _ask(self, ask: Ask, told: Told) -> None:
+    def _ask(self, ask: Ask, told: Told, due: float | None = None) -> None:
         link, loop = self._ready(), self._loop()
         if link is None or loop is None:
             told(NotConnected("not connected to the source: nothing was asked"))
@@ -109,13 +120,15 @@ class Questions:
         except RpcError as error:
             told(error)
             return
-        self._open[number] = ask, told, loop.call_later(WITHIN, self._late, number)
+        if due is None:
+            due = loop.time() + WITHIN
+        self._open[number] = _Open(ask, told, due, call_at(loop, due, partial(self._late, number)))
         link.flush()
 
     def _late(self, number: int) -> None:
         asked = self._open.pop(number, None)
         if asked is not None:
-            asked[1](CallTimedOut("no answer within the time for a question"))
+            asked.told(CallTimedOut("no answer within the time for a question"))
 
 
 def arg_names(states: Iterable[str]) -> tuple[str, ...]:

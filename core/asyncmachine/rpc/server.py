@@ -190,7 +190,7 @@ class Server(PayloadSender):
         No more are let in, and at an address it listens no more, so that whoever dials it reaches the server that takes
         over. Clients continue their sessions there if both servers share them (`sessions`); else they begin new ones.
         They do so when neither a call nor a large payload is under way. Those who do not know how to go over are served
-        until the end.
+        until the end. A drain that is cancelled stops the server at once.
         """
         self._draining = True
         try:
@@ -201,9 +201,10 @@ class Server(PayloadSender):
             with suppress(TimeoutError):
                 async with asyncio.timeout(within):
                     await self.machine.when_not(S.ClientConnected)
-            await self.stop(reason)
         finally:
+            stopped = self.stop(reason)
             self._draining = False
+        await stopped
 
     def statistics(self) -> dict[str, Statistics]:
         """Counts of the sessions there are, by the ids of their clients."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 import zipfile
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -40,10 +41,13 @@ def pack(root: Path, names: Iterable[str], target: Path) -> Path:
 
 
 def check(name: str, source: bytes) -> None:
-    """Raises NoSources, with the line, for what this Python cannot read: a page would be the first to say so."""
+    """Raises NoSources, with the line, for what this Python cannot read: a page would be the first to say so.
+
+    A file may await at its top, as that of a page with PyScript does.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
-            compile(source, name, "exec", dont_inherit=True)
+            compile(source, name, "exec", PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         told = error.msg if isinstance(error, SyntaxError) else error
