@@ -49,10 +49,15 @@ def chosen(port: object) -> dict[str, str]:
     return {**os.environ, "PORT": "" if port is None else str(port), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+PATIENCE = 30
+"""Seconds for a command that is to end; one that serves would never."""
+
+
 def refusing(project: Path, port: object = 0) -> str:
     """What it says, without a traceback, when it does not start."""
+    command, environment = [sys.executable, "-m", NAME], chosen(port)
     done = subprocess.run(
-        [sys.executable, "-m", NAME], cwd=project, env=chosen(port), capture_output=True, text=True, check=False
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
