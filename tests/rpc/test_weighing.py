@@ -20,6 +20,8 @@ from asyncmachine.rpc.weighing import weight_of
 from tests.rpc.test_server import served
 
 NO_LIMIT = 1 << 40
+OTHERS = 1000
+"""Bytes that other threads of the process, which tests before have left, may take meanwhile."""
 
 pytestmark = pytest.mark.skipif(tracemalloc.is_tracing(), reason="somebody else counts already")
 
@@ -54,7 +56,7 @@ VALUES: dict[str, Any] = {
 def test_a_decoded_value_takes_no_more_than_is_counted_and_not_much_less(name: str) -> None:
     packed = msgspec.msgpack.encode(VALUES[name])
     value, taken = grown(lambda: msgspec.msgpack.decode(packed))
-    assert taken <= weight_of(value, NO_LIMIT) <= 2 * taken + 1000
+    assert taken - OTHERS <= weight_of(value, NO_LIMIT) <= 2 * taken + 1000
 
 
 @dataclass(frozen=True)
