@@ -11,7 +11,7 @@ from tests.web.browser import Mishaps, run
 from tests.web.looks import A_SECOND
 
 PREPARE = """
-import gc, js
+import gc, js, sys
 from pyodide.ffi import create_once_callable
 from asyncmachine_web.page.ui import Html, Page, progress
 from asyncmachine_web.page.reads import Source
@@ -302,7 +302,7 @@ def test_a_template_that_javascript_cannot_take_disturbs_nobody(bound: Page, mis
         bound,
         """
         body('<ul id="bad"></ul><ul id="good"></ul><p id="p"></p>')
-        page.each("#bad", lambda m: [{"id": m.tick("Hit")}], '<li title="{id}" title="{id}">x</li><{id}')
+        page.each("#bad", lambda m: [{"id": m.tick("Hit")}], '<li title="{id}" title="{id}">x</li>')
         page.each("#good", lambda m: [{"id": m.tick("Hit")}], "<li>{id}</li>")
         page.bind("#p", text=lambda m: m.tick("Hit"))
         await frame()
@@ -546,6 +546,81 @@ def test_a_handler_that_mounts_its_view_anew_is_called_once_a_click(bound: Page)
     for _ in range(3):
         bound.locator("#b").click()
     assert run(bound, "json.dumps(clicks)") == 3
+
+
+def test_a_form_that_is_shown_again_is_sent_once(bound: Page) -> None:
+    run(
+        bound,
+        """
+        def view():
+            body('<form id="f"><button id="go">go</button></form>')
+            page.form("#f", "Hit")
+
+        for _ in range(3):
+            view()
+        await frame()
+        """,
+    )
+    bound.locator("#go").click()
+    run(bound, "await frame()")
+    assert run(bound, "json.dumps([machine.tick('Hit'), len(page._handlers)])") == [1, 1]
+    run(bound, "body(''); await frame()")
+    assert run(bound, "json.dumps(len(page._handlers))") == 0
+
+
+def test_what_is_no_selector_is_refused_and_keeps_nobody_from_hearing(bound: Page) -> None:
+    run(
+        bound,
+        """
+        body('<button id="b">x</button>')
+        heard = []
+        try:
+            page.on("click", "#b[", heard.append)
+        except Exception as error:
+            refused = f"{type(error).__name__}: {error}"
+        page.on("click", "#b", heard.append)
+        None
+        """,
+    )
+    bound.locator("#b").click()
+    assert run(bound, "json.dumps([refused, len(heard)])") == ["BindingError: '#b[' is no selector", 1]
+
+
+def test_an_expression_that_is_cancelled_or_wants_to_exit_disturbs_nobody(bound: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("CancelledError|SystemExit")
+    told = run(
+        bound,
+        """
+        body('<p id="a"></p><p id="b"></p><p id="c"></p>')
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        page.bind("#a", text=lambda m: gone.result())
+        page.bind("#b", text=lambda m: sys.exit(m.tick("Hit")))
+        page.bind("#c", text=lambda m: m.tick("Hit"))
+        await frame()
+        machine.add("Hit")
+        await frame()
+        json.dumps(texts("p"))
+        """,
+    )
+    assert told == ["", "", "1"]
+
+
+def test_an_address_that_may_be_code_is_not_shown(bound: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("an address with .* was left out")
+    told = run(
+        bound,
+        """
+        body('<ul id="l"></ul><a id="a" href="/before">a</a>')
+        evil = page.value(" JavaScript:document.title=1")
+        page.bind("#a", attr={"href": evil})
+        page.each("#l", lambda m: [{"id": 1, "url": evil.get()}], '<li><a href="{url}">{url}</a></li>')
+        await frame()
+        json.dumps([js.document.querySelector("#l").innerHTML, js.document.querySelector("#a").outerHTML])
+        """,
+    )
+    assert 'href=""' in told[0] and ">" in told[0]
+    assert told[1] == '<a id="a">a</a>'
 
 
 def test_what_shows_a_mirror_is_marked_stale_within_a_second_of_a_cut(bound: Page) -> None:

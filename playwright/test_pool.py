@@ -156,10 +156,15 @@ def test_cancelling_frees_the_worker(pool: Page) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        json.dumps([all(task.cancelled() for task in tasks), await pool.run(jobs.later, 0.0, "free")])
+        early = [asyncio.create_task(pool.run(jobs.never)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in early:
+            task.cancel()
+        cancelled = all(task.cancelled() for task in tasks)
+        json.dumps([cancelled, *[await pool.run(jobs.later, 0.0, "free") for _ in range(4)]])
         """,
     )
-    assert told == [True, "free"]
+    assert told == [True, *["free"] * 4]
 
 
 def test_a_terminated_worker_is_replaced(pool: Page) -> None:

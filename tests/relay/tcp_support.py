@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from asyncmachine_relay import Limits, Op, Target
@@ -29,6 +29,9 @@ async def backend(serve: Serving) -> AsyncIterator[int]:
         finally:
             tasks.discard(task)
             writer.close()
+            if reader.exception() is not None:
+                with suppress(OSError):
+                    await writer.wait_closed()  # it was lost: asyncio complains of an error that nobody takes
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:

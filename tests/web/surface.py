@@ -54,8 +54,9 @@ class FakeDocument:
     def sending(self, id: int) -> None:
         self.sent.append(self.defined[id][0])
 
-    def listen(self, id: int, type: str, selector: str, prevent: bool) -> None:
+    def listen(self, id: int, type: str, selector: str, prevent: bool) -> bool:
         self.listening[id] = (type, selector, prevent)
+        return True
 
     def report(self, message: str) -> None:
         self.reports.append(message)

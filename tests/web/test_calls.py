@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import math
 import uuid
@@ -113,3 +114,69 @@ async def test_so_is_a_result_where_it_comes_from(function: Callable[..., Any], 
     with pytest.raises(am.InvalidArgs, match="cannot be sent: it would arrive as") as caught:
         await called(function, value)
     assert shown in str(caught.value)
+
+
+# What answers in a worker
+
+
+class FakePort:
+    """A port whose other end is this test."""
+
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def listen(self, arrived: Callable[[bytes | None], None]) -> None:
+        self.arrived = arrived
+
+    def post(self, message: bytes) -> None:
+        self.answers.put_nowait(message)
+
+    def close(self) -> None: ...
+
+    async def answer(self) -> calls.Done | calls.Failed:
+        return calls.decode_answer(await self.answers.get())
+
+
+async def leaves() -> None:
+    raise SystemExit(3)
+
+
+async def is_speechless() -> None:
+    class Speechless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    raise Speechless
+
+
+def interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+async def test_a_call_that_is_cancelled_before_it_began_is_answered_like_any_other() -> None:
+    port = FakePort()
+    calls.serve_on(port)
+    port.arrived(calls.encode_call(1, number, (0.5,), {}))
+    port.arrived(calls.encode_cancel(1))
+    port.arrived(calls.encode_call(2, number, (0.5,), {}))
+    answers = {answer.number: answer for answer in (await port.answer(), await port.answer())}
+    assert isinstance(answers[2], calls.Done)
+    with pytest.raises(calls.CallFailed, match="the call was cancelled"):
+        calls.result_of(answers[1], float)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (leaves, "SystemExit: 3"),
+        (interrupts, "KeyboardInterrupt"),
+        (is_speechless, "Speechless: it cannot tell what it is about"),
+    ],
+    ids=["exit", "interrupt", "speechless"],
+)
+async def test_whatever_a_function_raises_its_caller_is_told(function: Callable[..., Any], told: str) -> None:
+    port = FakePort()
+    calls.serve_on(port)
+    port.arrived(calls.encode_call(1, function, (), {}))
+    with pytest.raises(calls.CallFailed, match=told):
+        calls.result_of(await port.answer(), type(None))

@@ -77,7 +77,7 @@ export function open(flush, emit) {
       const element = event.target.closest(selector);
       if (!element) continue;
       const bound = bindings.get(id);
-      if (bound?.typed && !bound.elements.includes(element)) continue;
+      if (bound && !bound.elements.includes(element)) continue;
       if (prevent) event.preventDefault();
       const told = facts(event, element);
       if (bound?.typed) bound.value.value = told[bound.kind] = bound.typed(element);
@@ -128,13 +128,19 @@ export function open(flush, emit) {
     sending(id) {
       bindings.get(id)?.elements.forEach(remember);
     },
-    /** @type {(id: number, type: string, selector: string, prevent: boolean) => void} */
+    /** Answers whether that is a selector. @type {(id: number, type: string, selector: string, prevent: boolean) => boolean} */
     listen(id, type, selector, prevent) {
+      try {
+        document.querySelector(selector);
+      } catch {
+        return false;
+      }
       if (!listeners.has(type)) {
         listeners.set(type, new Map());
         document.addEventListener(type, heard, true); // capture: focus and blur do not bubble
       }
       listeners.get(type)?.set(id, { selector, prevent });
+      return true;
     },
     /** @type {(message: string) => void} */
     report: (message) => console.error(message),

@@ -10,13 +10,13 @@ and its reads, and tells of an error once until it is another one, or none.
 from __future__ import annotations
 
 import html
-import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from asyncmachine import AmError
+from asyncmachine_web.page.markup import HOLE, Address, check_template, harmless, without_code
 from asyncmachine_web.page.reads import Readable, Reads, evaluate
 
 Plain: TypeAlias = "str | bool | None"
@@ -88,6 +88,12 @@ def as_attribute(value: object) -> Plain:
     return value if value is None or isinstance(value, bool) else as_text(value)
 
 
+def as_value_of(attribute: str, value: object) -> Plain:
+    """As `as_attribute`; an address that may be code is left out."""
+    found = as_attribute(value)
+    return harmless(attribute, found) if isinstance(found, str) else found
+
+
 def _as_hole(value: object) -> Plain | Markup:
     """A hole of a template may be an attribute's value or a text."""
     return {"html": str(value)} if isinstance(value, Html) else as_attribute(value)
@@ -103,6 +109,8 @@ class Template:
     strings: tuple[str, ...]
     holes: tuple[tuple[str, str], ...]
     """(name, format specification) for each gap between two strings."""
+    addresses: tuple[Address, ...] = ()
+    """Where the browser may be led to."""
 
     @classmethod
     def parse(cls, text: str) -> Template:
@@ -115,8 +123,10 @@ class Template:
                 raise BindingError(f"the hole {{{name}}} of a template must be a plain name, with a format at most")
             holes.append((name, spec or ""))
             strings.append("")
-        _refuse_code("\0".join(strings))
-        return cls(tuple(strings), tuple(holes))
+        wrong, addresses = check_template(HOLE.join(strings))
+        if wrong:
+            raise BindingError(wrong)
+        return cls(tuple(strings), tuple(holes), addresses)
 
     def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
         """Each row as [key, value of each hole]. Raises BindingError for a missing name and a key that comes twice."""
@@ -128,31 +138,17 @@ class Template:
     def _row(self, row: Mapping[str, object], key: str) -> list[Plain | Markup]:
         try:
             values = [format(row[name], spec) if spec else _as_hole(row[name]) for name, spec in self.holes]
+            for hole in without_code(values, self.addresses):
+                values[hole] = ""
             return [as_text(row[key]), *values]
         except KeyError as missing:
             raise BindingError(f"a row has no {missing}; it has {', '.join(row)}") from None
 
 
-_TAG: Final = re.compile(r"""<[a-z](?:[^'">]|'[^']*'|"[^"]*")*""", re.IGNORECASE)
-_ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
-
-
-def _refuse_code(template: str) -> None:
-    """Raises BindingError if a hole, shown as NUL, is part of what is no plain attribute."""
-    for tag in _TAG.findall(template):
-        for name, value in _ATTRIBUTE.findall(tag):
-            if "\0" not in value:
-                continue
-            if name[0] == "@" or name.lstrip("?").lower().startswith("on"):
-                raise BindingError(f"a hole of a template in {name} would be code; use page.on(…) and data- attributes")
-            if name[0] == ".":
-                raise BindingError(f"a hole of a template in {name} would be a property; use an attribute or a text")
-
-
 class Bindings:
     """All bindings of a page. `ask` asks for a frame, `report` shows an error of an expression."""
 
-    def __init__(self, ask: Callable[[], None], report: Callable[[str, Exception], None]) -> None:
+    def __init__(self, ask: Callable[[], None], report: Callable[[str, BaseException], None]) -> None:
         self._ask = ask
         self._report = report
         self._bindings: dict[int, Binding] = {}
@@ -215,7 +211,7 @@ class Bindings:
             reads: Reads = set()
             try:
                 value = evaluate(binding.compute, reads)
-            except Exception as error:  # noqa: BLE001  # anything may be wrong with one; the others are shown
+            except BaseException as error:  # noqa: BLE001  # anything may be wrong with one; the others are shown
                 if binding.failed != repr(error):  # once, not with each frame
                     binding.failed = repr(error)
                     self._report(binding.where, error)

@@ -13,7 +13,7 @@ import reprlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import msgspec
 
@@ -55,6 +55,9 @@ class Failed(msgspec.Struct, array_like=True, tag="failed"):
 
 _requests = msgspec.msgpack.Decoder(Request | Cancel)
 _answers = msgspec.msgpack.Decoder(Done | Failed)
+
+
+CANCELLED: Final = "the call was cancelled"
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ async def serve(context: Context) -> None:
 
 def serve_on(port: Wire) -> None:
     """Answer what comes there. Several calls may run at once."""
-    tasks: dict[int, asyncio.Task[None]] = {}
+    tasks: dict[int, asyncio.Task[Done | Failed]] = {}
 
     def arrived(message: bytes | None) -> None:
         order = _requests.decode(message or b"")
@@ -128,22 +131,35 @@ def serve_on(port: Wire) -> None:
                 tasks[order.number].cancel()
             return
         number = order.number
-        tasks[number] = asyncio.get_running_loop().create_task(_answer(order, port))
-        tasks[number].add_done_callback(lambda _task: tasks.pop(number))
+        tasks[number] = asyncio.get_running_loop().create_task(_reply(order))
+
+        def answered(task: asyncio.Task[Done | Failed]) -> None:
+            # One that is cancelled before its first step never gets to its `try`, and is to be answered all the same.
+            del tasks[number]
+            reply = Failed(number, "CancelledError", CANCELLED, "") if task.cancelled() else task.result()
+            port.post(msgspec.msgpack.encode(reply))
+
+        tasks[number].add_done_callback(answered)
 
     port.listen(arrived)
 
 
-async def _answer(request: Request, port: Wire) -> None:
-    reply: Done | Failed
+async def _reply(request: Request) -> Done | Failed:
+    """What the caller is told, whatever the function does: a call without an answer would cost the pool its worker."""
     try:
-        reply = Done(request.number, msgspec.Raw(await _call(request)))
+        return Done(request.number, msgspec.Raw(await _call(request)))
     except asyncio.CancelledError:
-        reply = Failed(request.number, "CancelledError", "the call was cancelled", "")
-    except Exception as error:  # noqa: BLE001 (it is told to the caller)
-        trace = "".join(traceback.format_exception(error))
-        reply = Failed(request.number, type(error).__name__, str(error), trace)
-    port.post(msgspec.msgpack.encode(reply))
+        return Failed(request.number, "CancelledError", CANCELLED, "")
+    except BaseException as error:  # noqa: BLE001 (it is told to the caller)
+        return Failed(request.number, type(error).__name__, *_told(error))
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """Text and trace of an error, which may be unable to tell them."""
+    try:
+        return str(error), "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001 (by the error itself)
+        return "it cannot tell what it is about", "".join(traceback.format_tb(error.__traceback__))
 
 
 async def _call(request: Request) -> bytes:

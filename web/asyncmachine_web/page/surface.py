@@ -25,7 +25,9 @@ class Surface(Protocol):
     def sending(self, id: int) -> None:
         """What the forms of this binding show now is sent, and emptied with the next value of the binding."""
 
-    def listen(self, id: int, type: str, selector: str, prevent: bool) -> None: ...
+    def listen(self, id: int, type: str, selector: str, prevent: bool) -> bool:
+        """Tells of such events. With the id of a binding only of those at its elements. False: that is no selector."""
+
     def report(self, message: str) -> None: ...
     def close(self) -> None: ...
 

@@ -36,13 +36,14 @@ from asyncmachine_web.page.bindings import (
     Html,
     Sent,
     Template,
-    as_attribute,
     as_content,
     as_text,
+    as_value_of,
 )
 from asyncmachine_web.page.expressions import ago, progress
 from asyncmachine_web.page.feeds import Received, Rows, take
 from asyncmachine_web.page.forms import Form
+from asyncmachine_web.page.markup import problem
 from asyncmachine_web.page.reads import Clock, Source, Value
 from asyncmachine_web.page.sources import Ageing, Mirrored, Shown, Sources
 from asyncmachine_web.page.surface import Fields, OpenSurface, Surface, UiEvent, document
@@ -157,7 +158,9 @@ class Page:
             for name, expression in (attr or {}).items():
                 if name.lower().startswith("on"):
                     raise BindingError(f"{name} is code, not a value; use page.on({name[2:]!r}, {selector!r}, …)")
-                add("attr", name, expression, as_attribute)
+                if why := problem(name):
+                    raise BindingError(f"{name} {why}")
+                add("attr", name, expression, partial(as_value_of, name))
             if visible is not None:
                 add("visible", "", visible, bool)
             if value is not None:
@@ -244,13 +247,8 @@ class Page:
                 self._surface.sending(reset)
             return sending
 
-        listening = self.on("submit", selector, send)
-
-        def close() -> None:
-            listening.close()
-            self._end(ids)
-
-        return Handle(close)
+        self._listen(reset, "submit", selector, send, True)  # for as long as that form is there, and for no other
+        return Handle(lambda: self._end(ids))
 
     def on(
         self,
@@ -321,8 +319,9 @@ class Page:
     def _listen(
         self, number: int, type: str, selector: str, handler: Callable[[UiEvent], object], prevent: bool
     ) -> None:
+        if not self._surface.listen(number, type, selector, prevent):
+            raise BindingError(f"{selector!r} is no selector")
         self._handlers[number] = (f"{type} {selector}", handler)
-        self._surface.listen(number, type, selector, prevent)
 
     def _take_typed(self, number: int, kind: str, selector: str, expression: Any, shown: Shown | None) -> None:
         """Let a person's change of the elements of this binding change what it shows."""

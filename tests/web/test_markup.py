@@ -1,0 +1,107 @@
+"""Text of strangers stays text: where a template may have holes, and which addresses are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncmachine_web.page.bindings import BindingError, Html, Template, as_value_of
+from asyncmachine_web.page.markup import is_harmless
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ('<button onclick="{x}">', "would be code"),
+        ('<button @click="{x}">', "would be code"),
+        ('<p .innerHTML="{x}">', "would be a property"),
+        ('<iframe srcdoc="{x}">', "would be a page of its own"),
+        ("<iframe SRCDOC='<b>{x}'>", "would be a page of its own"),
+        ("<script>let x = '{x}'</script>", "<script> would be code"),
+        ("<style>p {{ color: {x} }}</style>", "<style> would be code"),
+        ("<SCRIPT src=a>{x}", "<script> would be code"),
+        ("<{x}>", "the name of an element"),
+        ("<p></{x}>", "the name of an element"),
+        ("<p {x}>", "for a text, or for the value"),
+        ('<p data-{x}="1">', "for a text, or for the value"),
+        ('<p a="1" {x}="2">', "for a text, or for the value"),
+    ],
+)
+def test_a_hole_where_text_would_be_more_than_that_is_refused(template: str, told: str) -> None:
+    with pytest.raises(BindingError, match=told):
+        Template.parse(template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        '<li class="job {x}" ?hidden="{x}">{x}: <b>{x}</b></li>',
+        "<script src=a.js></script><p>{x}</p>",
+        "<style>p {{ color: red }}</style><p title={x}>{x}",
+        '<a href="/orders/{x}">{x}</a>',
+    ],
+)
+def test_a_hole_in_a_text_or_a_value_is_taken(template: str) -> None:
+    assert Template.parse(template).rows([{"id": 1, "x": "y"}], "id")
+
+
+CODE = [
+    "javascript:alert(1)",
+    "JavaScript:alert(1)",
+    "\x01 \tjava\nscript:alert(1)",
+    "vbscript:x",
+    "data:text/html,<script>alert(1)</script>",
+    "DATA:text/html;base64,x",
+    "data:,x",
+    "view-source:x",
+]
+PLAIN = [
+    "",
+    "/orders/7",
+    "orders?at=12:30",
+    "#part:2",
+    "//cdn.example/x.png",
+    "https://app.example/?q=javascript:",
+    "mailto:ada@app.example",
+    "tel:+123",
+    "blob:https://app.example/1",
+    "data:image/png;base64,x",
+    "./javascript:x",
+]
+
+
+@pytest.mark.parametrize("address", CODE)
+def test_an_address_that_may_be_code_is_left_out(address: str) -> None:
+    assert not is_harmless(address)
+    assert as_value_of("href", address) is None
+    assert as_value_of("xlink:HREF", address) is None
+    assert as_value_of("title", address) == address
+    found = Template.parse('<li class="{c}"><a href="{url}">{url}</a>').rows(
+        [{"id": 1, "c": "c", "url": address}], "id"
+    )
+    assert found == [["1", "c", "", address]]
+
+
+@pytest.mark.parametrize("address", PLAIN)
+def test_a_plain_address_is_shown(address: str) -> None:
+    assert as_value_of("src", address) == address
+    found = Template.parse("<img alt={alt} src={url}>").rows([{"id": 1, "alt": "a", "url": address}], "id")
+    assert found == [["1", "a", address]]
+
+
+def test_an_address_of_several_parts_is_looked_at_as_a_whole() -> None:
+    template = Template.parse('<a href="{a}{b}">{a}</a> <a href="/x/{b}">')
+    row = {"id": 1, "a": "java", "b": "script:alert(1)"}
+    assert template.rows([row], "id") == [["1", "", "", "java", "script:alert(1)"]]
+
+
+def test_html_that_is_marked_is_no_way_around() -> None:
+    found = Template.parse("<a href={url}>").rows([{"id": 1, "url": Html("javascript:x")}], "id")
+    assert found == [["1", ""]]
+
+
+@given(st.text(), st.sampled_from(["javascript", "data", "vbscript"]))
+def test_blanks_and_breaks_hide_no_scheme(rest: str, scheme: str) -> None:
+    broken = "\n".join(scheme)
+    assert not is_harmless(f" \x00\t{broken}:,{rest}")

@@ -1,0 +1,111 @@
+"""What text of strangers must not become: code, a property, markup, or an address that is code.
+
+Holes of a template, and values of bound attributes, are text. `check_template` refuses places where the browser would
+take text for more than that. Addresses may be anything when the page is written, so these are looked at when they are
+shown: one that is no plain address is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Final
+
+HOLE: Final = "\0"
+"""Stands for a hole in the text of a template."""
+
+ADDRESSES: Final = frozenset({
+    "action", "background", "cite", "data", "formaction", "href", "poster", "src", "xlink:href",
+})  # fmt: skip
+"""Attributes that hold an address, which the browser may go to."""
+
+Address = tuple[str | int, ...]
+"""The value of such an attribute in a template: texts, and the numbers of its holes."""
+
+_TAG: Final = re.compile(r"""<[a-z](?:[^'">]|'[^']*'|"[^"]*")*""", re.IGNORECASE)
+_ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
+_RAW: Final = re.compile(r"<(script|style)\b.*?(?:</\1|$)", re.IGNORECASE | re.DOTALL)
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_IGNORED: Final = re.compile(r"^[\x00-\x20]+|[\t\n\r]")
+_HARMLESS: Final = frozenset({"http", "https", "mailto", "tel", "sms", "blob"})
+_MEDIA: Final = re.compile(r"data:(image|audio|video)/", re.IGNORECASE)
+
+_told: set[str] = set()
+logger = logging.getLogger("asyncmachine.web")
+
+
+def problem(attribute: str) -> str:
+    """Why text must not become the value of this attribute; empty if it may."""
+    name = attribute.lower()
+    if name[:1] == "@" or name.lstrip("?").startswith("on"):
+        return "would be code; use page.on(…) and data- attributes"
+    if name[:1] == ".":
+        return "would be a property; use an attribute or a text"
+    return "would be a page of its own, with its scripts; use each or fill" if name.lstrip("?") == "srcdoc" else ""
+
+
+def check_template(template: str) -> tuple[str, tuple[Address, ...]]:
+    """What is wrong with a template, whose holes are `HOLE`, empty for nothing; and the addresses in it."""
+    for raw in _RAW.finditer(template):
+        if HOLE in raw[0]:
+            return f"a hole of a template in <{raw[1].lower()}> would be code; use a text or an attribute", ()
+    if f"<{HOLE}" in template or f"</{HOLE}" in template:
+        return "a hole of a template cannot be the name of an element", ()
+    addresses: list[Address] = []
+    for tag in _TAG.finditer(template):
+        for attribute in _ATTRIBUTE.finditer(tag[0]):
+            name, value = attribute[1], attribute[2]
+            if HOLE in value and (why := problem(name)):
+                return f"a hole of a template in {name} {why}", ()
+            if HOLE in value and name.lower() in ADDRESSES:
+                first = template[: tag.start() + attribute.start(2)].count(HOLE)
+                addresses.append(_address(value, first))
+        if HOLE in _ATTRIBUTE.sub(lambda found: found[1], tag[0]):
+            return "a hole of a template stands for a text, or for the value of an attribute", ()
+    return "", tuple(addresses)
+
+
+def _address(value: str, first: int) -> Address:
+    parts: list[str | int] = []
+    for number, text in enumerate(value.strip("\"'").split(HOLE)):
+        parts += [first + number - 1, text] if number else [text]
+    return tuple(parts)
+
+
+def is_harmless(address: str) -> bool:
+    """Whether going there runs no code. Looked at as browsers do: without blanks before it, and breaks within."""
+    plain = _IGNORED.sub("", address)
+    scheme = _SCHEME.match(plain)
+    return scheme is None or scheme[1].lower() in _HARMLESS or _MEDIA.match(plain) is not None
+
+
+def harmless(attribute: str, value: str) -> str | None:
+    """The value of a bound attribute, None for an address that is none."""
+    if attribute.lower() not in ADDRESSES or is_harmless(value):
+        return value
+    tell(value)
+    return None
+
+
+def without_code(values: Sequence[object], addresses: Sequence[Address]) -> set[int]:
+    """The numbers of holes that would make code of an address, and are to be left empty."""
+    found: set[int] = set()
+    for address in addresses:
+        whole = "".join(part if isinstance(part, str) else _text(values[part]) for part in address)
+        if not is_harmless(whole):
+            tell(whole)
+            found.update(part for part in address if isinstance(part, int))
+    return found
+
+
+def _text(value: object) -> str:
+    return str(value["html"] if isinstance(value, dict) else value)
+
+
+def tell(address: str) -> None:
+    """Once for each scheme: the page goes on without the address, and somebody should know."""
+    scheme = _IGNORED.sub("", address).partition(":")[0][:20].lower()
+    if scheme not in _told and len(_told) < 100:
+        _told.add(scheme)
+        logger.warning("an address with %r was left out of the page: it may be code", scheme)
