@@ -418,12 +418,22 @@ def test_a_release_that_is_half_there_is_not_taken(
 
 @pytest.fixture
 def elsewhere(project: Path) -> Iterator[str]:
-    """The built directory on a plain web server, at a path of its own."""
+    """The page, with files of every kind of name, built for a plain web server, at a path of its own."""
     root = project.parent / "served"
-    shutil.copytree(project / "dist", root / "some" / "path")
+    copy = project.parent / "copy"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("dist"))
+    for name in ("a#b.svg", "what?.txt", "100%.svg", "ü ö,;.svg", ".htaccess"):
+        (copy / "page" / name).write_text("<svg/>")
+    build(Project.read(copy), root / "some" / "path")
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None: ...
+
+        def do_GET(self) -> None:
+            if "/." in self.path:  # as most keep them back
+                self.send_error(403)
+            else:
+                super().do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
     thread = threading.Thread(target=server.serve_forever)

@@ -145,6 +145,49 @@ def test_a_directory_that_no_build_made_loses_nothing(project: Project, tmp_path
     assert (tmp_path / "out.txt").exists()
 
 
+def test_folders_that_are_named_nearly_like_a_release_are_somebody_elses(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "dist"
+    (target / "r-notes").mkdir(parents=True)
+    (target / "r-notes" / "keep.txt").write_text("mine")
+    (target / "r-000000000000").write_text("a file")
+    for number in range(4):
+        (project.root / "app" / "__init__.py").write_text(f"x = {number}")
+        build(project, target)
+    assert (target / "r-notes" / "keep.txt").read_text() == "mine"
+    assert (target / "r-000000000000").is_file()
+
+
+def test_a_release_that_was_damaged_is_made_whole_by_the_next_build(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "dist"
+    release = target / build(project, target)
+    whole = {path: path.read_bytes() for path in release.rglob("*") if path.is_file()}
+    (release / "app.zip").write_bytes(b"PK")
+    (release / "kinds.mjs").unlink()
+    shutil.rmtree(release / "vendor")
+    assert target / build(project, target) == release
+    assert {path: path.read_bytes() for path in release.rglob("*") if path.is_file()} == whole
+
+
+def test_hidden_files_are_copied_and_not_asked_for_by_the_service_worker(project: Project, tmp_path: Path) -> None:
+    """A web server keeps them back, and a service worker that misses one of its files is never installed."""
+    for name in (".htaccess", ".well-known/assetlinks.json", "deep/.cache/x.txt"):
+        path = project.root / "page" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    target = tmp_path / "dist"
+    build(project, target)
+    assert (target / ".htaccess").is_file()
+    asked = {name for name in told(target)["files"] if "/." in f"/{name}"}
+    assert asked == {".well-known/assetlinks.json"}
+
+
+def test_a_page_with_a_service_worker_of_its_own_is_refused(project: Project, tmp_path: Path) -> None:
+    (project.root / "page" / "sw.mjs").write_text("")
+    with pytest.raises(NoSite, match=r"sw\.mjs: the build writes a file of that name"):
+        build(project, tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()
+
+
 def test_a_build_that_fails_leaves_the_directory_as_it_was(project: Project, tmp_path: Path) -> None:
     target = tmp_path / "dist"
     build(project, target)

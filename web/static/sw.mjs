@@ -52,11 +52,11 @@ async function put(cache, older, path, hash) {
   // What has the release in its path never changes there: the browser may have it already.
   const fresh = path.includes(version) ? "default" : "no-cache";
   const response =
-    (await older.get(hash)?.()) ?? (await fetch(new Request(new URL(path, scope), { cache: fresh, integrity: hash })));
+    (await older.get(hash)?.()) ?? (await fetch(new Request(at(path), { cache: fresh, integrity: hash })));
   if (!response.ok) throw new Error(`${path} answered ${response.status}`);
   // Without the address that it came from: a module would import its neighbours from there, which may be an older
   // release, and a page whose answer came by a detour, as from index.html to its folder, would not be shown at all.
-  await cache.put(new URL(path, scope), new Response(response.body, response));
+  await cache.put(at(path), new Response(response.body, response));
 }
 
 /** What earlier releases have, by hash. */
@@ -66,10 +66,13 @@ async function earlier() {
   for (const name of await others()) {
     const cache = await caches.open(name);
     const hashes = (await (await cache.match(HASHES))?.json()) ?? {};
-    for (const [hash, path] of Object.entries(hashes)) found.set(hash, () => cache.match(new URL(path, scope)));
+    for (const [hash, path] of Object.entries(hashes)) found.set(hash, () => cache.match(at(path)));
   }
   return found;
 }
+
+/** A name may hold what an address has a meaning for, as `#`. @param {string} path */
+const at = (path) => new URL(path.split("/").map(encodeURIComponent).join("/"), scope);
 
 const others = async () => (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== NAME);
 
@@ -95,5 +98,5 @@ function ours(address) {
  */
 async function answer(path, request) {
   const cache = await caches.open(NAME);
-  return (await cache.match(new URL(path, scope))) ?? fetch(request);
+  return (await cache.match(at(path))) ?? fetch(request);
 }

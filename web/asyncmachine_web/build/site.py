@@ -12,8 +12,10 @@ meet; the release before stays for pages that are still open.
 from __future__ import annotations
 
 import base64
+import filecmp
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import tomllib
@@ -40,6 +42,7 @@ LEFT_OUT = frozenset({*COPIES, ".gz", ".mts", ".ts"})
 OPTIONAL = frozenset({"pyscript", "uplot"})
 """Libraries that are part of a release only if a file of the page mentions them."""
 
+RELEASE = re.compile(r"r-[0-9a-f]{12}")
 KEPT = 2
 """Releases that stay in a directory that is built again."""
 
@@ -81,6 +84,8 @@ def build(project: Project, target: Path, *, at_once: bool = False) -> str:
     page = project.root / project.page
     if not (page / "index.html").is_file():
         raise NoSite(f"there is no index.html in {page}")
+    if (page / WORKER).exists():
+        raise NoSite(f"{page / WORKER}: the build writes a file of that name, the service worker; call yours otherwise")
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
         sources = pack(project.root, project.packages, Path(made) / SOURCES)
@@ -152,7 +157,11 @@ def _write_worker(site: Path, release: str, *, at_once: bool) -> None:
 
 
 def _served(site: Path) -> Iterator[Path]:
-    return (path for path in sorted(site.rglob("*")) if path.is_file() and path.suffix not in LEFT_OUT)
+    """What visitors may ask for. Web servers keep hidden files back, and use some themselves."""
+    for path in sorted(site.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(site).parts if part != ".well-known")
+        if path.is_file() and path.suffix not in LEFT_OUT and not hidden:
+            yield path
 
 
 def _integrity(path: Path) -> str:
@@ -164,6 +173,8 @@ def _put(site: Path, target: Path, release: str) -> None:
     place = target / release
     if not place.is_dir():
         (site / release).rename(place)
+    else:
+        _repair(place, site / release)
     place.touch()  # the newest, also when it was here before
     names = [path.relative_to(site) for path in sorted(site.rglob("*")) if path.is_file()]
     own = [name for name in names if name.parts[0] != release]
@@ -171,9 +182,19 @@ def _put(site: Path, target: Path, release: str) -> None:
     for name in sorted(own, key=lambda name: (name.name.startswith(WORKER), name)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).replace(target / name)
-    older = sorted(target.glob("r-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = [path for path in target.iterdir() if RELEASE.fullmatch(path.name) and path.is_dir()]
+    older = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
     for path in older[KEPT:]:
         shutil.rmtree(path)
+
+
+def _repair(place: Path, made: Path) -> None:
+    """A release that is there already may have lost something, or have been changed by hand."""
+    for file in made.rglob("*"):
+        there = place / file.relative_to(made)
+        if file.is_file() and not (there.is_file() and filecmp.cmp(file, there, shallow=False)):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(there)
 
 
 def _drop_old(target: Path, own: Collection[Path]) -> None:
