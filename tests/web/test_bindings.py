@@ -285,6 +285,9 @@ def test_mistakes_are_refused_at_once_and_leave_nothing() -> None:
         page.bind("#a", visible="On", cls={"on": "Onn"})
     with pytest.raises(BindingError, match="say what to show"):
         page.bind("#a", text="On")  # type: ignore[arg-type]
+    for unnamed in ("On", lambda m: m.is_("On")):
+        with pytest.raises(BindingError, match="what to show of '#a' has no name"):
+            page.bind("#a", unnamed)  # type: ignore[arg-type]
     with pytest.raises(BindingError, match="'on off' is not one class"):
         page.bind("#a", cls={"on off": "On"})
     with pytest.raises(BindingError, match=r"use page\.on\('click'"):

@@ -27,6 +27,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asyncmachine_web.page.bindings import (
@@ -141,6 +142,8 @@ class Page:
         """
         if isinstance(text, str):
             raise BindingError(f"text={text!r} is a name; say what to show of it, e.g. text=lambda m: m.tick({text!r})")
+        if isinstance(source, str | FunctionType):
+            raise BindingError(f"what to show of {selector!r} has no name; say e.g. text=… or visible=…")
         ids: list[int] = []
         seen = self._sources.source(source)
 
