@@ -259,7 +259,7 @@ def test_a_wheel_beside_the_page_is_installed_as_the_docs_say(python: Page, mish
         archive.writestr("greet-1.0.dist-info/RECORD", "")
     python.route("**/wheels/greet-1.0-py3-none-any.whl", lambda route: route.fulfill(body=wheel.getvalue()))
     section = (Path(__file__).parents[1] / "docs" / "pages.md").read_text().partition("## Other packages")[2]
-    (code,) = re.findall(r"```text\n(.*?)```", section, re.DOTALL)[:1]
+    (code,) = re.findall(r"```python no-run\n(.*?)```", section, re.DOTALL)[:1]
     told = run(python, f"{code}\nimport greet\njson.dumps(greet.greet())")
     assert told == "hello"
     assert not mishaps.foreign

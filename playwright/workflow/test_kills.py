@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 import asyncmachine as am
 from examples.wasm_workflow.dag import NODES
 from examples.wasm_workflow.orders import Child
 from examples.wasm_workflow.states import LEAVES, Orchestrator, of
 from tests.wasm_workflow.native import BUSY, ENDLESS, Serve
 from tests.wasm_workflow.tab import Tab
+from tests.web.browser import Mishaps
+
+
+@pytest.fixture(autouse=True)
+def _calls_are_lost_with_whom_they_are_for(mishaps: Mishaps) -> None:
+    """A page says so; the nodes are tried again."""
+    mishaps.expect("nobody awaited .*, which has failed: ")
 
 
 def test_a_leaf_that_its_parent_terminates_at_work_is_forked_again(serve: Serve, tab: Tab, address: str) -> None:
