@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build
-from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, Mishaps
+from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, WATCH, Mishaps, away_and_back, wait_until_kept
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 from tests.web.projects import NAME, Running, opened
 
@@ -78,6 +78,34 @@ def test_the_guest_book_is_the_servers_after_a_cut_and_a_restart(
         expect(names).to_have_text(["Dora"])
     finally:
         again.stop()
+
+
+def test_the_back_forward_cache_keeps_the_guest_book_with_its_worker_and_lets_its_tunnel_go(
+    caching: Page, running: Running, mishaps: Mishaps
+) -> None:
+    mishaps.expect("404")  # Chromium looks for a favicon of the image
+    caching.add_init_script(WATCH + KEEP_SOCKETS + ON_HOLD)
+    link, found = caching.locator("#link"), caching.locator("#found")
+    opened(caching, running.address)
+    expect(link).to_have_text("live")
+    sign(caching, "Ada")
+    caching.locator("#count").click()
+    expect(found).to_have_text("669 primes below 5000")
+    wait_until_kept(caching)
+    caching.evaluate("window.before = sockets.length; hold()")
+    away_and_back(caching, f"{running.address}icon.svg")
+    assert caching.evaluate("sockets.every(({ readyState }) => readyState > WebSocket.OPEN)"), (
+        "let go of when it was left"
+    )
+    expect(link).to_have_text("reconnecting")
+    caching.evaluate("release()")
+    expect(link).to_have_text("live")
+    assert caching.evaluate("sockets.length > before"), "taken again"
+    expect(caching.locator("#names li")).to_have_text(["Ada"])
+    sign(caching, "Bob")
+    expect(caching.locator("#names li")).to_have_text(["Bob", "Ada"])
+    caching.locator("#count").click()  # its worker was kept too
+    expect(found).to_have_text("1229 primes below 10000")
 
 
 def test_a_server_that_stands_still_shows_as_soon_as_a_person_does_something(
