@@ -14,7 +14,9 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.calls import MAX_CALLS
+from asyncmachine.rpc.codec import decode
 from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.messages import Error
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
@@ -35,6 +37,7 @@ class Link:
         self.server = rpc.Server(source, f"to-{id}", push_interval=0.001, **server)
         self.is_up = True
         self.stalls = False
+        self.loses_errors = False
         self._ends: list[MemoryTransport] = []
         self._serving: set[asyncio.Task[Any]] = set()
         self.client = rpc.Client(self._dial, schema, id=id, backoff=QUICK)
@@ -54,7 +57,8 @@ class Link:
         return far
 
     def _fault(self, frame: Frame) -> list[bytes]:
-        return [] if self.stalls else [frame.data]
+        lost = self.stalls or (self.loses_errors and isinstance(decode(frame.data), Error))
+        return [] if lost else [frame.data]
 
     def cut(self) -> None:
         self._ends[-1].cut()
@@ -138,6 +142,35 @@ async def test_a_notification_that_the_source_refuses_is_an_error_at_its_client(
     assert isinstance(link.client.machine.err, CallRefused)
     assert link.client.machine.err.code == Code.FORBIDDEN
     assert source.tick("A") == 0
+    await link.stop()
+
+
+async def test_an_error_of_a_notification_that_a_connection_took_along_is_told_in_the_next_one_once() -> None:
+    link = Link(root(), "l0", allow=lambda *_: rpc.Grants(mutate=("B",)))
+    await link.start()
+    refused: list[CallRefused] = []
+    heard = asyncio.Event()
+
+    def note(event: am.Event) -> None:
+        error = event.args(am.ErrorArgs).err
+        if isinstance(error, CallRefused):
+            refused.append(error)
+            heard.set()
+
+    link.client.machine.bind({"ExceptionState": note})
+    link.loses_errors = True
+    await link.mirror.add_ns("A")
+    await link.client.sync()
+    assert not refused
+    link.loses_errors = False
+    await link.away()
+    await link.back()
+    async with asyncio.timeout(5.0):
+        await heard.wait()
+    await link.away()
+    await link.back()
+    await link.client.sync()
+    assert [error.code for error in refused] == [Code.FORBIDDEN]
     await link.stop()
 
 
