@@ -324,33 +324,35 @@ def test_the_version_we_tell_pyscript_is_the_one_we_load(page: Page) -> None:
     assert told == loaded
 
 
-def test_a_failed_boot_gets_one_more_try(page: Page, mishaps: Mishaps) -> None:
-    """The wasm file is missing at first."""
+def test_a_failed_boot_is_tried_again(page: Page, mishaps: Mishaps) -> None:
+    """The wasm file is missing three times: as long as a server takes to begin anew."""
     mishaps.expect("503")
     mishaps.expect("wasm instantiation failed|answered 503")
     failed: list[str] = []
 
-    def fail_once(route: Route) -> None:
-        if failed:
+    def fail_thrice(route: Route) -> None:
+        if len(failed) == 3:
             route.continue_()
         else:
             failed.append(route.request.url)
             route.fulfill(status=503)
 
-    page.route("**/*.wasm", fail_once)
+    page.route("**/*.wasm", fail_thrice)
     page.add_init_script(RECORD)
     page.goto("/pages/bare-counter.html")
     expect(page.locator("#badge")).to_have_text("0 clicks")
-    assert page.evaluate("phases") == ["downloading runtime", "retrying", *PHASES]
+    assert page.evaluate("phases") == ["downloading runtime", "retrying"] * 3 + PHASES
 
 
-def test_a_boot_that_fails_twice_says_why(page: Page, mishaps: Mishaps) -> None:
+def test_a_boot_whose_tries_all_fail_says_why(page: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404|wasm instantiation failed|answered 404|did not start")
     page.route("**/*.wasm", lambda route: route.fulfill(status=404))
+    page.add_init_script(RECORD)
     page.goto("/pages/bare-counter.html")
     expect(page.locator("[data-boot=error]")).to_have_text(
         re.compile(r"Python did not start \(downloading runtime\): .*pyodide\.asm\.wasm answered 404.*Reload the page")
     )
+    assert page.evaluate("phases") == ["downloading runtime", "retrying"] * 3 + ["downloading runtime", "failed"]
 
 
 def test_a_wrong_media_type_is_named_and_does_not_hang(page: Page, mishaps: Mishaps) -> None:
@@ -365,7 +367,7 @@ def test_a_wrong_media_type_is_named_and_does_not_hang(page: Page, mishaps: Mish
 
 
 def test_a_boot_that_hangs_is_ended_by_its_time_out(page: Page, mishaps: Mishaps) -> None:
-    """Both tries; the settings give them half a second each."""
+    """All four tries; the settings give them half a second each."""
     mishaps.expect("did not start|404")
     page.route(SNAPSHOT, lambda route: route.fulfill(status=404))
     page.route("**/python_stdlib.zip", lambda route: None)

@@ -2,8 +2,9 @@
  * Starts Python from our own files: bare in a page or worker, and as the `interpreter` of a PyScript configuration.
  *
  * Every phase is told as an `asyncmachine:boot` event on the global object and as a performance mark. A boot that
- * fails or exceeds its time-out gets one more try; then a BootError names the phase and the reason. A memory snapshot
- * makes it several times faster. There need be none: Python then starts from scratch, and the event says why.
+ * fails or exceeds its time-out is tried again, with growing pauses; then a BootError names the phase and the reason. A
+ * memory snapshot makes it several times faster. There need be none: Python then starts from scratch, and the event says
+ * why.
  */
 import { fork, spare } from "./fork.mjs";
 import { lead } from "./leader.mjs";
@@ -34,7 +35,8 @@ export { version };
  * @typedef {(phase: Phase, snapshot?: string) => void} Enter
  */
 
-const ATTEMPTS = 2;
+/** Milliseconds before each further try: a server that begins anew is back by then. */
+const PAUSES = [500, 1000, 2000];
 /** Milliseconds that the page's first frame may take at most. */
 const FRAME = 1000;
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
@@ -96,8 +98,10 @@ export async function loadPyodide(options = {}) {
       return await tryBoot(options, attempt);
     } catch (error) {
       const { code, message } = /** @type {BootError} */ (error);
-      announce({ phase: attempt < ATTEMPTS ? "retrying" : "failed", attempt, code, message });
-      if (attempt === ATTEMPTS) throw error;
+      const pause = PAUSES[attempt - 1];
+      announce({ phase: pause ? "retrying" : "failed", attempt, code, message });
+      if (!pause) throw error;
+      await new Promise((over) => setTimeout(over, pause));
     }
   }
 }
