@@ -905,6 +905,10 @@ def test_a_mirror_tells_what_it_shows() -> None:
         def handler_failed(self, error: Exception) -> None:
             raise error
 
+        @property
+        def machine(self) -> am.View[Any]:
+            raise AssertionError
+
     schema = am.Machine(am.Schema({"A": {}, "B": {}})).schema
     mirror: NetworkMachine[str] = NetworkMachine(Calls(), schema, id="rnm-x")
     lines = listen(mirror, am.LogLevel.OPS)

@@ -243,6 +243,16 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "The same as an answer, with the definition of B",
     ),
     (
+        m.Upstream(away=True),
+        "9244c3",
+        "The source is a mirror that has lost its own source",
+    ),
+    (
+        m.Upstream(away=False),
+        "9244c2",
+        "… and is back",
+    ),
+    (
         m.Payload(b"tok", "name"),
         "9350c403746f6ba46e616d65",
         "A payload without data",

@@ -12,7 +12,7 @@ from asyncmachine.rpc.chunks import Parcel
 from asyncmachine.rpc.clock import Clock, checksum, seal
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.errors import Misuse, Outgrown, PeerFault
-from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, ZLIB, chosen
+from asyncmachine.rpc.features import GROWN, KNOWN, STEPS, UPSTREAM, ZLIB, chosen
 from asyncmachine.rpc.legality import Phase
 from tests.rpc.duo import HELLO, Duo, welcome
 from tests.rpc.test_server import Raw, served
@@ -22,10 +22,10 @@ OLD = m.Hello("amrpc", (1, 1), "rc-raw", sync=m.Sync(schema=True))
 
 
 def test_a_server_chooses_what_it_knows_and_has_a_use_for() -> None:
-    assert chosen(KNOWN, steps=True, zlib=True) == KNOWN
-    assert chosen((ZLIB, STEPS, GROWN), steps=False, zlib=False) == (GROWN,)
-    assert chosen(("teleport", STEPS), steps=True, zlib=True) == (STEPS,)
-    assert chosen((), steps=True, zlib=True) == ()
+    assert chosen(KNOWN, steps=True, zlib=True, upstream=True) == KNOWN
+    assert chosen((ZLIB, STEPS, GROWN, UPSTREAM), steps=False, zlib=False, upstream=False) == (GROWN,)
+    assert chosen(("teleport", STEPS), steps=True, zlib=True, upstream=True) == (STEPS,)
+    assert chosen((), steps=True, zlib=True, upstream=True) == ()
 
 
 async def test_features_that_a_server_does_not_know_are_skipped() -> None:
@@ -50,6 +50,15 @@ def test_a_server_may_not_choose_what_was_not_offered() -> None:
     assert duo.client.phase is Phase.GREETED
 
 
+def test_a_welcome_tells_of_the_upstream_to_those_who_know_of_it() -> None:
+    duo = Duo()
+    duo.client.hello(HELLO)
+    duo.to_server()
+    with pytest.raises(PeerFault, match="upstream"):
+        duo.client.receive(encode(replace(welcome(duo.first), features=(), away=True)), duo.now)
+    assert duo.client.phase is Phase.GREETED
+
+
 def test_neither_side_uses_what_was_not_agreed() -> None:
     duo = Duo()
     duo.client.hello(HELLO)
@@ -65,7 +74,9 @@ def test_neither_side_uses_what_was_not_agreed() -> None:
     with pytest.raises(Misuse):
         duo.server.announce(encode(m.Payload(b"t", "film", size=1)), Parcel(b"t", b"1"))
     chunked = (m.Payload(b"t", "film", size=1), m.Chunk(b"t", 0, b"1", bytes(32)), m.PayloadWithdrawn(b"t"))
-    for message in (grown, steps, *chunked):
+    with pytest.raises(Misuse):
+        duo.server.upstream(away=True)
+    for message in (grown, steps, m.Upstream(away=True), *chunked):
         with pytest.raises(PeerFault, match="the server uses"):
             duo.client.receive(encode(message), duo.now)
 

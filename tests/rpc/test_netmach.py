@@ -50,6 +50,10 @@ class Calls:
     def handler_failed(self, error: Exception) -> None:
         self.failures.append(error)
 
+    @property
+    def machine(self) -> am.View[Any]:
+        raise AssertionError
+
 
 SCHEMA = am.Machine(am.Schema({"A": {"multi": True}, "B": {"require": ["A"]}, "ErrOnClient": {}})).schema
 NAMES = SCHEMA.names

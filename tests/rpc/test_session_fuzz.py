@@ -67,6 +67,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
         *(_small, _small, st.lists(_names, max_size=4).map(tuple), st.none()),
         *(st.lists(_small, max_size=4).map(tuple), _small, _small, _small),
     ),
+    st.builds(m.Upstream, st.booleans()),
     st.builds(m.Payload, _tokens, _names, data=st.binary(max_size=5)),
     st.builds(m.Payload, _tokens, _names, size=_small),
     st.builds(m.Chunk, _tokens, _small, st.binary(min_size=1, max_size=3), st.sampled_from([b"", bytes(32), bytes(7)])),

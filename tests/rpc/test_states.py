@@ -60,6 +60,7 @@ CLIENT: dict[str, dict[str, Any]] = {
     "ServerDelivering": {"multi": True, "require": ["Connected"]},
     "ServerPayload": {"multi": True, "require": ["Connected"]},
     "MetricSync": {"multi": True},
+    "SourceAway": {"require": ["HandshakeDone"]},  # beyond the specification
 }
 
 MUX: dict[str, dict[str, Any]] = {

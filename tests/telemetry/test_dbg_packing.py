@@ -201,6 +201,10 @@ class Nobody:
     def handler_failed(self, error: Exception) -> None:
         raise error
 
+    @property
+    def machine(self) -> am.View[Any]:
+        raise AssertionError
+
 
 def test_mirrors_are_watched_like_machines() -> None:
     """Also when they learn of states, and when their source begins anew."""

@@ -99,6 +99,34 @@ async def test_a_mirror_is_shown_like_a_machine_and_its_elements_know_that_it_is
     page.close()
 
 
+async def test_what_comes_through_a_repeater_is_stale_while_that_is_cut_off() -> None:
+    link, document = Link(), FakeDocument(a=1)
+    link.client.start()
+    await link.client.when_ready()
+    repeater = rpc.Server(link.client.netmach, "repeater")
+    near, far = pair()
+    serving = asyncio.create_task(repeater.serve(near))
+    leaf = rpc.Client.over(far, Shop, id="leaf")
+    leaf.start()
+    await leaf.when_ready()
+    page = Page(leaf, surface=document.open)
+    page.bind("#a", text=lambda m: "stale" if m.stale else "live")
+    assert document.draw() == {("html", "stale", ""): False, ("#a", "text", ""): "live"}
+    await link.cut()
+    await leaf.machine.when(ClientStates.SourceAway)
+    assert document.asks()
+    assert document.draw() == {("html", "stale", ""): True, ("#a", "text", ""): "stale"}
+    assert leaf.machine.is_(ClientStates.Ready)
+    await link.mend()
+    await leaf.machine.when_not(ClientStates.SourceAway)
+    assert document.draw() == {("html", "stale", ""): False, ("#a", "text", ""): "live"}
+    await leaf.stop()
+    await repeater.stop()
+    await serving
+    await link.close()
+    page.close()
+
+
 async def test_the_staleness_of_a_mirror_is_one_binding_and_ends_with_the_last_that_shows_it() -> None:
     """Nothing of the mirror is left in the page then, nor of the page at the mirror, which may be stopped or not."""
     link = Link()

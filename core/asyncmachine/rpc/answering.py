@@ -14,7 +14,7 @@ from asyncmachine.rpc.chunks import Parcel, Transfer
 from asyncmachine.rpc.clock import Clock, ClockSender, checksum, differences, seal
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import CallRefused, Code, Misuse, Outgrown, PeerFault, TooLarge, Unsendable
-from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, known
+from asyncmachine.rpc.features import CHUNKS, GROWN, STEPS, UPSTREAM, known
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.limits import clipped, sendable
 from asyncmachine.rpc.requests import Known, Requests
@@ -175,6 +175,12 @@ class ServerSession(Session):
             self._growing = False
         sender.sent(clock, seq, sealed)
         self.counters.full_syncs += 1
+
+    def upstream(self, away: bool) -> None:
+        """Tells that the source, a mirror itself, is away from its own source, or back."""
+        if UPSTREAM not in self.features:
+            raise Misuse("this peer does not know of what is behind the source")
+        self._send(m.Upstream(away))
 
     def payload(self, frame: bytes) -> None:
         """Sends the frame of a PAYLOAD. It is encoded once, and sent in as many sessions as it takes."""

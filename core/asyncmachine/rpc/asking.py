@@ -18,7 +18,7 @@ from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, HandshakeFailed, Misuse, PeerFault, UnknownOutcome
-from asyncmachine.rpc.features import ASK, GROWN, STEPS, known
+from asyncmachine.rpc.features import ASK, GROWN, STEPS, UPSTREAM, known
 from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.probing import WITHIN, Doubt
@@ -274,6 +274,8 @@ class ClientSession(ReceivingSession):
             raise PeerFault("another session is continued than the one that was asked for", Code.STALE_SESSION)
         if not set(welcome.features) <= set(self._offered):
             raise PeerFault(f"the server chose {welcome.features}, offered was {self._offered}")
+        if welcome.away and UPSTREAM not in welcome.features:
+            raise PeerFault(f"the server uses {UPSTREAM!r}, chosen is {welcome.features}")
         self.keepalive.greeted(now)
         clock = Clock(welcome.time, welcome.queue_tick, welcome.machine_tick)
         events: list[e.Event] = []
@@ -350,6 +352,10 @@ class ClientSession(ReceivingSession):
         self._uses(GROWN)
         return self._synced(grown.reply_to, self._source().grown(grown))
 
+    def _on_upstream(self, told: m.Upstream, now: float) -> list[e.Event]:
+        self._uses(UPSTREAM)
+        return [e.UpstreamTold(told.away)]
+
     def _synced(self, number: int, events: list[e.Event]) -> list[e.Event]:
         if number in self._wanted:
             del self._wanted[number]
@@ -373,6 +379,7 @@ class ClientSession(ReceivingSession):
         m.ClockSteps: _on_steps,
         m.Full: _on_full,
         m.Grown: _on_grown,
+        m.Upstream: _on_upstream,
         m.Payload: ReceivingSession._on_payload,
         m.Chunk: ReceivingSession._on_chunk,
         m.PayloadWithdrawn: ReceivingSession._on_withdrawn,

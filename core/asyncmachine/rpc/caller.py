@@ -7,12 +7,17 @@ from typing import Any, Protocol
 
 from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.result import Result
+from asyncmachine.machine.view import View
 from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.watching import Watch
 
 
 class Caller(Protocol):
     """Who carries mutations to the source."""
+
+    @property
+    def machine(self) -> View[Any]:
+        """Tells whether there is a connection, in `ClientStates`."""
 
     def call(
         self,

@@ -47,6 +47,7 @@ from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed, given
 from asyncmachine.rpc.transport.addresses import dial as dial_to
+from asyncmachine.rpc.upstream import is_live
 from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import Watch, Watching
 
@@ -226,6 +227,14 @@ class Client(Generic[S]):
         """Counts of the current or last session, as they are now; zeros before the first."""
         session = self._connections.session
         return Statistics() if session is None else session.statistics(self._loop.now)
+
+    @property
+    def live(self) -> bool:
+        """Whether the mirror follows its source now. If that is a mirror too, so does it, and each one behind it.
+
+        What changes it are `Ready` and `SourceAway` of `machine`: wait for them, or pipe them.
+        """
+        return is_live(self.machine)
 
     @property
     def delivering(self) -> tuple[int, int] | None:

@@ -162,6 +162,12 @@ class SourceGrew(Event, frozen=True):
     clock: Clock
 
 
+class UpstreamTold(Event, frozen=True):
+    """Client: the source is a mirror that is `away` from its own source, or back."""
+
+    away: bool
+
+
 class Replied(Event, frozen=True):
     """Client: a mutation ran to its end."""
 

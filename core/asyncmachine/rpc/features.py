@@ -27,7 +27,10 @@ GOAWAY: Final = "goaway"
 ASK: Final = "ask"
 """The client may ask by ARGS and CAN."""
 
-KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB, GOAWAY, ASK)
+UPSTREAM: Final = "upstream"
+"""The server of a mirror tells, in WELCOME and by UPSTREAM, whether that is cut off from its own source."""
+
+KNOWN: Final = (CHUNKS, GROWN, STEPS, ZLIB, GOAWAY, ASK, UPSTREAM)
 """What is spoken here, in the order in which it is offered and chosen."""
 
 _WITHOUT_ZLIB: Final = tuple([name for name in KNOWN if name != ZLIB])
@@ -45,7 +48,7 @@ def offered(*, zlib: bool) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def chosen(offered: tuple[str, ...], *, steps: bool, zlib: bool) -> tuple[str, ...]:
+def chosen(offered: tuple[str, ...], *, steps: bool, zlib: bool, upstream: bool) -> tuple[str, ...]:
     """What a server answers to an offer: what it knows as well, and has a use for in this session."""
-    unused = {STEPS: not steps, ZLIB: not zlib}
+    unused = {STEPS: not steps, ZLIB: not zlib, UPSTREAM: not upstream}
     return tuple([name for name in KNOWN if name in offered and not unused.get(name)])

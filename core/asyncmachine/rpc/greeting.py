@@ -21,6 +21,7 @@ from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.served import Link, ServedClient
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.tracing import Tracing
+from asyncmachine.rpc.upstream import link_of
 
 
 class Greeting:
@@ -70,7 +71,7 @@ class Greeting:
         if same is not None:
             self._replaced(same.connection)
         zlib = compression.wanted(self._compression, peer, dialled=False)
-        features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib)
+        features = chosen(hello.features, steps=hello.sync.steps, zlib=zlib, upstream=link_of(self._source) is not None)
         sync = hello.sync if STEPS in features else replace(hello.sync, steps=False)
         exposure = Exposure(self._source.schema, grants, sync)
         client = ServedClient(

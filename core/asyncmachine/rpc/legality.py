@@ -82,6 +82,7 @@ TABLE: Final[Mapping[tuple[Phase, Role], Moves]] = {
             m.ClockSteps,
             m.Full,
             m.Grown,
+            m.Upstream,
             m.Payload,
             m.Chunk,
             m.PayloadWithdrawn,

@@ -127,7 +127,8 @@ class Welcome(Message, frozen=True, tag=2):
     asked for and the client's is none or another; it holds all states that the client may see, also those that it has
     left out. `epoch` is another number when the source is not the one of an earlier session. `resumed`: the session is
     the one that was asked for, and calls beyond `received` have not arrived. `features` are those of the client that
-    the server knows too and has a use for: no others are used on this connection.
+    the server knows too and has a use for: no others are used on this connection. `away` (with the feature "upstream"):
+    the source is a mirror that is cut off, as UPSTREAM tells later.
     """
 
     version: Count
@@ -146,6 +147,7 @@ class Welcome(Message, frozen=True, tag=2):
     grants: GrantList | None = None
     resumed: bool = False
     received: Count = 0
+    away: bool = False
 
 
 class Reject(Message, frozen=True, tag=3):
@@ -371,6 +373,16 @@ class Grown(Message, frozen=True, tag=67):
     hash: Count
 
 
+class Upstream(Message, frozen=True, tag=68):
+    """S→C: the source, a mirror itself, is `away` from its own source, or back. Meanwhile its clock may be old.
+
+    Only with the feature "upstream". Comes when that is not what WELCOME or the last UPSTREAM has told. Who serves the
+    mirror that the client keeps tells it on.
+    """
+
+    away: bool
+
+
 class Payload(Message, frozen=True, tag=80):
     """S→C: data for the client's consumer. Sent again in later sessions until it is settled, with the same `token`.
 
@@ -442,5 +454,5 @@ class PayloadWithdrawn(Message, frozen=True, tag=84):
 AnyMessage = (
     Hello | Welcome | Reject | Ready | Ping | Pong | Bye | Add | Remove | Set | AddUnanswered | SyncRequest
     | ArgsRequest | WhenArgs | WhenCancel | Can | Result | Error | Reply | ClockPush | ClockSteps | Full | Grown
-    | Payload | Chunk | PayloadAck | PayloadNack | PayloadWithdrawn | WhenFired | GoAway | Compressed
+    | Upstream | Payload | Chunk | PayloadAck | PayloadNack | PayloadWithdrawn | WhenFired | GoAway | Compressed
 )  # fmt: skip

@@ -73,6 +73,10 @@ class Reacting:
                 self._consuming.lost(event)
             case e.WelcomeReceived():
                 self._welcomed(connection, event)
+            case e.UpstreamTold(away=True):
+                self._machine.add(C.SourceAway)
+            case e.UpstreamTold():
+                self._machine.remove(C.SourceAway)
             case _:
                 self._react_to_end(event)
 
@@ -105,7 +109,11 @@ class Reacting:
         connection.session.ready(connection.now, self._watching.open())
         if self.questions is not None:
             self.questions.resume()
-        self._machine.add(C.HandshakeDone)
+        if event.welcome.away:
+            self._machine.add((C.HandshakeDone, C.SourceAway))
+        else:
+            self._machine.remove(C.SourceAway)
+            self._machine.add(C.HandshakeDone)
 
     def _rejected(self, event: e.RejectReceived) -> None:
         self._machine.add_err(Rejected(event.code, event.message, event.retry_after))

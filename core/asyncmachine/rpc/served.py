@@ -25,6 +25,7 @@ from asyncmachine.rpc.deliveries import Kept
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
 from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
+from asyncmachine.rpc.features import UPSTREAM
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.pushing import Pushing
@@ -33,6 +34,7 @@ from asyncmachine.rpc.relaying import Share, way_of
 from asyncmachine.rpc.requests import Answer
 from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.transport import MAX_FRAME
+from asyncmachine.rpc.upstream import Upstream, link_of
 from asyncmachine.rpc.watching import Watched
 
 Link = Connection[ServerSession]
@@ -45,8 +47,8 @@ class ServedClient:
     """A client that was let in."""
 
     __slots__ = (
-        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_share", "_source", "_tracing", "has_left",
-        "id", "watched",
+        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_share", "_source", "_tracing", "_upstream",
+        "has_left", "id", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +73,7 @@ class ServedClient:
         self._share = None if way is None else Share(way)
         self._connection = connection
         self._convoy: Convoy | None = None
+        self._upstream: Upstream | None = None
         self._loop = asyncio.get_running_loop()
         self._pushing = Pushing(source, connection, exposure, f"rpc-{id}-{token_hex(4)}", push_interval, failed)
         self.watched = Watched(source, self._fired)
@@ -108,6 +111,10 @@ class ServedClient:
         clock = self._pushing.telling.clock()
         seen = self.exposure
         known = hello.sync.hash == seen.digest
+        link = link_of(self._source) if UPSTREAM in features else None
+        if link is not None:
+            changed = partial(self._in_loop, self._tell_upstream)
+            self._upstream = Upstream(link, f"rpc-{self.id}-{token_hex(4)}", changed)
         before = None if after is None else after.connection.session
         self._connection.session.welcome(
             m.Welcome(
@@ -127,6 +134,7 @@ class ServedClient:
                 grants=seen.grant_list,
                 resumed=before is not None,
                 received=0 if before is None else before.requests.last,
+                away=self._upstream is not None and self._upstream.told,
             ),
             self._loop.time(),
             before,
@@ -134,12 +142,23 @@ class ServedClient:
         if after is not None:
             after._heir = self
         self._pushing.telling.start()
+        if self._upstream is not None:
+            self._upstream.start()
 
     def established(self) -> None:
         """The client is ready: what has changed since the welcome follows."""
+        self._tell_upstream()
         self._pushing.begin()
         for number, error in self._connection.session.requests.unasked:
             self._tell(number, error)
+
+    def _tell_upstream(self) -> None:
+        """The source, a mirror, is cut off from its own source or back, unless the client knows."""
+        upstream = self._upstream
+        if upstream is not None and self.ready and upstream.told is not upstream.is_away:
+            upstream.told = not upstream.told
+            self._connection.session.upstream(upstream.told)
+            self._connection.flush()
 
     def run(self, request: MutationRequested) -> None:
         """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
@@ -269,6 +288,8 @@ class ServedClient:
         """Stops watching the source, and sends no more payloads."""
         if self._convoy is not None:
             self._convoy.close()
+        if self._upstream is not None:
+            self._upstream.close()
         self._pushing.close()
 
     # Mutations

@@ -61,7 +61,10 @@ class ServerStates(Shared):
 
 
 class ClientStates(Shared, Connected):
-    """One client: `Ready` while the mirror follows its source."""
+    """One client: `Ready` while the mirror follows its source.
+
+    That may be a mirror itself: `SourceAway` tells that it, or one behind it, is cut off, so that values may be old.
+    """
 
     ErrNetwork = state(require="Exception", remove="Connecting")
     Start = state(add="Connecting", remove="ConnRetryFailed")
@@ -80,6 +83,7 @@ class ClientStates(Shared, Connected):
     ServerDelivering = state(multi=True, require="Connected")
     ServerPayload = state(multi=True, require="Connected")
     MetricSync = state(multi=True)
+    SourceAway = state(require="HandshakeDone")
 
 
 class MuxStates(Basic):

@@ -165,7 +165,7 @@ class Source(Tracer):
 
     @property
     def stale(self) -> bool:
-        """True while a mirror has no connection to its source. A local machine is never stale."""
+        """True while a mirror, or one that it mirrors, has no connection to its source. A machine is never stale."""
         return self._stale()
 
     def is_(self, *states: str) -> bool:

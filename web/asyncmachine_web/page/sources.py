@@ -18,7 +18,7 @@ class Mirrored(Protocol):
     """What a page needs of an `rpc.Client`."""
 
     machine: Any
-    """Has `Ready` while the mirror follows its source."""
+    """Has `Ready` while the mirror follows its source, and `SourceAway` while that, a mirror too, is cut off."""
     netmach: Any
 
 
@@ -68,10 +68,12 @@ class Sources:
         return source
 
     def staleness(self, link: View[Any] | None) -> Callable[[], bool]:
-        """Tells, whenever it is called, if the connection of a mirror is gone."""
+        """Tells, whenever it is called, if the connection of a mirror is gone, or one behind that."""
 
         def stale() -> bool:
             source = self.source(link)
-            return source is None or not source.is_("Ready")
+            if source is None or not source.is_("Ready"):
+                return True
+            return source.machine.has("SourceAway") and source.is_("SourceAway")
 
         return (lambda: False) if link is None else stale
