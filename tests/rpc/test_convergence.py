@@ -391,6 +391,11 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         assert total[what] > SCENARIOS // 50, f"{what} hardly happened: {total}"
 
 
+def test_two_connections_of_one_client_at_a_mux_do_not_turn_its_films_around() -> None:
+    """The first is half-open, and the second begins anew: with both let in, films came in another order than sent."""
+    assert story(1506501006)["films behind a mux"]
+
+
 @pytest.mark.nightly
 def test_a_night_of_weather(rounds: Rounds) -> None:
     total: Counter[str] = Counter()
