@@ -208,6 +208,11 @@ GOLDEN: list[tuple[m.Message, str, str]] = [
         "Executed; clock message 5: queue tick + 1, state 2 + 1, then the seal",
     ),
     (
+        m.Result(1, 1, 6, 1, hash=7, reason="B requires A"),
+        "9930010106010090" + "07" + "ac42207265717569726573" + "2041",
+        "Canceled, and why; clock message 6: queue tick + 1",
+    ),
+    (
         m.Error(1, "NO_STATE"),
         "933101a84e4f5f5354415445",
         "Call 1 failed",

@@ -121,11 +121,11 @@ class PlainClient:
             self.pings += 1
             self.send(PONG, *fields[:2])
         elif kind == CLOCK_PUSH:
-            self.move(*fields)
+            self.move(*fields[:5])
         elif kind == RESULT:
             self.results[fields[0]] = fields[1] if len(fields) > 1 else 0
-            if len(fields) > 2:
-                self.move(*fields[2:])
+            if len(fields) > 2 and fields[2]:
+                self.move(*fields[2:7])
 
     def move(self, seq: int, queue: int, machine: int, changes: list[int], seal: int) -> None:
         for number, more in zip([*changes[::2], -2, -1], [*changes[1::2], queue, machine], strict=True):

@@ -24,7 +24,7 @@ from bench.loops.meter import Meter, metered
 from tests.rpc.behaviour import Relations
 
 OFFER = offered(zlib=False)
-FEATURES = sum(1 + len(name) for name in (*OFFER, *chosen(OFFER, steps=False, zlib=False)))
+FEATURES = sum(1 + len(name) for name in (*OFFER, *chosen(OFFER, steps=False, zlib=False, upstream=False)))
 """Bytes of the features in HELLO and WELCOME: there will be more of them."""
 
 

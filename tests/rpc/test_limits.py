@@ -157,6 +157,7 @@ CLIPPED: dict[str, Callable[[str], m.AnyMessage]] = {
     "Reject.message": lambda text: rejected("BUSY", text),
     "Bye.reason": lambda text: told(lambda duo: duo.server.bye(text)),
     "GoAway.reason": lambda text: told(lambda duo: duo.server.go_away(1, text)),
+    "Result.reason": lambda text: told(lambda duo: duo.server.reply(1, False, duo.first, text)),
     "Error.code": lambda text: told(lambda duo: duo.server.refuse(1, CallRefused(text, ""))),
     "Error.message": lambda text: told(lambda duo: duo.server.refuse(1, CallRefused("RATE", text))),
     "Reply.code": lambda text: told(lambda duo: duo.server.answer(1, error=CallRefused(text, ""))),
@@ -198,6 +199,8 @@ def test_what_is_remembered_of_a_refused_call_is_short() -> None:
     answer = duo.server.requests.answer(1)
     assert isinstance(answer, CallRefused)
     assert (answer.code, answer.message) == ("BAD_ARGS", "x" * (NAME - 1) + "…")
+    duo.server.requests.answered(1, "x" * 1_000_000)
+    assert duo.server.requests.answer(1) == "x" * (NAME - 1) + "…"
 
 
 def test_a_text_lists_a_few_names() -> None:

@@ -232,6 +232,16 @@ async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:
     assert form_state(document) == ("refused", "We are closed.")
 
 
+async def test_a_form_tells_why_it_is_refused_if_it_is_asked_to() -> None:
+    _, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", messages={"refused": "Not now: {reason}."})
+    document.fire("submit", "form", form={})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("refused", "Not now: Order requires Open.")
+
+
 @pytest.mark.parametrize("handler", ["OrderEnter", "OrderState"])
 async def test_a_form_whose_handler_raises_has_failed_and_does_not_say_why_unless_told_to(handler: str) -> None:
     machine, _, document, page = opened(form=1, other=1)

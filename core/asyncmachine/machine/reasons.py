@@ -46,6 +46,23 @@ def vetoed(handler: str) -> str:
     return f"{handler} vetoed"
 
 
+class Broken(str):
+    """Quotes an error, which may say anything."""
+
+    __slots__ = ("unquoted",)
+
+    unquoted: str
+    """The same without what the error says."""
+
+
 def broken(handler: str, error: BaseException) -> str:
     """Of a handler that raised."""
-    return f"{handler} raised {type(error).__name__}: {error}"
+    unquoted = f"{handler} raised {type(error).__name__}"
+    reason = Broken(f"{unquoted}: {error}")
+    reason.unquoted = unquoted
+    return reason
+
+
+def told_elsewhere(reason: str) -> str:
+    """The reason as other processes are told it: what errors say stays here."""
+    return reason.unquoted if isinstance(reason, Broken) else reason

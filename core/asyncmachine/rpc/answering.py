@@ -75,17 +75,21 @@ class ServerSession(Session):
         """Refuses the client. The transport is to be closed once this is sent."""
         self._send(m.Reject(clipped(code, m.NAME), clipped(message), retry_after))
 
-    def reply(self, id: int, executed: bool, clock: Clock) -> None:
-        """Answers a mutation, with everything that has changed since the peer was told last."""
+    def reply(self, id: int, executed: bool, clock: Clock, reason: str = "") -> None:
+        """Answers a mutation, with everything that has changed since the peer was told last.
+
+        The `reason` is why it was canceled, if the peer may know.
+        """
+        reason = clipped(reason)
         sender = self._to_client()
         change = None if self._growing else sender.change(clock)
         outcome = 0 if executed else 1
         if change is None:
             self.full(clock)
         if change is None or not (change.changes or change.queue or change.machine):
-            self._send(m.Result(id, outcome))
+            self._send(m.Result(id, outcome, reason=reason))
         else:
-            self._send(m.Result(id, outcome, *change))
+            self._send(m.Result(id, outcome, *change, reason))
             sender.sent(clock, change.seq, change.hash)
             self.counters.piggybacks += 1
 

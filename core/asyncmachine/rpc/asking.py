@@ -319,7 +319,7 @@ class ClientSession(ReceivingSession):
             events = following.change(change)
             self.counters.piggybacks += 1
         if self._answered(result.id, now):
-            events += following.outcome(e.Replied(result.id, result.result == 0))
+            events += following.outcome(e.Replied(result.id, result.result == 0, result.reason))
         return events
 
     def _on_reply(self, reply: m.Reply, now: float) -> list[e.Event]:

@@ -104,7 +104,7 @@ class Calling:
         """Takes an event that is about a call. False for all others."""
         match event:
             case e.Replied():
-                self._settle(event.id, partial(_settled, executed=event.executed), link)
+                self._settle(event.id, partial(_settled, executed=event.executed, reason=event.reason), link)
             case e.CallFailed():
                 if isinstance(event.error, CallTimedOut) and C.RetryingCall in self._machine:
                     self._machine.add(C.CallRetryFailed)
@@ -192,6 +192,6 @@ def _origin(source: MutationSource | None) -> m.Source | None:
     return origin
 
 
-def _settled(result: Result | None, *, executed: bool) -> None:
+def _settled(result: Result | None, *, executed: bool, reason: str = "") -> None:
     if result is not None:
-        result._settle(Outcome.EXECUTED if executed else Outcome.CANCELED)
+        result._settle(Outcome.EXECUTED if executed else Outcome.CANCELED, "" if executed else reason)

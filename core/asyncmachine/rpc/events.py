@@ -169,10 +169,11 @@ class UpstreamTold(Event, frozen=True):
 
 
 class Replied(Event, frozen=True):
-    """Client: a mutation ran to its end."""
+    """Client: a mutation ran to its end. Why it was canceled is in `reason`, if the source tells."""
 
     id: int
     executed: bool
+    reason: str = ""
 
 
 class CallFailed(Event, frozen=True):

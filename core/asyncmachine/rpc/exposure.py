@@ -91,6 +91,11 @@ class Exposure:
         """Whether the client wants to see each transition."""
         return self._wanted.steps
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether the client may read every state, and so what is said of any."""
+        return self.schema is self._source
+
     def calls(self, state: str) -> bool:
         """Whether it is a state that the client may see and call."""
         return state in self.schema and self.grants.mutates((state,))

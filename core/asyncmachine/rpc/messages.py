@@ -287,7 +287,10 @@ class Can(Message, frozen=True, tag=24):
 
 
 class Result(Message, frozen=True, tag=48):
-    """S→C: the outcome of a mutation (0 executed, 1 canceled) and what changed in the clock. `seq` 0: nothing did."""
+    """S→C: the outcome of a mutation (0 executed, 1 canceled) and what changed in the clock. `seq` 0: nothing did.
+
+    Why it was canceled is the `reason`, for a person to read. Only clients that may read all states are told it.
+    """
 
     id: Count
     result: Count = 0
@@ -296,6 +299,7 @@ class Result(Message, frozen=True, tag=48):
     machine: Count = 0
     changes: tuple[Count, ...] = ()
     hash: Count = 0
+    reason: Text = ""
 
 
 class Error(Message, frozen=True, tag=49):

@@ -8,14 +8,14 @@ from typing import Final
 
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.errors import CallRefused
-from asyncmachine.rpc.limits import sendable
+from asyncmachine.rpc.limits import clipped, sendable
 from asyncmachine.rpc.messages import NAME
 
 MAX_UNASKED: Final = 64
 """Errors of notifications that are told again in the next connection."""
 
-Answer = bool | CallRefused
-"""Executed, canceled, or an error."""
+Answer = bool | str | CallRefused
+"""Executed, canceled, canceled for a reason that the client is told, or an error."""
 
 
 class Known(Enum):
@@ -32,7 +32,7 @@ class Requests:
     """The calls of one client over all its connections. `last` is the number of the last one that was taken.
 
     Remembered are the outcomes of as many calls as a client may have open. Most were executed, so that only the others
-    are noted. Of an error the beginning of its text is kept: it may quote all that the client has sent.
+    are noted. Of an error or a reason the beginning of its text is kept: it may quote all that the client has sent.
     """
 
     __slots__ = ("_others", "_running", "_unasked", "last")
@@ -63,7 +63,7 @@ class Requests:
         """Notes the answer to a call."""
         self._running.pop(number, None)
         if answer is not True or number <= self.last - MAX_CALLS:
-            self._others[number] = answer if isinstance(answer, bool) else sendable(answer, NAME)
+            self._others[number] = _kept(answer)
             if len(self._others) > MAX_CALLS:
                 del self._others[next(iter(self._others))]
 
@@ -82,9 +82,18 @@ class Requests:
 
     @property
     def refused(self) -> int:
-        """How many answers are remembered that are errors, and so have a text."""
+        """How many answers are remembered that have a text."""
         return sum(not isinstance(answer, bool) for answer in self._others.values())
 
     def answer(self, number: int) -> Answer:
         """The answer to a call that is `ANSWERED`."""
         return self._others.get(number, True)
+
+
+def _kept(answer: Answer) -> Answer:
+    match answer:
+        case bool():
+            return answer
+        case str():
+            return clipped(answer, NAME)
+    return sendable(answer, NAME)

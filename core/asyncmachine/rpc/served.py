@@ -11,10 +11,11 @@ from functools import partial
 from secrets import token_bytes, token_hex
 from typing import Any, Final
 
+from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, InvalidArgs
 from asyncmachine.machine.mutation import MutationSource
-from asyncmachine.machine.result import CANCELED, Result
+from asyncmachine.machine.result import CANCELED, FinalResult, Result
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.called import args_of, called_by, states_of, wait_args_of
@@ -316,7 +317,7 @@ class ServedClient:
 
     def _done(self, id: int, result: Result, *, answered: bool) -> None:
         try:
-            answer: Answer = result.wait().executed
+            answer = self._outcome(result.wait())
         except AmError as error:  # the source is a mirror itself, and its own call failed
             answer = refusal_of(error)
         if isinstance(answer, CallRefused):
@@ -328,6 +329,12 @@ class ServedClient:
                 self._share.give_back(id)
             self._connection.session.requests.answered(id, answer)
             self._pushing.source_changed()
+
+    def _outcome(self, final: FinalResult) -> Answer:
+        """Of a canceled call also why, to those who may read whatever that may name."""
+        if final.executed:
+            return True
+        return (self.exposure.sees_all and reasons.told_elsewhere(final.reason)) or False
 
     def _fail(self, id: int, error: CallRefused, *, answered: bool) -> None:
         """Tells of an error, also whoever wants no answer."""
@@ -347,10 +354,11 @@ class ServedClient:
             client._tell(id, answer)
 
     def _tell(self, id: int, answer: Answer) -> None:
-        if isinstance(answer, bool):
-            self._pushing.tell(partial(self._pushing.telling.reply, id, executed=answer))
-        else:
+        if isinstance(answer, CallRefused):
             self._connection.session.refuse(id, answer)
+        else:
+            reason = answer if isinstance(answer, str) else ""
+            self._pushing.tell(partial(self._pushing.telling.reply, id, executed=answer is True, reason=reason))
         self._connection.flush()
 
 

@@ -80,9 +80,9 @@ class Telling:
         """Tells everything, as the answer to a question."""
         self._session.full(self._caught_up(), id)
 
-    def reply(self, id: int, *, executed: bool) -> None:
+    def reply(self, id: int, *, executed: bool, reason: str = "") -> None:
         """Tells the outcome of a call, and what has changed."""
-        self._session.reply(id, executed, self._caught_up())
+        self._session.reply(id, executed, self._caught_up(), reason)
 
     def _caught_up(self) -> Clock:
         """The clock as it is now; of one that gets steps, as it is after those of them that there are."""

@@ -7,7 +7,8 @@ time, or the connection went before it; it may still happen) and `unsent` (there
 `data-message`.
 
 What an error says is not shown, unless `messages` asks for it (`{"failed": "That went wrong: {error}"}`) or it is an
-`AmError` of `args`, whose text is meant for whoever filled the form in. A handler that raises cancels its mutation as a
+`AmError` of `args`, whose text is meant for whoever filled the form in. Nor is the reason of a refusal
+(`{"refused": "Not now: {reason}"}`). A handler that raises cancels its mutation as a
 veto does; what tells them apart is that `Exception` of the machine has ticked meanwhile. Of a mirror's source that is
 all there is to know: its errors stay there, and one that came up at the same time by other doings is not told apart.
 """
@@ -17,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from asyncmachine.helpers.mutations import add_async, add_sync
+from asyncmachine.helpers.waiting import deadline
 from asyncmachine.machine.errors import AmError, WaitTimeout
+from asyncmachine.machine.result import FinalResult
 from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine_web.page.reads import Value
 from asyncmachine_web.page.surface import Fields
@@ -38,6 +40,8 @@ UNKEPT: Final = "This was done, but could not be stored: it may be gone when thi
 """Of a durable machine."""
 ELSEWHERE: Final = "an error that is told where it happened"
 """In the place of an error that is not known here."""
+UNTOLD: Final = "for a reason that is not told"
+"""In the place of a reason that is not known here."""
 
 
 class Form:
@@ -95,20 +99,20 @@ class Form:
             return
         ticked, known = self._errors()
         try:
-            executed = await self._add(args)
+            final = await self._add(args)
         except AmError as error:
             state, default = _meaning(error)
             self._show(state, error, default)
             if state == FAILED:
                 self._report(error)
             return
-        if executed:
+        if final.executed:
             self._show(DONE)
             self.done.update(lambda count: str(int(count or 0) + 1))
             return
         now, last = self._errors()
         if now == ticked:
-            self._show(REFUSED)
+            self._show(REFUSED, reason=final.reason)
         elif last is None or last is known:
             self._show(FAILED)
         else:
@@ -120,16 +124,26 @@ class Form:
         machine = self._machine
         return machine.tick(EXCEPTION) if machine.has(EXCEPTION) else 0, machine.err
 
-    async def _add(self, args: object) -> bool:
-        machine, state, timeout = self._machine, self._state, self._timeout
-        if self._until:
-            return await add_async(machine, state, args, wait=self._until, timeout=timeout)  # type: ignore[arg-type]
-        return await add_sync(machine, state, args, timeout=timeout)  # type: ignore[arg-type]
+    async def _add(self, args: object) -> FinalResult:
+        machine, state, until, timeout = self._machine, self._state, self._until, self._timeout
+        done = machine.when_next_active(until) if until else None
+        try:
+            async with deadline(
+                timeout, f"{until or 'an answer'} did not follow the adding of {state} within {timeout} s"
+            ):
+                final: FinalResult = await machine.add(state, args)
+                if final.executed and done is not None:
+                    await done
+                return final
+        finally:
+            if done is not None:
+                done.cancel()
 
-    def _show(self, state: str, error: BaseException | None = None, default: str = "") -> None:
+    def _show(self, state: str, error: BaseException | None = None, default: str = "", reason: str = "") -> None:
         text = self._messages.get(state, default or MESSAGES.get(state, ""))
         self.state.set(state)
-        self.message.set(text.format(error=ELSEWHERE if error is None else error))
+        reason = reason or (UNTOLD if error is None else str(error))
+        self.message.set(text.format(error=ELSEWHERE if error is None else error, reason=reason))
 
 
 def _meaning(error: AmError) -> tuple[str, str]:
