@@ -11,9 +11,10 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates as C
-from asyncmachine.rpc.transport import Listener, Transport, backlog
+from asyncmachine.rpc.transport import Listener, Transport, TransportClosed, backlog
+from asyncmachine.rpc.transport.addresses import dial as dial_to
 from asyncmachine.rpc.transport.memory import MemoryListener
-from tests.rpc.behaviour import Basic
+from tests.rpc.behaviour import QUICK, Basic
 from tests.virtual_time import in_virtual_time
 
 AT_ONCE = 1000
@@ -99,6 +100,72 @@ async def test_who_waits_before_the_start_gets_a_client_that_is_ready() -> None:
     client.start()
     await early
     assert C.Ready in client.machine
+    await client.stop()
+    await mux.stop()
+
+
+async def test_who_waits_for_a_mux_at_an_address_that_is_taken_is_told_and_it_goes_on_trying() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    first = rpc.Mux(source, "tcp://127.0.0.1:0")
+    first.start()
+    await first.when_ready()
+    second = rpc.Mux(source, first.address, "second", backoff=QUICK)
+    early = second.when_ready()
+    second.start()
+    for wait in (early, second.when_ready()):
+        with pytest.raises(
+            rpc.ListenerFailed, match=rf"rm-second cannot take connections at {first.address}: .*in use"
+        ):
+            await wait
+    listens = second.machine.when(rpc.states.MuxStates.Ready)
+    await first.stop()
+    await listens
+    await second.when_ready()
+    await second.stop()
+    with pytest.raises(rpc.ListenerFailed, match="rm-second has stopped"):
+        await second.when_ready()
+
+
+async def test_who_waits_for_a_client_of_a_foreign_source_is_told_and_it_goes_on_trying() -> None:
+    class Newer(Basic):
+        Later = am.state()
+
+    old, new = am.Machine(Basic, id="source"), am.Machine(Newer, id="source")
+    mux = rpc.Mux(lambda name, _: rpc.Server(old if mux._made == 1 else new, name), "tcp://127.0.0.1:0")
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(mux.address, Newer, backoff=QUICK)
+    early = client.when_ready()
+    client.start()
+    with pytest.raises(rpc.ForeignSource, match="has no Later"):
+        await early
+    await client.when_ready()
+    await client.stop()
+    await mux.stop()
+
+
+async def test_a_client_that_has_come_back_has_no_error_of_its_connection_any_more() -> None:
+    source: am.Machine[Any] = am.Machine(Basic, id="source")
+    mux = rpc.Mux(source, "tcp://127.0.0.1:0")
+    mux.start()
+    await mux.when_ready()
+    dials = 0
+
+    async def dial() -> Transport:
+        nonlocal dials
+        dials += 1
+        if dials < 3:
+            raise TransportClosed(1006, "not yet")
+        return await dial_to(mux.address)()
+
+    client = rpc.Client(dial, Basic, backoff=QUICK)
+    client.start()
+    await client.machine.when_err()
+    before = client.machine.err
+    assert isinstance(before, TransportClosed)
+    await client.when_ready()
+    now: object = client.machine.err
+    assert now is None
     await client.stop()
     await mux.stop()
 

@@ -309,6 +309,25 @@ async def test_connections_that_end_before_the_welcome_are_errors_and_told_to_th
     assert warning.startswith(f"rc-one cannot connect: {told_to_log}")
 
 
+@pytest.mark.parametrize("reconnect", [True, False])
+async def test_a_goodbye_in_the_place_of_a_welcome_is_an_error(reconnect: bool) -> None:
+    async def dial() -> Transport:
+        near, far = pair()
+        await near.send(encode(m.Bye("closed today", reconnect)))
+        return far
+
+    client = rpc.Client(dial, Basic, id="one", backoff=QUICK)
+    client.start()
+    await client.machine.when_ticks(C.ErrRpc, 3 if reconnect else 1)
+    error = client.machine.err
+    assert isinstance(error, rpc.HandshakeFailed)
+    assert str(error) == "the server said goodbye before the session was ready: closed today"
+    if not reconnect:
+        with pytest.raises(rpc.NotConnected, match="closed today"):
+            await client.when_ready()
+    await client.stop()
+
+
 async def test_a_port_where_something_else_listens_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -58,6 +58,15 @@ async def test_what_no_server_can_be_made_with(options: dict[str, Any], why: str
             made()
 
 
+async def test_an_interval_that_is_set_later_is_looked_at_too() -> None:
+    server = rpc.Server(source())
+    for wrong in (-1, "1", float("nan")):
+        with pytest.raises(am.InvalidArgs, match="push_interval is a number of seconds"):
+            server.push_interval = wrong  # type: ignore[assignment]
+    server.push_interval = 0
+    assert server.push_interval == 0
+
+
 async def test_names_are_texts_and_places_are_counted() -> None:
     for made, why in (
         (lambda: rpc.Server(source(), 5), "name is a text, got 5"),  # type: ignore[arg-type]

@@ -388,3 +388,20 @@ def test_a_chunk_has_a_size_that_fits() -> None:
     for chunk in (0, m.LARGEST_CHUNK + 1):
         with pytest.raises(am.InvalidArgs, match="a chunk has 1 to 262144 bytes"):
             rpc.Server(source, chunk=chunk)
+
+
+async def test_a_client_without_a_consumer_that_gets_payloads_is_told_to_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    near, far = pair()
+    server = rpc.Server(am.Machine(Basic, id="source"))
+    serving = asyncio.create_task(server.serve(near))
+    client = rpc.Client.over(far, Basic, id="deaf")
+    client.start()
+    await client.when_ready()
+    for name in ("news", "figures"):
+        with pytest.raises(rpc.DeliveryFailed, match="without a consumer"):
+            await server.send_payload(name, 1)
+    assert caplog.messages == ["rc-deaf gets payloads and has no consumer: 'news' is refused"]
+    await client.stop()
+    await serving

@@ -334,9 +334,9 @@ def seconds_until_stale(doubtful: Callable[[rpc.Client[Any]], object]) -> float:
             doubtful(client)
             await client.machine.when_not(C.Ready)
             found.append(loop.time() - cut)
+            assert isinstance(client.machine.err, rpc.PeerSilent)
             net.dark = False
             await client.when_ready()
-            assert isinstance(client.machine.err, rpc.PeerSilent)
             assert (await client.netmach.add("A")).executed
             assert client.netmach.time() == source.time()
 

@@ -398,6 +398,20 @@ async def test_a_receiver_that_complains_is_told_of_in_the_log(caplog: pytest.Lo
 
 
 @in_virtual_time
+async def test_a_receiver_that_is_not_there_is_told_of_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def dial() -> Transport:
+        raise OSError("nobody listens")
+
+    sender = Sender(dial)
+    sender.attach(machine())
+    sender.start()
+    await asyncio.sleep(60)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "nobody listens" in warning
+    await sender.close()
+
+
+@in_virtual_time
 async def test_a_dial_function_that_raises_anything_is_tried_again() -> None:
     desk, failures = Desk(), [OSError("no route"), RuntimeError("odd"), TimeoutError()]
 

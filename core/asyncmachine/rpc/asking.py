@@ -290,6 +290,14 @@ class ClientSession(ReceivingSession):
         self._following = Following(clock, welcome.seq, self.counters)
         return [*events, e.WelcomeReceived(welcome, clock)]
 
+    def _on_bye(self, bye: m.Bye, now: float) -> list[e.Event]:
+        events = super()._on_bye(bye, now)
+        if self.phase is Phase.READY:
+            return events
+        # Who was not welcomed would else come back, and say nothing.
+        why = f": {bye.reason}" if bye.reason else ""
+        return [e.SessionFailed(HandshakeFailed(f"the server said goodbye before the session was ready{why}")), *events]
+
     def _on_reject(self, reject: m.Reject, now: float) -> list[e.Event]:
         return [e.RejectReceived(reject.code, reject.message, reject.retry_after)]
 
@@ -370,7 +378,7 @@ class ClientSession(ReceivingSession):
         m.Reject: _on_reject,
         m.Ping: _on_ping,
         m.Pong: _on_pong,
-        m.Bye: Session._on_bye,
+        m.Bye: _on_bye,
         m.GoAway: Session._on_go_away,
         m.Result: _on_result,
         m.Error: _on_error,

@@ -164,8 +164,9 @@ class Client(Generic[S]):
         """Met when the mirror follows its source.
 
         Waits through drops and new attempts for as long as something is tried; ends with `NotConnected`, which tells
-        how the last attempt ended, once the client has given up, was refused for good or stopped. It may be called
-        before `start`; if that does not follow within a second the log says so.
+        how the last attempt ended, once the client has given up, was refused for good or stopped, and with
+        `ForeignSource` at a source that lacks states of the class. It may be called before `start`; if that does not
+        follow within a second the log says so.
         """
         was_started = self._loop.get() is not None
         return ready_or_over(self.machine, lambda: self.last_end, was_started=was_started)

@@ -20,9 +20,10 @@ from asyncmachine.machine.event import Event
 from asyncmachine.machine.wait import wait_any
 from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.connections import Connections
-from asyncmachine.rpc.errors import HandshakeFailed, PeerFault, PeerSilent, Rejected
+from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed, PeerFault, PeerSilent, Rejected
 from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.pause import Pause
+from asyncmachine.rpc.readiness import end_foreign
 from asyncmachine.rpc.transport import GOING_AWAY, CertificateRefused, Transport, TransportClosed
 
 DIAL_TIMEOUT: Final = 3.0
@@ -102,6 +103,8 @@ class Connecting:
         if self._outage is not None:
             self._outage.over()
             self._outage = None
+        if isinstance(e.machine.err, _NO_CONNECTION):
+            e.machine._err = None
         self._begin_anew()
 
     async def DisconnectingState(self, e: Event) -> None:
@@ -153,6 +156,8 @@ class Connecting:
             and "HandshakeDone" not in e.tx.active_before
         ):
             self._outage = Outage(f"{e.machine.id} cannot connect{self._where}", error.err)
+        if error is not None and isinstance(error.err, ForeignSource):
+            end_foreign(e.machine, error.err)
         e.remove("Exception")
 
     def ServerPayloadState(self, e: Event) -> None:

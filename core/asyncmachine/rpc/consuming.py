@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -23,6 +25,11 @@ from asyncmachine.rpc.tracing import Tracing, within
 from asyncmachine.rpc.values import decode_data, unpack_data
 
 Link = Connection[ClientSession]
+
+logger = logging.getLogger("asyncmachine.rpc")
+
+_told: Final[WeakSet[Machine[Any]]] = WeakSet()
+"""Machines of clients of which the log has told that they have no consumer."""
 
 
 class Consuming:
@@ -121,6 +128,9 @@ class Consuming:
     def _check(self, payload: Payload) -> Machine[Any]:
         """The consumer. Raises `CallRefused` without one, and for what is too large."""
         if self._consumer is None:
+            if self._machine not in _told:
+                _told.add(self._machine)
+                logger.warning("%s gets payloads and has no consumer: %r is refused", self._machine.id, payload.name)
             raise self._failed(Code.NO_CONSUMER, f"payload {payload.name!r} came to a client without a consumer")
         if payload.size > self._largest:
             text = f"payload {payload.name!r} has {payload.size} bytes, the limit here is {self._largest}"

@@ -26,7 +26,7 @@ from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
-from asyncmachine.rpc.readiness import warn_unless_started
+from asyncmachine.rpc.readiness import listening_or_failed
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
@@ -121,11 +121,12 @@ class Mux(PayloadSender):
         self.machine.add(M.Start)
 
     def when_ready(self) -> Wait:
-        """Met when it listens; `address` then tells where."""
-        ready = self.machine.when(M.Ready)
-        if self._loop.get() is None:
-            warn_unless_started(self.machine, ready)
-        return ready
+        """Met when it listens; `address` then tells where.
+
+        Ends with `ListenerFailed` when it cannot, as at an address that is taken, or is stopped. It goes on trying to
+        listen: `machine.when("Ready")` waits for as long as it takes.
+        """
+        return listening_or_failed(self.machine, self._where, was_started=self._loop.get() is not None)
 
     async def stop(self) -> None:
         """Says goodbye to all clients, and returns when the last connection has ended. It can be started again.

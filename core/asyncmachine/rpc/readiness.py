@@ -1,27 +1,37 @@
-"""When a client is ready, how whoever waits for that learns that it never will be, and when it has ended."""
+"""When a client or a mux is ready, how whoever waits for that learns that it never will be, and when it has ended."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.wait import Once, Wait
-from asyncmachine.rpc.errors import NotConnected
+from asyncmachine.rpc.errors import ForeignSource, ListenerFailed, NotConnected
 from asyncmachine.rpc.states import ClientStates as C
+from asyncmachine.rpc.states import MuxStates as M
 from asyncmachine.rpc.transport import TransportClosed
 
 logger = logging.getLogger(__name__)
+
+_awaited: Final[weakref.WeakKeyDictionary[Wait, weakref.ref[Machine[C]]]] = weakref.WeakKeyDictionary()
+"""What waits for clients to be ready, and for which. A wait for their errors would cost each client more."""
+_lock: Final = threading.Lock()
 
 SOON: Final = 1.0
 """Seconds in which `start` may follow `when_ready`."""
 
 
 def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | None], *, was_started: bool) -> Wait:
-    """Met with Ready, through drops and new attempts; ends with `NotConnected` when the client has stopped trying."""
+    """Met with Ready, through drops and new attempts; ends with `NotConnected` when the client has stopped trying.
+
+    It ends with `ForeignSource` at once: that source may be replaced, and is tried again, but hardly while one waits.
+    """
 
     def given_up() -> NotConnected:
         last = machine.err or last_end()
@@ -30,8 +40,50 @@ def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | 
         return failure
 
     ready = machine.when(C.Ready)
-    # Before the first start its end is the second change of Start; afterwards a client that is not started is over.
-    over = machine.when_not(C.Start) if was_started else machine.when_time([C.Start], [2])
+    _end_with_start(ready, machine, given_up, was_started=was_started)
+    with _lock:
+        _awaited[ready] = weakref.ref(machine)
+    return ready
+
+
+def end_foreign(machine: Machine[C], error: ForeignSource) -> None:
+    """Ends the waits for this client with the error."""
+    with _lock:
+        awaited = tuple(_awaited.items())
+    for ready, of in awaited:
+        if of() is machine:
+            ready._end(lambda: error)
+
+
+def listening_or_failed(machine: Machine[M], where: str, *, was_started: bool) -> Wait:
+    """Met with Ready; ends with `ListenerFailed` when the mux cannot listen (it goes on trying) or has stopped."""
+
+    def failed(error: BaseException | None) -> AmError:
+        failure = ListenerFailed(f"{machine.id} cannot take connections{where}: {error}")
+        failure.__cause__ = error
+        return failure
+
+    ready = machine.when(M.Ready)
+    _end_with_start(ready, machine, lambda: ListenerFailed(f"{machine.id} has stopped"), was_started=was_started)
+    held = weakref.ref(ready)
+
+    def end() -> None:
+        waiting = held()
+        if waiting is not None:
+            error = failed(machine.err)
+            waiting._end(lambda: error)
+
+    next_error = machine.when_next_active(M.Exception)
+    next_error.then(end)
+    next_error._loosen()
+    ready._file(_Along(next_error))
+    return ready
+
+
+def _end_with_start(ready: Wait, machine: Machine[Any], given_up: Callable[[], AmError], *, was_started: bool) -> None:
+    """Ends a wait with the machine's Start, as `given_up` says."""
+    # Before the first start its end is the second change of Start; afterwards a machine that is not started is over.
+    over = machine.when_not("Start") if was_started else machine.when_time(["Start"], [2])
     held = weakref.ref(ready)
 
     def is_over() -> None:
@@ -45,7 +97,6 @@ def ready_or_over(machine: Machine[C], last_end: Callable[[], TransportClosed | 
     ready._file(_Along(over))
     if not was_started:
         warn_unless_started(machine, ready)
-    return ready
 
 
 def warn_unless_started(machine: Machine[Any], wait: Wait) -> None:

@@ -27,7 +27,7 @@ from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
-from asyncmachine.rpc.options import check_server
+from asyncmachine.rpc.options import check_seconds, check_server
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -90,7 +90,7 @@ class Server(PayloadSender):
             raise SchemaError(problem)
         check_server(name, push_interval, allow, clients, max_payload, args, strangers)
         self.source = source
-        self.push_interval = push_interval
+        self._push_interval = push_interval
         self._timing = timing or default_timing()
         self._backoff = backoff or default_backoff()
         self._pause = Pause()
@@ -205,6 +205,19 @@ class Server(PayloadSender):
             stopped = self.stop(reason)
             self._draining = False
         await stopped
+
+    @property
+    def push_interval(self) -> float:
+        """Seconds between two pushes, at least; 0 for none. Set, it counts for the clients that come then.
+
+        Raises `InvalidArgs` for what is no such number.
+        """
+        return self._push_interval
+
+    @push_interval.setter
+    def push_interval(self, seconds: float) -> None:
+        check_seconds("push_interval", seconds)
+        self._push_interval = seconds
 
     def statistics(self) -> dict[str, Statistics]:
         """Counts of the sessions there are, by the ids of their clients."""

@@ -100,7 +100,8 @@ class Line:
             if loop.time() - begun >= STEADY:
                 attempt = 0
             if not self._is_over:
-                level = logging.WARNING if ended.code >= FIRST_COMPLAINT else logging.INFO
+                is_complaint = ended.code >= FIRST_COMPLAINT or (self.connections == 0 and attempt == 0)
+                level = logging.WARNING if is_complaint else logging.INFO
                 if attempt == 0 or level == logging.WARNING:
                     logger.log(level, "%s: %s; trying again", self.name, ended)
                 await self._pause(delay(attempt))
