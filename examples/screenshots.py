@@ -21,11 +21,17 @@ from examples.dashboard.states import Queue, Wanted
 from examples.wasm.app import App as Chat
 from examples.wasm.chat import Patience
 from examples.wasm_workflow.app import App as Workflow
-from examples.wasm_workflow.chromium import find
+from examples.wasm_workflow.chromium import NO_HEAP_PROFILER, find
 from examples.wasm_workflow.settings import DEMO_ITERATIONS, Settings
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+FLAGS = [
+    NO_HEAP_PROFILER,
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 WIDTHS = (390, 1280)
 PATIENCE = 120_000
 """Milliseconds for two rounds of the workflow."""

@@ -23,9 +23,11 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, R
 
 from asyncmachine_relay import Relay, RelayServer, bind
 from asyncmachine_web.build import static_folder
+from examples.wasm_workflow.chromium import NO_HEAP_PROFILER
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
+    NO_HEAP_PROFILER,
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
