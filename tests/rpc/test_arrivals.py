@@ -144,6 +144,21 @@ async def test_who_waits_for_a_client_of_a_foreign_source_is_told_and_it_goes_on
     await mux.stop()
 
 
+async def test_a_slip_at_a_mirror_is_told_with_the_name_of_its_source() -> None:
+    mux = rpc.Mux(am.Machine(Basic, id="shop"), "tcp://127.0.0.1:0")
+    mux.start()
+    await mux.when_ready()
+    client = rpc.Client(mux.address, Basic)
+    client.start()
+    await client.when_ready()
+    mirror: rpc.NetworkMachine[Any] = client.netmach
+    for slip in (mirror.add, mirror.can_add, mirror.when):
+        with pytest.raises(am.StateMissing, match=r"'Aks' .* not defined in the schema of 'shop'"):
+            slip("Aks")
+    await client.stop()
+    await mux.stop()
+
+
 async def test_a_client_that_has_come_back_has_no_error_of_its_connection_any_more() -> None:
     source: am.Machine[Any] = am.Machine(Basic, id="source")
     mux = rpc.Mux(source, "tcp://127.0.0.1:0")

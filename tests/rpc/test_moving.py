@@ -68,7 +68,7 @@ class Quiet:
 async def moved(pair: Pair, first: Any) -> None:
     """Waits until the server has another connection of the client, which is ready."""
     while pair.client._connections.connection is first or not pair.server._clients or not served_client(pair).ready:
-        await asyncio.sleep(0)
+        await pair.server.machine.when_next_active(S.HandshakeDone)
 
 
 async def ready_client(dial: rpc.Dial | str, id: str = "one", backoff: rpc.Backoff = QUICK) -> rpc.Client[Any]:

@@ -225,6 +225,10 @@ class Reading(Generic[N]):
 
     # For subclasses
 
+    def _known_as(self) -> str:
+        """How errors name it."""
+        return self.id
+
     def _active_names(self) -> tuple[str, ...]:
         raise NotImplementedError
 
@@ -235,7 +239,7 @@ class Reading(Generic[N]):
         except KeyError:
             if self._disposed:
                 return ()
-            raise StateMissing([name for name in names if name not in index], self.id, index) from None
+            raise StateMissing([name for name in names if name not in index], self._known_as(), index) from None
         except TypeError:
             given: Iterable[object] = names
             wrong = next((name for name in given if not isinstance(name, str)), names)

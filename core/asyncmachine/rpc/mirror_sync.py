@@ -18,7 +18,7 @@ from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.errors import ForeignSource, HandshakeFailed
 from asyncmachine.rpc.exposure import begin_anew
 from asyncmachine.rpc.features import KNOWN
-from asyncmachine.rpc.netmach import NetworkMachine
+from asyncmachine.rpc.netmach import SOURCE, NetworkMachine
 from asyncmachine.rpc.schemas import difference, missing, schema_told
 
 logger = logging.getLogger("asyncmachine.rpc")
@@ -75,7 +75,7 @@ class MirrorSync:
         if restarted:
             begin_anew(mirror)
         self.grants = welcome.grants
-        mirror._tags = ("rpc-netmach", f"src-id:{welcome.source}")
+        mirror._tags = ("rpc-netmach", f"{SOURCE}{welcome.source}")
         self._install(names, schema)
         mirror._show(event.clock, restarted=restarted)
 

@@ -31,6 +31,8 @@ from asyncmachine.rpc.watching import new_watch
 from asyncmachine.rpc.within import MirrorKind, Within
 
 ERR_ON_CLIENT = "ErrOnClient"
+SOURCE = "src-id:"
+"""The tag that tells the source's id begins so."""
 
 
 class NetworkMachine(Mirror[N]):
@@ -195,6 +197,11 @@ class NetworkMachine(Mirror[N]):
     # Lifetime
 
     # For the mirror
+
+    def _known_as(self) -> str:
+        """As its source, once that is known: nobody has chosen the mirror's own id."""
+        source = next((tag for tag in self._tags if tag.startswith(SOURCE)), "")
+        return source.removeprefix(SOURCE) or self._id
 
     def _tell_source(self, error: Exception) -> None:
         self._caller.handler_failed(error)
