@@ -172,6 +172,16 @@ async def test_records_of_what_a_call_implies_and_of_no_state_of_the_source_are_
         await waited
 
 
+async def test_what_does_not_fit_in_a_record_of_no_state_is_told() -> None:
+    async with served(states=Shop) as on:
+        client = on.client()
+        await client.handshake()
+        refused = await answer(on, client, "Order", args={0: ext("records", "Any", text=5)})
+        assert isinstance(refused, m.Error)
+        assert refused.code == "BAD_ARGS"
+        assert "records__Any: Expected `str`, got `int`" in refused.message
+
+
 async def test_the_error_of_a_source_is_set_by_who_adds_an_error_and_by_nobody_else() -> None:
     planted = rpc.RemoteError("RuntimeError", "planted")
     async with (
