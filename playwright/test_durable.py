@@ -93,6 +93,99 @@ def test_the_page_that_opens_last_writes_and_the_other_knows(
     assert "another page has opened shop" in told["why"]
 
 
+def test_what_a_person_clears_is_written_again_by_the_page_that_is_open(
+    context: BrowserContext, python: Page, base_url: str, mishaps: Mishaps
+) -> None:
+    """With the site's data goes what was kept, also what the next change would go on from."""
+    mishaps.expect("in memory only: AbortError")  # for a moment: the browser closes first
+    mishaps.expect("shop: Emptied: the browser has cleared what was kept of shop; all of it is written once more")
+    opened(python)
+    before = run(python, PAY)
+    devtools = context.new_cdp_session(python)
+    devtools.send("Storage.clearDataForOrigin", {"origin": base_url, "storageTypes": "indexeddb"})
+    again = run(python, "await machine.add('Paid'); json.dumps(shop.told(machine))")
+    assert (again["clock"]["Paid"], again["keeping"]) == (before["clock"]["Paid"] + 2, ["Kept"])
+    python.reload()
+    wait_for_python(python)
+    assert opened(python)["clock"] == again["clock"]
+
+
+def test_what_was_cleared_is_written_again_without_a_mutation(
+    context: BrowserContext, python: Page, base_url: str, mishaps: Mishaps
+) -> None:
+    mishaps.expect("in memory only: AbortError|all of it is written once more")
+    opened(python)
+    before = run(python, PAY)
+    run(python, "written = machine.keeping.when_next_active('Kept'); None")
+    devtools = context.new_cdp_session(python)
+    devtools.send("Storage.clearDataForOrigin", {"origin": base_url, "storageTypes": "indexeddb"})
+    run(python, "await written; None")
+    python.reload()
+    wait_for_python(python)
+    assert opened(python)["clock"] == before["clock"]
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["older first", "newer first"])
+def test_of_two_pages_whose_data_were_cleared_the_newer_keeps_its_own(
+    context: BrowserContext, python: Page, base_url: str, mishaps: Mishaps, first: int
+) -> None:
+    """The older one was overtaken and does not know yet; with the data went the mark that would have told it."""
+    mishaps.expect("in memory only: (AbortError|TakenOver)|all of it is written once more")
+    opened(python)
+    newer = context.new_page()
+    open_python(newer)
+    opened(newer)
+    run(newer, PAY)
+    devtools = context.new_cdp_session(python)
+    devtools.send("Storage.clearDataForOrigin", {"origin": base_url, "storageTypes": "indexeddb"})
+    for page in (python, newer) if first == 0 else (newer, python):
+        run(
+            page,
+            """
+            try:
+                await machine.add("Paid")
+            except NotKept:
+                pass
+            None
+            """,
+        )
+    run(newer, "await machine.add('Paid'); None")
+    third = context.new_page()
+    open_python(third)
+    assert opened(third)["paid"] == 3
+
+
+def test_a_page_that_fails_to_open_leaves_the_machine_to_the_other(context: BrowserContext, python: Page) -> None:
+    opened(python)
+    second = context.new_page()
+    open_python(second)
+    why = run(
+        second,
+        """
+        import shop
+        from asyncmachine_web.page import durable
+        try:
+            await durable.open(shop.Counter, id="shop")
+        except durable.SchemaChanged as error:
+            why = str(error)
+        json.dumps(why)
+        """,
+    )
+    assert "older schema" in why
+    assert run(python, PAY)["keeping"] == ["Kept"]
+
+
+def test_two_applications_of_one_origin_keep_their_own(page: Page) -> None:
+    """The same page in two folders; each has a machine `shop`."""
+    page.route("**/elsewhere/**", lambda route: route.continue_(url=route.request.url.replace("/elsewhere", "")))
+    told = []
+    for folder in ("", "/elsewhere"):
+        open_python(page, folder)
+        told.append(opened(page)["clock"]["Open"])
+        run(page, PAY)
+    assert told == [0, 0]
+
+
 def test_without_storage_the_machine_goes_on_in_memory(page: Page) -> None:
     page.add_init_script("Object.defineProperty(window, 'indexedDB', {value: null})")
     open_python(page)

@@ -86,6 +86,45 @@ def test_a_tab_that_cannot_open_the_machine_lets_another_lead(context: BrowserCo
     paid(page, 1)
 
 
+def test_a_tab_that_could_not_open_the_machine_tries_again(page: Page) -> None:
+    open_python(page)
+    told = run(
+        page,
+        """
+        import shop
+        from asyncmachine_web.page import shared
+        failures = [OSError("no room"), OSError("still none")]
+        async def at_the_third_time():
+            if failures:
+                raise failures.pop(0)
+            return await shop.open_counter()
+        tab = shared.join("counter", shop.Counter, at_the_third_time)
+        await tab.machine.when("ErrOpen")
+        await tab.machine.when("Leading")
+        await tab.client.when_ready()
+        json.dumps([sorted(tab.machine.active_states()), (await tab.mirror.add("Paid")).executed])
+        """,
+    )
+    assert told == [["Leading"], True]
+
+
+def test_a_tab_that_was_left_stays_away_whatever_the_page_does(context: BrowserContext, page: Page) -> None:
+    assert joined(page) == ["Leading"]
+    run(page, "tab.leave(); None")
+    devtools = context.new_cdp_session(page)
+    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+    run(
+        page,
+        "from asyncmachine_web.page.lifecycle import lifecycle; await lifecycle().machine.when_not('Frozen'); None",
+    )
+    assert run(page, "json.dumps(sorted(tab.machine.active_states()))") == ["Away"]
+    second = context.new_page()
+    assert joined(second) == ["Leading"]
+    run(page, "tab.enter(); await tab.client.when_ready(); None")
+    assert run(page, "json.dumps(sorted(tab.machine.active_states()))") == ["Following"]
+
+
 ASKS_OFTEN = """
     window.asked = 0;
     const every = window.setInterval;

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from asyncmachine_web.page.store import StoreFailed, TakenOver
+from asyncmachine_web.page.store import StoreEmptied, StoreFailed, TakenOver
 
 
 class Disk:
@@ -21,6 +21,13 @@ class Disk:
         self.handed: list[dict[str, bytes]] = []
         """What was put by each write, committed or not."""
 
+    def clear(self) -> None:
+        """As the person does who clears the site's data: pages that have it open hear of it."""
+        self.entries.clear()
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.lost()
+
     def opened(self) -> Opened:
         return Opened(self)
 
@@ -30,6 +37,12 @@ class Opened:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self.lost: Callable[[], None] = lambda: None
+
+    async def read(self) -> dict[str, bytes]:
+        if self._disk.failure is not None:
+            raise self._disk.failure
+        return dict(self._disk.entries)
 
     async def claim(self) -> dict[str, bytes]:
         if self._disk.failure is not None:
@@ -45,12 +58,18 @@ class Opened:
         await self._disk.open.wait()
         if self._disk.failure is not None:
             raise self._disk.failure
+        if self._disk.owner is None:
+            self._disk.owner = self
+            raise StoreEmptied("it was cleared")
         if self._disk.owner is not self:
             raise TakenOver("another page has it")
         for key in drops:
             self._disk.entries.pop(key, None)
         self._disk.entries.update(puts)
         self._disk.commits += 1
+
+    def on_lost(self, lost: Callable[[], None]) -> None:
+        self.lost = lost
 
     def close(self) -> None:
         pass

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import asyncmachine as am
-from asyncmachine_web.page import durable
+from asyncmachine_web.page import durable, journal
 from asyncmachine_web.page.durable import DurableMachine, Saved, SchemaChanged
 from asyncmachine_web.page.journal import KeepingStates, NotKept
 from asyncmachine_web.page.records import ASIDE, EVERY, RecordsDamaged
@@ -202,6 +202,35 @@ async def test_a_page_that_goes_while_a_write_is_under_way_hands_the_rest_over_a
     assert (await shop(disk)).clock([Shop.Open, Shop.Paid]) == {"Open": 1, "Paid": 3}
 
 
+@pytest.mark.parametrize("there", [(2,), (3,), (2, 3), ()], ids=["the first", "the second", "both", "neither"])
+@in_loop
+async def test_whichever_of_the_two_writes_of_a_page_that_goes_is_on_disk_what_comes_after_counts(
+    there: tuple[int, ...],
+) -> None:
+    """The data are what they were before the second of them, which the next record must not take for granted."""
+    disk, basket = Disk(), Basket()
+    machine = await shop(disk, basket)
+    await machine.add(Shop.Open)
+    disk.open.clear()
+    basket.paid = 7
+    machine.add(Shop.Paid)  # makes it 8
+    await asyncio.sleep(0)
+    basket.paid = 41
+    machine.remove(Shop.Open)
+    machine.flush()
+    disk.open.set()
+    basket.paid = 8
+    await machine.keep()
+    left = Disk()
+    for number, puts in enumerate(disk.handed):
+        if number not in (2, 3) or number in there:
+            left.entries.update(puts)
+    found = Basket()
+    after = await shop(left, found)
+    assert (found.paid, after.clock([Shop.Open, Shop.Paid])) == (8, {"Open": 2, "Paid": 1})
+    assert after.keeping.not_(KeepingStates.ErrDamaged)
+
+
 @in_loop
 async def test_pages_that_go_and_come_back_again_and_again_leave_no_records_behind() -> None:
     disk = Disk()
@@ -259,6 +288,20 @@ async def test_full_storage_is_told_and_all_is_written_once_there_is_room() -> N
 
 
 @in_loop
+async def test_full_storage_is_tried_again_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PAUSE", 0.01)
+    disk = Disk()
+    machine = await shop(disk)
+    disk.failure = StorageFull("no room")
+    with pytest.raises(NotKept):
+        await machine.add(Shop.Open)
+    disk.failure = None
+    await machine.keeping.when(KeepingStates.Kept)
+    assert machine.keeping.active_states() == (KeepingStates.Kept,)
+    assert (await shop(disk)).is_(Shop.Open)
+
+
+@in_loop
 async def test_blocked_storage_is_told_and_the_machine_goes_on_in_memory() -> None:
     disk = Disk()
     disk.entries["000000000001s"] = b"not read"
@@ -286,6 +329,71 @@ async def test_who_was_taken_over_never_writes_again() -> None:
     third = await shop(disk)
     assert third.is_(Shop.Open)
     assert third.not_(Shop.Paid)
+
+
+class Raises(Basket):
+    def load(self, data: Any) -> None:
+        raise OSError("it does not like it")
+
+
+@in_loop
+async def test_who_fails_to_open_takes_nothing_over() -> None:
+    """An older release in a second tab, or one whose `load` cannot read the data."""
+    disk = Disk()
+    first = await shop(disk)
+    await first.add(Shop.Open)
+    with pytest.raises(SchemaChanged):
+        await durable.open(KeepingStates, id="shop", store=disk.opened())
+    with pytest.raises(OSError, match="does not like"):
+        await shop(disk, Raises())
+    assert (await first.add(Shop.Paid)).executed
+    assert first.keeping.is_(KeepingStates.Kept)
+
+
+@in_loop
+async def test_what_is_written_between_reading_and_taking_over_is_resumed() -> None:
+    disk, late = Disk(), Basket()
+    first = await shop(disk)
+    await first.add(Shop.Paid)
+    store = disk.opened()
+    claim = store.claim
+
+    async def claim_late() -> dict[str, bytes]:
+        await first.add(Shop.Paid)
+        return await claim()
+
+    store.claim = claim_late  # type: ignore[method-assign]
+    second = await durable.open(Shop, late, id="shop", save=late.save, load=late.load, store=store)
+    assert (second.tick(Shop.Paid), late.paid) == (3, 2)
+
+
+@in_loop
+async def test_cleared_site_data_are_written_again_whole(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    machine = await shop(disk)
+    await machine.add(Shop.Open)
+    await machine.add(Shop.Paid)
+    disk.clear()
+    assert machine._journal.pending is not None, "it is not kept any more, without any mutation"
+    assert (await machine.add(Shop.Paid)).executed
+    assert machine.keeping.active_states() == (KeepingStates.Kept,)
+    assert warned(caplog) == ["keeping-shop: it was cleared; all of it is written once more"]
+    basket = Basket()
+    after = await shop(disk, basket)
+    assert (after.clock([Shop.Open, Shop.Paid]), basket.paid) == ({"Open": 1, "Paid": 3}, 2)
+
+
+@in_loop
+async def test_cleared_site_data_belong_to_the_page_that_opens_next() -> None:
+    disk = Disk()
+    first = await shop(disk)
+    await first.add(Shop.Open)
+    disk.entries.clear()
+    second = await shop(disk)
+    with pytest.raises(NotKept):
+        await first.add(Shop.Paid)
+    assert KeepingStates.ErrTakenOver in first.keeping
+    assert second.not_(Shop.Open)
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:

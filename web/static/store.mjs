@@ -5,6 +5,9 @@
  * overtaken by another, whatever it missed meanwhile, cannot write any more, for a write begins by adding the mark of its
  * own token, which fails if it is there. So a write asks nothing and waits for nothing: it is in the browser's hands when
  * it has begun, even if the page goes at once. It is done when it is on disk.
+ *
+ * Only a write that has to open the records again looks for its token first: with the site's data it may have been
+ * cleared, and what is written on must then be whole. The marks are gone as well, so the token that is newer wins.
  */
 
 const DATABASE = "asyncmachine";
@@ -21,33 +24,33 @@ class TakenOver extends Error {
   name = "TakenOver";
 }
 
+/** The site's data were cleared. */
+class Emptied extends Error {
+  name = "Emptied";
+}
+
 export class Records {
   /** @param {string} id */
   constructor(id) {
     this.id = id;
     this.token = "";
+    /** Whether the token is the one that stands in the open database. */
+    this.sure = false;
+    /** @type {Promise<void> | undefined} */
+    this.reopening = undefined;
+    /** Called when it was not we who closed the records: they may have been cleared. */
+    this.lost = () => {};
     /** @type {IDBDatabase | undefined} */
     this.database = undefined;
   }
 
-  /** Takes the records over, and reads them. @returns {Promise<Entry[]>} */
-  async claim() {
-    await this.open();
-    // In the order of time, so that the oldest marks go first.
-    this.token = `${Date.now().toString(36)} ${crypto.randomUUID()}`;
+  /** Reads the records, and takes them over if asked to. @param {boolean} claim @returns {Promise<Entry[]>} */
+  async read(claim) {
+    if (!this.database) await this.open();
     /** @type {Entry[]} */
     const found = [];
     await this.change((records) => {
-      const marks = IDBKeyRange.bound([this.id, OWNER, ""], [this.id, OWNER, []]);
-      records.getAllKeys(marks).onsuccess = (event) => {
-        const keys = /** @type {IDBRequest<IDBValidKey[]>} */ (event.target).result;
-        for (const key of keys.slice(0, -MARKS)) records.delete(key);
-      };
-      records.get([this.id, OWNER]).onsuccess = (event) => {
-        const before = /** @type {IDBRequest<string | undefined>} */ (event.target).result;
-        if (before) records.put(true, [this.id, OWNER, before]);
-        records.put(this.token, [this.id, OWNER]);
-      };
+      if (claim) this.claim(records);
       const all = IDBKeyRange.bound([this.id, OWNER, []], [this.id, []], true);
       records.openCursor(all).onsuccess = (event) => {
         const cursor = /** @type {IDBRequest<IDBCursorWithValue | null>} */ (event.target).result;
@@ -56,7 +59,29 @@ export class Records {
         cursor.continue();
       };
     });
+    this.sure ||= claim;
     return found;
+  }
+
+  /** @param {IDBObjectStore} records */
+  claim(records) {
+    // In the order of time, so that the oldest marks go first.
+    this.token = `${Date.now().toString(36)} ${crypto.randomUUID()}`;
+    const marks = IDBKeyRange.bound([this.id, OWNER, ""], [this.id, OWNER, []]);
+    records.getAllKeys(marks).onsuccess = (event) => {
+      const keys = /** @type {IDBRequest<IDBValidKey[]>} */ (event.target).result;
+      for (const key of keys.slice(0, -MARKS)) records.delete(key);
+    };
+    owner(records, this.id, (before) => this.own(records, before));
+  }
+
+  /**
+   * @param {IDBObjectStore} records
+   * @param {string | undefined} before
+   */
+  own(records, before) {
+    if (before) records.put(true, [this.id, OWNER, before]);
+    records.put(this.token, [this.id, OWNER]);
   }
 
   /**
@@ -65,21 +90,47 @@ export class Records {
    * @param {string[]} drops
    */
   async write(puts, drops) {
-    if (!this.database) await this.open();
-    const mark = [this.id, OWNER, this.token];
+    if (!this.sure) await (this.reopening ??= this.reopen().finally(() => (this.reopening = undefined)));
     await this.change((records, transaction) => {
-      records.add(true, mark);
-      records.delete(mark);
+      this.check(records);
       for (const key of drops) records.delete([this.id, key]);
       for (const [key, bytes] of puts) records.put(bytes, [this.id, key]);
       transaction.commit();
     });
   }
 
+  /** Fails when another page has opened the records. @param {IDBObjectStore} records */
+  check(records) {
+    const mark = [this.id, OWNER, this.token];
+    records.add(true, mark);
+    records.delete(mark);
+  }
+
+  /** Finds its own token there, or puts it back; a write of changes alone is refused then. */
+  async reopen() {
+    await this.open();
+    let found = "";
+    await this.change((records) => {
+      this.check(records);
+      owner(records, this.id, (token = "") => {
+        found = token;
+        if (token < this.token) this.own(records, token);
+      });
+    });
+    if (found > this.token) throw this.overtaken();
+    this.sure = true;
+    if (found !== this.token) throw new Emptied(`the browser has cleared what was kept of ${this.id}`);
+  }
+
+  overtaken() {
+    return new TakenOver(`another page has opened ${this.id}`);
+  }
+
   /** Lets the database go when what is under way is done; the next call opens it again. */
   close() {
     this.database?.close();
     this.database = undefined;
+    this.sure = false;
   }
 
   /** @param {(records: IDBObjectStore, transaction: IDBTransaction) => void} work */
@@ -89,11 +140,7 @@ export class Records {
     await new Promise((done, failed) => {
       transaction.oncomplete = done;
       transaction.onabort = () =>
-        failed(
-          transaction.error?.name === "ConstraintError"
-            ? new TakenOver(`another page has opened ${this.id}`)
-            : plain(transaction.error),
-        );
+        failed(transaction.error?.name === "ConstraintError" ? this.overtaken() : plain(transaction.error));
       work(transaction.objectStore(RECORDS), transaction);
     });
   }
@@ -106,10 +153,22 @@ export class Records {
       request.onsuccess = () => done(request.result);
       request.onerror = () => failed(plain(request.error));
     });
-    database.onversionchange = () => this.close();
-    database.onclose = () => this.close();
+    database.onversionchange = database.onclose = () => {
+      this.close();
+      this.lost();
+    };
     this.database = database;
   }
+}
+
+/**
+ * @param {IDBObjectStore} records
+ * @param {string} id
+ * @param {(token: string | undefined) => void} found
+ */
+function owner(records, id, found) {
+  const request = records.get([id, OWNER]);
+  request.onsuccess = () => found(request.result);
 }
 
 /**

@@ -6,9 +6,9 @@
     await machine.add(Shop.Paid)      # returns when it is on disk, and will be there after a crash
 
 Only machines that are opened here pay for it. How the keeping stands shows in `machine.keeping`: `Kept` when all is
-written; `InMemory` with an error state when the machine goes on without: `ErrFull` (tried again with each change),
-`ErrBlocked`, `ErrTakenOver` (another page has opened it since); `ErrDamaged` when records could not be read. An `await`
-then raises `NotKept`. To use one machine in several tabs, see `shared`.
+written; `InMemory` with an error state when the machine goes on without: `ErrFull` or `ErrStore` (tried again with each
+change, and after a pause), `ErrBlocked`, `ErrTakenOver` (another page has opened it since); `ErrDamaged` when records
+could not be read. An `await` then raises `NotKept`. To use one machine in several tabs, see `shared`.
 
 What is kept are states, ticks and queue tick of transitions that are over, and what `save` returns; not what waits in
 the queue. Handlers are not called on resuming: `MachineRestored` is added, if the schema has it.
@@ -150,29 +150,42 @@ async def open(  # noqa: A001 (as `io.open`: `durable.open` is how it is called)
     """A machine with the states, ticks and data that are stored under its `id`; a new one if there are none.
 
     `save` returns what is kept beside the ticks: plain values, as they travel (`rpc.values`), small enough to be
-    written each time they change. `load` is given it again, before the ticks come. `migrate` is called when the schema
-    is another than the stored one; without it, `SchemaChanged` is raised if there are other states.
+    written each time they change. `load` is given it again, before the ticks come; twice if another page writes at
+    that moment, and the last one counts. `migrate` is called when the schema is another than the stored one; without
+    it, `SchemaChanged` is raised if there are other states.
 
-    A page that opens takes over from the one that had it. Never fails for what the storage does: see the module.
+    A page that opens takes over from the one that had it, unless `load`, `migrate` or the schema fail: then that one
+    keeps it. Never fails for what the storage does: see the module.
     """
     name = options.get("id", "")
     if not name:
         raise am.SchemaError("a durable machine needs an id, by which it is found again")
     found = store or IndexedDb(name)
     machine: DurableMachine[D] = DurableMachine(states, handlers, found, save or _nothing, options)
-    try:
-        stored = await found.claim()
-    except StoreFailed as error:
-        machine.trace(machine._journal)
-        machine.stop_keeping(error)
-        return machine
-    recovered = recover(stored)
-    if recovered.state is not None:
-        saved = _fitting(machine, recovered.state, migrate)
-        if load is not None:
+
+    def loaded(stored: Mapping[str, bytes]) -> tuple[Recovered, Saved | None]:
+        recovered = recover(stored)
+        saved = None if recovered.state is None else _fitting(machine, recovered.state, migrate)
+        if saved is not None and load is not None:
             load(saved.data)
+        return recovered, saved
+
+    stored: Mapping[str, bytes] = {}
+    recovered, saved, failed = recover(stored), None, None
+    try:
+        before = await found.read()
+        recovered, saved = loaded(before)
+        stored = await found.claim()
+        if stored != before:
+            recovered, saved = loaded(stored)
+    except StoreFailed as error:
+        failed = error
+    if saved is not None:
         machine._take_over(saved)
     machine.trace(machine._journal)
+    if failed is not None:
+        machine.stop_keeping(failed)
+        return machine
     await _begin(machine, Log(stored, recovered), recovered)
     if store is None:
         _leave_with(machine, found)

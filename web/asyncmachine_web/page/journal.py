@@ -2,7 +2,7 @@
 
 One write is under way at a time. What happens meanwhile goes into the next one, so a hundred mutations cost two
 commits; only a page that goes hands over a second one behind the first. A write that fails is tried again with the next
-change, and nothing is skipped: it holds all that has changed since the last one that was committed.
+change, or after a pause, and nothing is skipped: it holds all that has changed since the last one that was committed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import asyncmachine as am
 from asyncmachine.machine.recovery import error_states, is_heard
 from asyncmachine_web.page.records import Batch, Log, Snapshot
-from asyncmachine_web.page.store import Store, StoreFailed, TakenOver
+from asyncmachine_web.page.store import Store, StoreEmptied, StoreFailed, TakenOver
 
 logger = logging.getLogger("asyncmachine.page")
 
@@ -33,6 +33,9 @@ class KeepingStates(am.StatesDef):
     Kept = am.state(remove=(Writing, "InMemory"))
     InMemory = am.state(remove=(Writing, Kept))
 
+
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until a write that the store has failed is tried again, doubled with each failure."""
 
 MENDED = (KeepingStates.ErrStore, KeepingStates.ErrFull)
 """What a write that succeeds takes away. Damage stays until somebody has seen to it."""
@@ -57,11 +60,19 @@ class Journal(am.Tracer):
         self._now: am.Wait | None = None
         self._next: am.Wait | None = None
         self._scheduled = False
+        self._failures = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._over = False
 
     def begin(self, log: Log) -> am.Wait:
         """Writes from now on, all there is to begin with. The wait ends with the first write."""
         self._log = log
+        self._store.on_lost(self._lost)
         return self.changed()
+
+    def _lost(self) -> None:
+        if not self._over:
+            self.changed()
 
     def stop(self, why: StoreFailed) -> None:
         """Writes no more. What is under way comes to its end."""
@@ -96,6 +107,9 @@ class Journal(am.Tracer):
     def end(self) -> None:
         """The machine is about to go: what is not written yet is written as it stands now."""
         self.flush()
+        self._over = True
+        if self._retry is not None:
+            self._retry.cancel()
         try:
             last = self._state()
         except Exception:  # noqa: BLE001 (the application's data, again: the write tells it)
@@ -154,17 +168,30 @@ class Journal(am.Tracer):
     async def _finish(self, log: Log, batch: Batch, writing: Awaitable[None], wait: am.Wait) -> None:
         failed: Exception | None = None
         try:
-            await writing
+            batch = await self._written(log, batch, writing)
         except Exception as error:  # noqa: BLE001 (whoever waits must be told, whatever it is)
             failed = error
             self._failed(error)
         else:
             log.done(batch)
+            self._failures = 0
             if self._next is None and self._log is not None:
                 self._all_kept()
         self._now = None
         _end(wait, failed)
         self._write_next()
+        if self._over and self._now is None:
+            self._store.close()  # it may have been opened once more
+
+    async def _written(self, log: Log, batch: Batch, writing: Awaitable[None]) -> Batch:
+        """What is on disk now. Where all was cleared, all is written once more."""
+        try:
+            await writing
+        except StoreEmptied as error:
+            logger.warning("%s: %s; all of it is written once more", self.machine.id, error)
+            batch = log.anew(self._state())
+            await self._store.write(batch.puts, batch.drops)
+        return batch
 
     def _all_kept(self) -> None:
         if KeepingStates.InMemory in self.machine:
@@ -175,10 +202,21 @@ class Journal(am.Tracer):
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TakenOver):
             self._log, self._why = None, error  # for good: what is stored is another page's now
+        elif isinstance(error, StoreFailed):
+            self._try_later()
         is_new = error_states(error, self.machine.names)[0] not in self.machine
         if is_new and not is_heard(self.machine, error, KeepingStates.InMemory):
             logger.warning("%s: changes are in memory only: %s", self.machine.id, error)
         self._to_memory(error)
+
+    def _try_later(self) -> None:
+        if self._over:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+        pause = min(PAUSE * 2**self._failures, LONGEST_PAUSE)
+        self._failures += 1
+        self._retry = asyncio.get_running_loop().call_later(pause, self.changed)
 
     def _to_memory(self, error: Exception) -> None:
         self.machine.add_err(error)

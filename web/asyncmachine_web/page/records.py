@@ -68,6 +68,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
         ticks = {i: new for i, (old, new) in enumerate(zip(self.ticks, now.ticks, strict=True)) if old != new}
         return Change(ticks, now.queue_tick, now.machine_tick, None if now.data == self.data else now.data)
 
+    def whole(self) -> Change:
+        """What leads here from anywhere."""
+        return Change(dict(enumerate(self.ticks)), self.queue_tick, self.machine_tick, self.data)
+
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """Ticks by the place of their state, and the data if it has changed."""
@@ -164,20 +168,28 @@ class Log:
         self._aside = recovered.aside
         self._since = EVERY  # a machine begins with a snapshot
         self._size = 0
+        self._behind = -1
+        """The number of the last one that was handed over behind another. Which of the two is there is not known."""
 
     def next(self, now: Snapshot) -> Batch:
         """Keeps `now`, by a change if that is enough."""
-        number, before = self._number + 1, self._written
+        number, before = max(self._number, self._behind) + 1, self._written
+        unsure = self._behind >= self._number
         follows = before is not None and (before.names, before.hash) == (now.names, now.hash)
         puts, drops = dict(self._aside), self._unusable()
         if before is not None and follows:
             key = key_of(number, CHANGE)
-            puts[key] = sealed(key, before.change_to(now))
-        if not follows or self._since >= EVERY or self._size > max(LONGEST, 4 * len(now.data)):
+            puts[key] = sealed(key, now.whole() if unsure else before.change_to(now))
+        if not follows or unsure or self._since >= EVERY or self._size > max(LONGEST, 4 * len(now.data)):
             key = key_of(number, SNAPSHOT)
             puts[key] = sealed(key, now)
             drops |= self._outdated() if follows else {key for key in self._keys if number_of(key) >= 0}
         return Batch(number, now, puts, frozenset(drops))
+
+    def anew(self, now: Snapshot) -> Batch:
+        """Keeps `now` where nothing is any more."""
+        self._keys, self._written, self._aside = frozenset(), None, {}
+        return self.next(now)
 
     def done(self, batch: Batch) -> None:
         """It is on disk."""
@@ -192,6 +204,7 @@ class Log:
     def also(self, batch: Batch) -> None:
         """It was handed over behind another one of the same number: what it puts has to be dropped one day, too."""
         self._keys |= batch.puts.keys()
+        self._behind = batch.number
 
     def _unusable(self) -> set[str]:
         """What is put aside now, and what was put aside the last time."""

@@ -1,4 +1,4 @@
-"""One durable machine for all tabs of an origin: one of them leads and has it, all see it and change it.
+"""One durable machine for all tabs of an application: one leads and has it, all see it and change it.
 
     async def shop() -> durable.DurableMachine[Shop]:
         basket = Basket()
@@ -13,8 +13,10 @@ leader is closed, crashes or goes into the back/forward cache, the tab that has 
 machine from what is stored, and mirrors follow it: what was answered is there. A call without an answer yet fails with
 `UnknownOutcome`: it may have been written, and is never run again by itself. A leader that stands still, in a loop or a
 debugger, is ousted by a visible tab after 8 s: when it goes on it follows, and what it would write then is refused.
+One that cannot open the machine lets another tab try, and waits for its turn again after a pause.
 
-`tab.machine` tells whether this tab is `Leading` or `Following`, and `Away` while it is frozen or was left.
+`tab.machine` tells whether this tab is `Leading` or `Following`, `Away` while it is frozen or was left, and by
+`ErrOpen` that it could not lead.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.channel import Channel
+from asyncmachine_web.page import place
 from asyncmachine_web.page.durable import DurableMachine
 from asyncmachine_web.page.lifecycle import lifecycle
 
@@ -37,6 +40,8 @@ TABS = 256
 """How many tabs may follow."""
 PUSH_INTERVAL = 0.02
 """Seconds; the others see a change within them."""
+PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds until a tab that could not open the machine wants to lead again, doubled with each failure."""
 
 Open = Callable[[], Awaitable[DurableMachine[Any]]]
 
@@ -56,6 +61,7 @@ class Tab(Generic[S]):
         self.client: rpc.Client[S] = rpc.Client(self._dial, states, id=f"{name}-{token_hex(4)}")
         self.own: DurableMachine[Any] | None = None
         self._name = name
+        self._place = place.own(f"asyncmachine.shared.{name}")
         self._open = open
         self._calls: Channel | None = None
         self._takes: Channel | None = None
@@ -64,9 +70,12 @@ class Tab(Generic[S]):
         """Goes up when this tab leads no more."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._release: Callable[[], None] = lambda: None
+        self._has_left = False
+        self._failures = 0
+        self._pause: asyncio.TimerHandle | None = None
         page = lifecycle()
         back = {name: lambda _: self._return() for name in ("LeavingEnd", "FrozenEnd")}
-        away = {name: lambda _: self.leave() for name in ("LeavingState", "FrozenState")}
+        away = {name: lambda _: self._go_away() for name in ("LeavingState", "FrozenState")}
         page.machine.bind({**back, **away})
         page.on_wake(self.client.retry_now)
 
@@ -75,13 +84,20 @@ class Tab(Generic[S]):
         return self.client.netmach
 
     def enter(self) -> None:
-        """Takes part: follows whoever leads, and waits to lead."""
+        """Takes part: follows whoever leads, and waits to lead. Of no effect in a tab that does."""
+        self._has_left = False
+        if self._calls is not None:
+            return
         self._calls = self._channel()
         self._queue()
         self.client.retry_now()
 
     def leave(self) -> None:
-        """Takes no part any more: another tab may lead. Never waits."""
+        """Takes no part any more, until `enter`: another tab may lead. Never waits."""
+        self._has_left = True
+        self._go_away()
+
+    def _go_away(self) -> None:
         if TabStates.Away in self.machine:
             return
         self.machine.add(TabStates.Away)
@@ -89,6 +105,8 @@ class Tab(Generic[S]):
         if self._calls is not None:
             self._calls.close()
             self._calls = None
+        if self._pause is not None:
+            self._pause.cancel()
         self._release()
 
     def _queue(self) -> None:
@@ -96,8 +114,7 @@ class Tab(Generic[S]):
         from pyodide.ffi import create_once_callable
 
         self.machine.add(TabStates.Following)
-        lock = f"asyncmachine.shared.{self._name}"
-        self._release = lead(lock, create_once_callable(self._granted), create_once_callable(self._ousted))
+        self._release = lead(self._place, create_once_callable(self._granted), create_once_callable(self._ousted))
 
     def _step_down(self) -> None:
         self._term += 1
@@ -120,14 +137,13 @@ class Tab(Generic[S]):
 
     def _return(self) -> None:
         weather = lifecycle().machine
-        if TabStates.Away in self.machine and not weather.any_("Leaving", "Frozen"):  # type: ignore[arg-type]
+        if TabStates.Away in self.machine and not self._has_left and not weather.any_("Leaving", "Frozen"):  # type: ignore[arg-type]
             self.enter()
 
     def _channel(self) -> Channel:
         import js
 
-        name = f"asyncmachine.shared.{self._name}"
-        return Channel(js.BroadcastChannel.new(name), name)
+        return Channel(js.BroadcastChannel.new(self._place), self._place)
 
     async def _dial(self) -> Transport:
         if self._calls is None:
@@ -142,20 +158,31 @@ class Tab(Generic[S]):
     async def _lead(self) -> None:
         term = self._term
         try:
-            own = await self._open()
-            server = rpc.Server(own, self._name, PUSH_INTERVAL, clients=TABS)
+            opened = await self._open()
+            server = rpc.Server(opened, self._name, PUSH_INTERVAL, clients=TABS)
         except Exception as error:  # noqa: BLE001 (the application's)
             self.machine.add_err(error, state=TabStates.ErrOpen)
-            self._release()  # another tab may be able to
+            if term == self._term:
+                self._let_others()
             return
         if term != self._term:
-            own.dispose()
+            opened.dispose()
             return
-        self.own = own
+        self._failures = 0
+        if TabStates.ErrOpen in self.machine:
+            self.machine.remove((TabStates.ErrOpen, TabStates.Exception))
+        self.own = opened
         self._server = server
         self._takes = self._channel()
         self.machine.add(TabStates.Leading)
         self._takes.lead(lambda transport: self._run(server.serve(transport)))
+
+    def _let_others(self) -> None:
+        """Another tab may be able to open it; this one waits for its turn again."""
+        self._release()
+        pause = min(PAUSE * 2**self._failures, LONGEST_PAUSE)
+        self._failures += 1
+        self._pause = asyncio.get_running_loop().call_later(pause, self._queue)
 
     def _run(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import asyncmachine as am
+from asyncmachine_web.page.place import own
 
 
 class StoreFailed(am.AmError):
@@ -37,14 +38,27 @@ class TakenOver(StoreFailed):
     state = "ErrTakenOver"
 
 
+class StoreEmptied(StoreFailed):
+    """The site's data were cleared, by the person or the browser. Of the pages that are open the newest writes on."""
+
+
 class Store(Protocol):
     """The records of one machine. All errors are `StoreFailed`."""
+
+    async def read(self) -> dict[str, bytes]:
+        """All records, whoever has them."""
 
     async def claim(self) -> dict[str, bytes]:
         """Takes the records over from whoever had them, and reads all."""
 
     def write(self, puts: Mapping[str, bytes], drops: Collection[str]) -> Awaitable[None]:
-        """Begins to write at once; awaited, it is on disk. All of it is, or nothing."""
+        """Begins to write at once; awaited, it is on disk. All of it is, or nothing.
+
+        Raises `StoreEmptied` once when what it goes on from is no longer there.
+        """
+
+    def on_lost(self, lost: Callable[[], None]) -> None:
+        """Calls `lost` when the browser has taken the records away: they may have been cleared."""
 
     def close(self) -> None:
         """Lets go of what would keep the page out of the back/forward cache; the next call takes it again."""
@@ -56,23 +70,30 @@ FAILURES: Mapping[str, Callable[[str], StoreFailed]] = {
     "ReferenceError": StorageBlocked,  # there is no IndexedDB
     "TypeError": StorageBlocked,  # it is null
     "TakenOver": TakenOver,
+    "Emptied": StoreEmptied,
 }
 """By the name of the error in JavaScript; all others are `StoreFailed`."""
 
 
 class IndexedDb:
-    """The store of this browser, shared by all pages of the origin."""
+    """The store of this browser, shared by all pages of the application."""
 
     def __init__(self, id: str) -> None:
         from asyncmachine_js import records
 
-        self._records = records(id)
+        self._records = records(own(id))
+
+    async def read(self) -> dict[str, bytes]:
+        return await self._read(claim=False)
 
     async def claim(self) -> dict[str, bytes]:
+        return await self._read(claim=True)
+
+    async def _read(self, *, claim: bool) -> dict[str, bytes]:
         from pyodide.ffi import JsException
 
         try:
-            found = await self._records.claim()
+            found = await self._records.read(claim)
         except JsException as error:
             raise failure(error) from None
         return {key: value.to_bytes() for key, value in found}
@@ -81,6 +102,11 @@ class IndexedDb:
         from pyodide.ffi import to_js
 
         return self._written(self._records.write(to_js([[key, puts[key]] for key in puts]), to_js(list(drops))))
+
+    def on_lost(self, lost: Callable[[], None]) -> None:
+        from pyodide.ffi import create_proxy
+
+        self._records.lost = create_proxy(lost)
 
     def close(self) -> None:
         self._records.close()
