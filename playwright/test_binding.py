@@ -623,6 +623,91 @@ def test_an_address_that_may_be_code_is_not_shown(bound: Page, mishaps: Mishaps)
     assert told[1] == '<a id="a">a</a>'
 
 
+def test_what_is_there_or_not_and_what_is_style_work_under_the_strict_policy(bound: Page) -> None:
+    told = run(
+        bound,
+        """
+        body('<ul id="l"></ul><p id="p">p</p>')
+        width = page.value(40)
+        page.bind("#p", attr={"style": lambda m: f"width: {width.get()}px", "aria-busy": "On"})
+        page.each("#l", lambda m: [{"id": 1, "done": m.is_("On"), "w": width.get()}],
+                  '<li><button disabled="{done}" aria-pressed="{done}"></button><i style="width: {w}px"></i></li>')
+        await frame()
+        def looks():
+            button, bar, p = (js.document.querySelector(name) for name in ("button", "i", "#p"))
+            return [button.disabled, button.getAttribute("aria-pressed"), bar.style.width, p.style.width,
+                    p.getAttribute("aria-busy")]
+        first = looks()
+        machine.add("On"); width.set(50)
+        await frame()
+        json.dumps([first, looks()])
+        """,
+    )
+    assert told == [[False, "false", "40px", "40px", "false"], [True, "true", "50px", "50px", "true"]]
+
+
+def test_a_select_shows_its_value_when_the_option_comes_later(bound: Page) -> None:
+    run(
+        bound,
+        """
+        body('<select id="s"></select>')
+        chosen, names = page.value("b"), page.value([])
+        page.bind("#s", value=chosen)
+        page.each("#s", lambda m: [{"id": n} for n in names.get()], '<option value="{id}">{id}</option>')
+        await frame()
+        names.set(["a", "b", "c"])
+        await frame()
+        """,
+    )
+    expect(bound.locator("#s")).to_have_value("b")
+    bound.locator("#s").select_option("c")
+    assert run(bound, "names.set(['c', 'a']); await frame(); json.dumps(chosen.get())") == "c"
+    expect(bound.locator("#s")).to_have_value("c")
+
+
+@pytest.mark.parametrize(
+    ("bind", "why"),
+    [
+        ("page.bind('#d', value=page.value(''))", "'#d' is no field that has a value"),
+        ("page.bind('#d', checked='On')", "'#d' is no field that has a checked"),
+        ("page.form('#d', 'Hit')", "'#d' is no form"),
+    ],
+    ids=["value", "checked", "form"],
+)
+def test_what_is_no_field_or_form_is_refused(bound: Page, bind: str, why: str) -> None:
+    told = run(
+        bound,
+        f"""
+        body('<div id="d"></div>')
+        try:
+            {bind}
+        except Exception as error:
+            told = f"{{type(error).__name__}}: {{error}}"
+        json.dumps(told)
+        """,
+    )
+    assert told == f"BindingError: {why}"
+
+
+def test_a_form_may_have_fields_of_any_name(bound: Page) -> None:
+    """In the browser a form's `elements` is a field of that name, if there is one."""
+    run(
+        bound,
+        """
+        body('<form id="f"><input name="elements"><input name="reset"><input name="closest"><button>go</button></form>')
+        sent = []
+        page.form("#f", "Hit", args=lambda fields: sent.append(dict(fields)))
+        None
+        """,
+    )
+    for name in ("elements", "reset", "closest"):
+        bound.locator(f"[name={name}]").fill(name)
+    bound.locator("button").click()
+    expect(bound.locator("form")).to_have_attribute("data-state", "done")
+    assert run(bound, "json.dumps(sent)") == [{name: name for name in ("elements", "reset", "closest")}]
+    expect(bound.locator("[name=elements]")).to_have_value("")
+
+
 def test_what_shows_a_mirror_is_marked_stale_within_a_second_of_a_cut(bound: Page) -> None:
     """The source is in a worker, which is killed."""
     run(

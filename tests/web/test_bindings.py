@@ -33,7 +33,7 @@ def test_first_frame_shows_everything_and_later_ones_only_changes() -> None:
     assert document.draw() == {
         ("#lamp", "text", ""): "0",
         ("#lamp", "class", "on"): False,
-        ("#lamp", "attr", "aria-hidden"): False,
+        ("#lamp", "attr", "aria-hidden"): "false",
         ("#lamp", "visible", ""): False,
     }
     assert not document.asks()

@@ -485,3 +485,32 @@ def test_a_template_is_filled_once_or_not_at_all() -> None:
     assert list(document.draw().values()) == [[]]
     machine.add(Shop.Open)
     assert list(document.draw().values()) == [[["", "1"]]]
+
+
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [
+        ({"refusd": "No"}, "a form is never 'refusd', but busy, done, failed, late, refused, unsent"),
+        ({"failed": "{eror}"}, "may ask for {error} and {reason} alone: KeyError('eror')"),
+        ({"failed": "{"}, "may ask for {error} and {reason} alone: ValueError"),
+        ({"failed": "{error.nothing}"}, "may ask for {error} and {reason} alone: AttributeError"),
+    ],
+    ids=["state", "name", "brace", "attribute"],
+)
+def test_a_message_that_could_not_be_said_is_refused(messages: dict[str, str], why: str) -> None:
+    page = Page(am.Machine(Shop), surface=FakeDocument(form=1).open)
+    with pytest.raises(BindingError) as refused:
+        page.form("#form", "Order", messages=messages)
+    assert why in str(refused.value)
+
+
+def test_nothing_to_bind_and_an_async_expression_are_refused() -> None:
+    page = Page(am.Machine(Shop), surface=FakeDocument(p=1).open)
+    with pytest.raises(BindingError, match="nothing of '#p' is bound"):
+        page.bind("#p")
+
+    async def later(m: object) -> str:
+        return ""
+
+    with pytest.raises(BindingError, match="an expression answers at once"):
+        page.bind("#p", text=later)

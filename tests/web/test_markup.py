@@ -105,3 +105,20 @@ def test_html_that_is_marked_is_no_way_around() -> None:
 def test_blanks_and_breaks_hide_no_scheme(rest: str, scheme: str) -> None:
     broken = "\n".join(scheme)
     assert not is_harmless(f" \x00\t{broken}:,{rest}")
+
+
+@pytest.mark.parametrize(
+    ("template", "given"),
+    [
+        ('<b disabled="{x}">', '<b ?disabled="\0">'),
+        ("<b class=a HIDDEN={x}>", "<b class=a ?HIDDEN=\0>"),
+        ('<b ?hidden="{x}">', '<b ?hidden="\0">'),
+        ('<b hidden="a {x}">', '<b hidden="a \0">'),
+        ('<b data-open="{x}">open="{x}"</b>', '<b data-open="\0">open="\0"</b>'),
+        ('<b style="width:{x}%;top:{x}px">', '<b .style="width:\0%;top:\0px">'),
+        ('<b style="color:red" title="{x}">', '<b style="color:red" title="\0">'),
+    ],
+    ids=["boolean", "unquoted", "by hand", "part", "other", "style", "style without a hole"],
+)
+def test_what_is_there_or_not_and_style_are_bound_as_such(template: str, given: str) -> None:
+    assert "\0".join(Template.parse(template).strings) == given

@@ -10,17 +10,24 @@ const shows = (/** @type {any} */ { value, checked, selectedOptions = [] }) =>
 const isAsSent = (/** @type {Element} */ field) => sent.get(field) === shows(field);
 const RESET = "asyncmachine-reset"; // what tells a reset's events from a person's
 
-/** What the form shows now is what `empty` empties. @type {(form: any) => void} */
-export const remember = (form) => [...form.elements].forEach((field) => sent.set(field, shows(field)));
+// As the classes have them: a form's own `elements` or `reset` would be a field of that name.
+const { prototype } = HTMLFormElement;
+/** @type {(form: any) => any[]} */
+const fieldsOf = (form) => [...Reflect.get(prototype, "elements", form)];
+
+/** What the form shows now is what `empty` empties. @type {(form: Element) => void} */
+export const remember = (form) => fieldsOf(form).forEach((field) => sent.set(field, shows(field)));
+/** @type {(element: Element, selector: string) => Element | null} */
+export const closest = (element, selector) => Element.prototype.closest.call(element, selector);
 
 /** Leaves out what is not as it was sent: a person has gone on there. @type {(form: any) => void} */
 export function empty(form) {
-  const fields = [...form.elements];
+  const fields = fieldsOf(form);
   const old = fields.filter(isAsSent);
   const kept = fields.filter((field) => !isAsSent(field)).map((field) => [field, field.getAttribute("form")]);
   const other = document.body.appendChild(Object.assign(document.createElement("form"), { id: RESET }));
   kept.forEach(([field]) => field.setAttribute("form", RESET)); // theirs, for as long as it takes
-  form.reset();
+  prototype.reset.call(form);
   kept.forEach(([field, own]) => (own === null ? field.removeAttribute("form") : field.setAttribute("form", own)));
   other.remove();
   // Of radios, the one that is checked has the last word.
@@ -66,7 +73,7 @@ function changed(/** @type {any} */ field) {
 export function facts(event, element) {
   const { value = "", checked = false, form: own } = /** @type {HTMLInputElement} */ (element);
   // A field may belong to a form that it does not stand in; a form's own `form` would be a field of that name.
-  const form = [element, own, element.closest("form")].find((each) => each instanceof HTMLFormElement);
+  const form = [element, own, closest(element, "form")].find((each) => each instanceof HTMLFormElement);
   const fields = form ? [...new FormData(form, event.submitter)] : [];
   return {
     type: event.type,

@@ -13,6 +13,12 @@ import { unsafeHTML } from "./vendor/lit-html/directives/unsafe-html.js";
  * @typedef {(element: Element, value: any) => void} Write
  */
 
+/** Kinds for elements that have such a property. */
+export const PROPERTIES = ["value", "checked", "reset"];
+
+/** What bound fields are to show: an option may come later. @type {WeakMap<Element, string>} */
+const wanted = new WeakMap();
+
 const marked = (/** @type {any} */ value) => value !== null && typeof value === "object";
 
 /** What each kind of binding does; `detail` is the name of the class or attribute, or the template. */
@@ -31,11 +37,13 @@ export const KINDS = {
   /** @type {(name: string) => Write} */
   attr: (name) => (element, value) => {
     if (value === null || value === false) element.removeAttribute(name);
+    else if (name === "style") /** @type {HTMLElement} */ (element).style.cssText = value; // which every policy lets us
     else element.setAttribute(name, value === true ? "" : value);
   },
   /** @returns {Write} */
   value: () => (element, value) => {
     const field = /** @type {HTMLInputElement} */ (element);
+    wanted.set(field, value);
     if (field.type === "radio") field.checked = field.value === value;
     else if (field.value !== value) field.value = value; // writing the same would move the cursor
   },
@@ -53,6 +61,10 @@ export const KINDS = {
     const hole = (/** @type {any} */ value) => (marked(value) ? unsafeHTML(value.html) : value);
     const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values.map(hole));
     const key = (/** @type {Row} */ [first]) => first;
-    return (element, rows) => render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
+    return (element, rows) => {
+      render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
+      const field = /** @type {HTMLSelectElement | null} */ (element.closest("select"));
+      if (field) field.value = wanted.get(field) ?? field.value;
+    };
   },
 };

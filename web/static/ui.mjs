@@ -2,8 +2,8 @@
  * Puts values into the document. Python names what to bind and sends one batch a frame; a binding is a signal whose
  * effect writes to its elements (`kinds.mjs`). A binding that fails is reported, the others go on.
  */
-import { changedEarly, facts, remember, TYPED } from "./fields.mjs";
-import { KINDS } from "./kinds.mjs";
+import { changedEarly, closest, facts, remember, TYPED } from "./fields.mjs";
+import { KINDS, PROPERTIES } from "./kinds.mjs";
 import { batch, effect, signal } from "./vendor/signals/signals-core.mjs";
 
 /**
@@ -74,7 +74,7 @@ export function open(flush, emit) {
     // A copy: what a handler begins to listen to is not for this event. What it ends is not either.
     for (const [id, { selector, prevent }] of [...(listeners.get(event.type) ?? [])]) {
       if (!listeners.get(event.type)?.has(id)) continue;
-      const element = event.target.closest(selector);
+      const element = closest(event.target, selector);
       if (!element) continue;
       const bound = bindings.get(id);
       if (bound && !bound.elements.includes(element)) continue;
@@ -89,7 +89,7 @@ export function open(flush, emit) {
     frame,
     drop,
     /**
-     * Binds every element that matches now; answers how many.
+     * Binds every element that matches now; answers how many, or -1 when one of them has none of the kind's property.
      * @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string, under: number) => number}
      */
     define(id, selector, kind, detail, under) {
@@ -116,7 +116,7 @@ export function open(flush, emit) {
         ageing?.();
         bound.elements.forEach(bound.leave);
       };
-      return elements.length;
+      return PROPERTIES.includes(kind) && elements.some((element) => !(kind in element)) ? -1 : elements.length;
     },
     /** @type {(id: number) => unknown} */
     early(id) {

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from asyncmachine import AmError
-from asyncmachine_web.page.markup import HOLE, Address, check_template, harmless, without_code
+from asyncmachine_web.page.markup import HOLE, Address, bound, check_template, harmless, without_code
 from asyncmachine_web.page.reads import Readable, Reads, evaluate
 
 Plain: TypeAlias = "str | bool | None"
@@ -89,7 +89,9 @@ def as_attribute(value: object) -> Plain:
 
 
 def as_value_of(attribute: str, value: object) -> Plain:
-    """As `as_attribute`; an address that may be code is left out."""
+    """As `as_attribute`; an address that may be code is left out. What is said to a screen reader is a word."""
+    if isinstance(value, bool) and attribute.lower().startswith("aria-"):
+        return str(value).lower()
     found = as_attribute(value)
     return harmless(attribute, found) if isinstance(found, str) else found
 
@@ -126,7 +128,7 @@ class Template:
         wrong, addresses = check_template(HOLE.join(strings))
         if wrong:
             raise BindingError(wrong)
-        return cls(tuple(strings), tuple(holes), addresses)
+        return cls(tuple(bound(HOLE.join(strings)).split(HOLE)), tuple(holes), addresses)
 
     def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
         """Each row as [key, value of each hole]. Raises BindingError for a missing name and a key that comes twice."""

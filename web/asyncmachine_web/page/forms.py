@@ -22,6 +22,7 @@ from asyncmachine.helpers.waiting import deadline
 from asyncmachine.machine.errors import AmError, WaitTimeout
 from asyncmachine.machine.result import FinalResult
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine_web.page.bindings import BindingError
 from asyncmachine_web.page.reads import Value
 from asyncmachine_web.page.surface import Fields
 
@@ -34,6 +35,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     FAILED: "Something went wrong, and this did not work.",
 }
 """By state; others say nothing."""
+STATES: Final = frozenset({BUSY, DONE, *MESSAGES})
 UNFIT: Final = "This did not work: {error}"
 """What `args` has to say of the fields."""
 UNKEPT: Final = "This was done, but could not be stored: it may be gone when this page is."
@@ -67,7 +69,7 @@ class Form:
         self._until = until
         self._timeout = timeout
         self._args: Callable[[Fields], object] = args or _by_name
-        self._messages = messages or {}
+        self._messages = _sayable(messages or {})
         self._report = report
         self.state = Value("")
         self.message = Value("")
@@ -144,6 +146,17 @@ class Form:
         self.state.set(state)
         reason = reason or (UNTOLD if error is None else str(error))
         self.message.set(text.format(error=ELSEWHERE if error is None else error, reason=reason))
+
+
+def _sayable(messages: Mapping[str, str]) -> Mapping[str, str]:
+    for state, text in messages.items():
+        if state not in STATES:
+            raise BindingError(f"messages: a form is never {state!r}, but {', '.join(sorted(STATES))}")
+        try:
+            text.format(error="", reason="")
+        except (LookupError, ValueError, AttributeError) as wrong:
+            raise BindingError(f"messages[{state!r}] may ask for {{error}} and {{reason}} alone: {wrong!r}") from None
+    return messages
 
 
 def _meaning(error: AmError) -> tuple[str, str]:

@@ -25,6 +25,13 @@ Address = tuple[str | int, ...]
 
 _TAG: Final = re.compile(r"""<[a-z](?:[^'">]|'[^']*'|"[^"]*")*""", re.IGNORECASE)
 _ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
+_BOOLEAN: Final = re.compile(
+    r"""(\s)((?:allowfullscreen|async|autofocus|autoplay|checked|controls|default|defer|disabled|formnovalidate|hidden|inert"""
+    r"""|ismap|itemscope|loop|multiple|muted|nomodule|novalidate|open|playsinline|readonly|required|reversed|selected)"""
+    r"""\s*=\s*(["']?)\0\3(?=[\s/]|$))""",
+    re.IGNORECASE,
+)
+_STYLE: Final = re.compile(r"""(\s)(style\s*=\s*(?:"[^"\0]*\0[^"]*"|'[^'\0]*\0[^']*'|\0))""", re.IGNORECASE)
 _RAW: Final = re.compile(r"<(script|style)\b.*?(?:</\1|$)", re.IGNORECASE | re.DOTALL)
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _IGNORED: Final = re.compile(r"^[\x00-\x20]+|[\t\n\r]")
@@ -64,6 +71,11 @@ def check_template(template: str) -> tuple[str, tuple[Address, ...]]:
         if HOLE in _ATTRIBUTE.sub(lambda found: found[1], tag[0]):
             return "a hole of a template stands for a text, or for the value of an attribute", ()
     return "", tuple(addresses)
+
+
+def bound(template: str) -> str:
+    """The same for lit-html: where an attribute is there or not, and where a policy refuses text for it."""
+    return _TAG.sub(lambda tag: _STYLE.sub(r"\1.\2", _BOOLEAN.sub(r"\1?\2", tag[0])), template)
 
 
 def _address(value: str, first: int) -> Address:

@@ -14,7 +14,10 @@ class Surface(Protocol):
         """Ask for one call of `flush` at the next frame."""
 
     def define(self, id: int, selector: str, kind: str, detail: str, under: int) -> int:
-        """Bind all elements that match now; how many there are. `under` is the binding that tells if they are stale."""
+        """Bind all elements that match now; how many there are, -1 if one is of a wrong kind.
+
+        `under` is the binding that tells if they are stale.
+        """
 
     def drop(self, id: int) -> None:
         """End a binding, or listening."""

@@ -134,16 +134,18 @@ class Page:
         """Show values in every element that matches now, until closed or until the elements leave the document.
 
         A class is on, and the element visible, while the expression is true. An attribute is absent for None and False
-        and empty for True. Fields go both ways: `value` and `checked` set the `Value` they are bound to when a person
-        changes them, also if that was before Python listened; a `checked` that names a state adds or removes it, and
-        shows what became of that.
+        and empty for True, but `aria-` ones are "true" or "false". Fields go both ways: `value` and `checked` set the
+        `Value` they are bound to when a person changes them, also if that was before Python listened; a `checked` that
+        names a state adds or removes it, and shows what became of that.
 
-        Raises BindingError when no element matches, StateMissing for an unknown state.
+        Raises BindingError when no element matches or one is no field, StateMissing for an unknown state.
         """
         if isinstance(text, str):
             raise BindingError(f"text={text!r} is a name; say what to show of it, e.g. text=lambda m: m.tick({text!r})")
         if isinstance(source, str | FunctionType):
             raise BindingError(f"what to show of {selector!r} has no name; say e.g. text=… or visible=…")
+        if not (cls or attr) and all(given is None for given in (text, visible, value, checked)):
+            raise BindingError(f"nothing of {selector!r} is bound; say what to show, e.g. text=… or visible=…")
         ids: list[int] = []
         seen = self._sources.source(source)
 
@@ -188,8 +190,9 @@ class Page:
     ) -> Handle:
         """Fill the elements with one copy of the template for each row; `{name}` in it stands for `row["name"]`.
 
-        A hole stands where text or an attribute's value stands (`class="job {state}"`, `?hidden="{done}"`), and may
-        have a format (`{seconds:.1f}`). `row[key]` tells rows apart: a row that stays keeps its elements.
+        A hole stands where text or an attribute's value stands (`class="job {state}"`, `style="width:{done}%"`), and
+        may have a format (`{seconds:.1f}`). `hidden="{done}"` and its like are there while that is true. `row[key]`
+        tells rows apart: a row that stays keeps its elements.
         """
         parsed = Template.parse(template)
         compute = _compute(rows, self._sources.source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
@@ -228,7 +231,8 @@ class Page:
         """Sending the form adds the state with its fields as arguments, then waits for the next activation of `until`.
 
         Fields that show then what they showed when they were sent are reset; what was typed meanwhile stays.
-        `args` makes other arguments of the fields, `messages` says it in other words; see `forms`.
+        `args` makes other arguments of the fields, `messages` says it in other words; see `forms`. Raises BindingError
+        for an element that is no form, and a message that would never be said.
         """
         report = partial(self._report, f"submit {selector}")
         form = Form(self._sources.machine_of(source), state, until, timeout, args, messages, report)
@@ -311,8 +315,11 @@ class Page:
         self, selector: str, kind: str, detail: str, compute: Callable[[], Sent], under: Ageing | None = None
     ) -> int:
         number = self._bindings.new_id()
-        if not self._surface.define(number, selector, kind, detail, under.id if under else 0):
+        found = self._surface.define(number, selector, kind, detail, under.id if under else 0)
+        if found < 1:
             self._end([number])
+            if found < 0:
+                raise BindingError(f"{selector!r} is no {'form' if kind == 'reset' else f'field that has a {kind}'}")
             raise BindingError(f"no element matches {selector!r}; bind after it is in the document")
         if under:
             under.bindings.add(number)
@@ -391,6 +398,8 @@ def _compute(
 ) -> Callable[[], Sent]:
     if isinstance(expression, Value | Clock):
         return lambda: convert(expression.get())
+    if inspect.iscoroutinefunction(expression):
+        raise BindingError("an expression answers at once; await elsewhere, and show a Value that is set there")
     if source is None:
         raise BindingError("no machine to bind to: give Page(machine) or a source")
     if isinstance(expression, str):
