@@ -30,9 +30,17 @@ class Native:
         self.loop = asyncio.new_event_loop()
         self.stop = asyncio.Event()
         self.started: Future[App] = Future()
-        self.thread = threading.Thread(target=lambda: self.loop.run_until_complete(self.serve()))
+        self.thread = threading.Thread(target=self.run)
         self.thread.start()
         self.app = self.started.result()
+
+    def run(self) -> None:
+        try:
+            self.loop.run_until_complete(self.serve())
+        except BaseException as error:
+            if self.started.done():
+                raise
+            self.started.set_exception(error)  # or the test would wait for ever
 
     async def serve(self) -> None:
         async with App(bind(), QueueHandlers(step=0.02, unlucky=0)) as app:

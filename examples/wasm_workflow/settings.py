@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from asyncmachine import AmError
+from asyncmachine.telemetry.dbg.dumps import SingleDump
 from examples.wasm_workflow.draws import LOWEST_RATE
 
 DEMO_ITERATIONS = 1_200_000
@@ -64,8 +65,18 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"PORT={self.port}: must be from 0 to 65535 (0 takes any free one)")
-        if self.dbg is not None and (self.dbg.is_dir() or not self.dbg.parent.is_dir()):
-            raise SettingsError(f"DBG={self.dbg}: must be a file in a directory that is there")
+        if self.dbg is not None:
+            try_out(self.dbg)
+
+
+def try_out(dbg: Path) -> None:
+    """Raises `SettingsError` if nothing can be recorded there: a run should not end without its record."""
+    try:
+        if dbg.is_dir() or not dbg.parent.is_dir():
+            raise SettingsError(f"DBG={dbg}: must be a file in a directory that is there")
+        SingleDump(dbg).try_out()
+    except OSError as error:
+        raise SettingsError(f"DBG={dbg}: cannot be written: {error.strerror}") from error
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str], *, random_seed: Callable[[], int] | None = None) -> Settings:

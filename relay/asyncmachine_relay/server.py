@@ -76,6 +76,8 @@ def bind(host: str = "127.0.0.1", port: int = 0, *, move: bool = True, insecure:
 
 def place_of(host: str, port: int, *, insecure: bool) -> tuple[int, tuple[Any, ...]]:
     """Address family and address where a relay would listen. Raises `RelayConfigError` as `bind` does."""
+    if not 0 <= port <= 65535:  # the system would take it modulo 65536
+        raise RelayConfigError(f"port {port} must be 0 (any free one) to 65535", field="port")
     try:
         known = "127.0.0.1" if host == "localhost" else host
         family, _, _, _, address = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -73,6 +73,13 @@ def test_a_port_that_is_free_is_kept_without_a_word() -> None:
         assert (again.port, again.notice) == (port, "")
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_cannot_be_is_a_mistake(port: int) -> None:
+    """The system would have listened at another one: at 34463 for 99999."""
+    with pytest.raises(RelayConfigError, match="must be 0 .* to 65535"):
+        bind(port=port)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_a_host_that_others_can_reach_has_to_be_wanted(host: str) -> None:
     with pytest.raises(RelayConfigError, match="can be reached by others"):

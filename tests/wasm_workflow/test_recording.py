@@ -31,3 +31,9 @@ def test_the_file_is_given_on_the_command_line_or_in_the_environment(tmp_path: P
 def test_a_file_that_cannot_be_written_is_said_before_anything_runs(wrong: str) -> None:
     with pytest.raises(SettingsError, match="must be a file in a directory that is there"):
         read(["--dbg", wrong], {})
+
+
+@pytest.mark.parametrize("length", [245, 300])  # the shorter one has no room for the name that it has meanwhile
+def test_a_directory_that_takes_no_such_file_is_said_before_anything_runs(length: int, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be written: File name too long"):
+        read(["--dbg", str(tmp_path / ("x" * length + ".amdbg"))], {})
