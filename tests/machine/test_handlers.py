@@ -96,6 +96,68 @@ def test_a_method_in_lower_case_is_a_handler_if_it_names_a_state() -> None:
     assert Handlers.calls == ["runState", "LeftrunState"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("doorOpenState", "DoorOpenState"),
+        ("door_open_exit", "DoorOpenExit"),
+        ("onDoorOpen", "DoorOpenState"),
+        ("on_door_open", "DoorOpenState"),
+        ("on_door_open_end", "DoorOpenEnd"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "Left"])
+def test_a_method_that_reads_like_a_handler_and_is_none_is_told(
+    name: str, meant: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = type("House", (), {name: lambda self, e: None})()
+    am.Machine({f"{prefix}DoorOpen": {}}).bind(handlers, prefix=prefix)
+    assert caplog.messages == [
+        f"House.{name} is never called: did you mean {meant}? Begin its name with an underscore if it is no handler."
+    ]
+
+
+def test_methods_that_are_for_something_else_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class House:
+        def OpenState(self, e: am.Event) -> None:
+            self.on_open(e)
+
+        def on_open(self, e: am.Event) -> None:
+            """Called by the handler that it is named after."""
+
+        def closed_state(self) -> str:
+            return "takes no event"
+
+        def on_closed(self, why: str) -> None: ...
+
+        @property
+        def closedEnd(self) -> None:
+            raise AssertionError("is not computed")
+
+        def reopen(self, e: am.Event) -> None: ...
+
+        @am.on.enter("Closed")
+        def on_closed_enter(self, e: am.Event) -> None: ...
+
+        def _closed_exit(self, e: am.Event) -> None: ...
+
+    am.Machine({"Open": {}, "Closed": {}}, House())
+    assert caplog.messages == []
+
+
+def test_a_misspelt_handler_of_a_subclass_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    class House:
+        def OpenState(self, e: am.Event) -> None: ...
+
+    class Home(House):
+        def closedState(self, e: am.Event) -> None: ...
+
+    machines = [am.Machine({"Open": {}, "Closed": {}}, house) for house in (House(), Home(), Home())]
+    assert len(machines) == 3
+    (told,) = caplog.messages
+    assert "Home.closedState is never called: did you mean ClosedState?" in told
+
+
 @pytest.mark.parametrize(("handlers", "name"), [(None, "None"), (len, "len"), (note, "note")])
 def test_what_cannot_have_handlers_is_refused(handlers: object, name: str) -> None:
     with pytest.raises(SchemaError, match=f"^{name} is no object with handlers: bind one function with `machine.on`"):

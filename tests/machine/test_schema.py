@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import new_class
 from typing import Any
 
 import pytest
@@ -27,6 +28,13 @@ class Download(Base):
 def test_members_are_plain_texts() -> None:
     assert type(Download.Downloading) is str
     assert Download.Downloading == "Downloading"
+
+
+@pytest.mark.parametrize("declares", [state, group])
+def test_a_declaration_without_parentheses_is_refused(declares: Any) -> None:
+    """It would be no state, and nobody would hear of it."""
+    with pytest.raises(SchemaError, match=rf"^Door.Open = {declares.__name__}: write {declares.__name__}\(\)"):
+        new_class("Door", (StatesDef,), exec_body=lambda body: body.update(Closed=state(), Open=declares))
 
 
 def test_names_are_exception_then_inherited_then_own_in_declared_order() -> None:

@@ -28,6 +28,7 @@ from asyncmachine.machine.handlers import (
     slot_of,
     slots_of,
 )
+from asyncmachine.machine.lookalikes import warn_of_lookalikes
 from asyncmachine.machine.pool import Limit, Pool
 
 Candidate = tuple[str, Handler, tuple[Handled, ...]]
@@ -43,20 +44,36 @@ def bound(
     """Finds and verifies the handlers of an object or a dict.
 
     With a `prefix` the method `FooState` handles the state `<prefix>Foo`. `kinds` restricts what may be bound (a
-    network machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none.
+    network machine has final handlers only). Raises `SchemaError` for a method that looks like a handler and is none,
+    and logs a warning for one that is spelt in another way (`lookalikes`).
     """
     found = list(_candidates(handlers, index, prefix))
     methods = [f for _, f, _ in found if isinstance(f, MethodType) and f.__self__ is handlers]
     shared = len(methods) == len(found) > 0
     if shared:
-        key = (tuple(index), prefix, kinds and tuple(kinds), tuple([_key(*candidate) for candidate in found]))
+        key = (
+            type(handlers),
+            tuple(index),
+            prefix,
+            kinds and tuple(kinds),
+            tuple([_key(*candidate) for candidate in found]),
+        )
         layout = _layouts.get(key)
         if layout is None:
             layout = _layouts[key] = _layout(found, index, prefix, kinds, shared=True)
+            _look_around(handlers, found, index, prefix)
     else:
         layout = _layout(found, index, prefix, kinds, shared=False)
+        _look_around(handlers, found, index, prefix)
     pools = {limit: Pool(limit) for limit in layout.limits} if layout.limits else _NO_POOLS
     return Binding(id, layout, pools, handlers if shared else None, prefix)
+
+
+def _look_around(handlers: object, found: list[Candidate], index: Mapping[str, int], prefix: str) -> None:
+    """Of what is no handler, reports what looks like one."""
+    if not isinstance(handlers, Mapping) and not inspect.isroutine(handlers):
+        own = [state.removeprefix(prefix) for state in index if state.startswith(prefix)]
+        warn_of_lookalikes(type(handlers), own, {name for name, _, _ in found})
 
 
 def clean_id(id: str) -> str:

@@ -17,8 +17,9 @@ name           phase        when
 
 A negotiation handler vetoes by returning False. Names are looked up and verified when handlers are bound, so a misspelt
 one is an error there and not a handler that is never called. That goes for methods whose names begin with a capital
-letter; of the others just those are handlers that name a state exactly (``fooState`` of a state ``foo``). `decorators`
-says the same by reference. `binding` does the looking up.
+letter; of the others just those are handlers that name a state exactly (``fooState`` of a state ``foo``), and those
+that read like one (``on_foo`` of a state ``Foo``) are told in the log. `decorators` says the same by reference.
+`binding` does the looking up.
 
 What was found for one object holds for all objects of its class: they share a `Layout`, and a machine has of its own
 just those functions that its transitions have asked for so far.

@@ -268,6 +268,9 @@ class StatesMeta(type):
     _all_groups: Mapping[str, tuple[str, ...]]
 
     def __new__(mcs, cls_name: str, bases: tuple[type, ...], body: dict[str, Any]) -> StatesMeta:
+        for name, found in body.items():
+            if found is state or found is group:
+                raise SchemaError(f"{cls_name}.{name} = {found.__name__}: write {found.__name__}(), with parentheses")
         cls = super().__new__(mcs, cls_name, bases, body)
         declared = {name: found for name, found in body.items() if isinstance(found, state)}
         own = {name: _declared(found) for name, found in declared.items()}
