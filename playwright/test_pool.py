@@ -265,7 +265,7 @@ json.dumps(order)
     assert (second, failed[:2]) == ("second", ["WorkerFailed", "EXIT"])
 
 
-def test_workers_that_cannot_start_are_given_up(python: Page, mishaps: Mishaps) -> None:
+def test_workers_that_cannot_start_are_given_up_until_they_can(python: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404")
     python.context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
     told = run(
@@ -278,6 +278,33 @@ json.dumps([failed[:2], pool.machine.active_states(), (await outcome(pool.run(jo
     )
     assert told[0] == told[2] == ["WorkerFailed", "GONE"]
     assert "GaveUp" in told[1]
+    python.context.unroute("**/worker.mjs")
+    told = run(
+        python,
+        """
+        await pool.machine.when("Ready")
+        done = await pool.run(jobs.later, 0.0, "well")
+        pool.close()
+        json.dumps([done, "GaveUp" in pool.machine])
+        """,
+    )
+    assert told == ["well", False]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_pool_without_workers_is_refused(shared: Page, size: int) -> None:
+    told = run(
+        shared,
+        f"""
+        from asyncmachine_web.page.pool import Pool
+        try:
+            Pool({size})
+        except am.AmError as error:
+            wrong = str(error)
+        json.dumps(wrong)
+        """,
+    )
+    assert told == f"size={size}: a pool has at least one worker; leave it out for one per core"
 
 
 def test_a_closed_pool_answers_nobody(own_pool: Page) -> None:

@@ -16,7 +16,8 @@ not copied there. The function may be a plain one, but it must let go of the thr
 replaced at once; its call fails with WorkerFailed, or is made again if `run_again` allows.
 
 `pool.machine` tells how it stands: `Ready` while a worker runs, `Full` while calls wait for one, `ErrWorker` when a
-worker failed, `GaveUp` when none could be started. The workers' machines are its children.
+worker failed, `GaveUp` while none can be started: calls fail then, until one of the further attempts, at growing
+intervals, leads to `Ready`. The workers' machines are its children.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 import asyncmachine as am
+from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.transport.port import JsPort, Wire
 from asyncmachine_web.page.calls import CallFailed, Signature, decode_answer, encode_call, encode_cancel, result_of
 from asyncmachine_web.page.workers import PATIENCE, Worker, WorkerFailed
@@ -39,7 +41,10 @@ MOST: Final = 8
 """Workers of a pool that is not told how many."""
 
 STARTS: Final = 3
-"""Failed starts in a row after which a worker is not started again."""
+"""Failed starts in a row after which a worker is not started again at once."""
+
+PAUSES: Final = Backoff(first=1.0, cap=30.0, tries=None, total=None)
+"""Between later starts: its files may be away for a while, as when the server begins anew."""
 
 
 class PoolStates(am.StatesDef):
@@ -81,12 +86,14 @@ class Pool:
         parent: am.View[Any] | None = None,
     ) -> None:
         """Start `size` workers. `patience`: seconds that a call may keep its worker's thread."""
+        if size is not None and size < 1:
+            raise am.AmError(f"size={size!r}: a pool has at least one worker; leave it out for one per core")
         self.machine = am.Machine(PoolStates, id=id, tags=("pool",), parent=parent)
         self._waiting: deque[Call] = deque()
         self._number = 0
         self._closed = False
         self._members: list[Member] = []
-        for number in range(size or cores()):
+        for number in range(cores() if size is None else size):
             main = "asyncmachine_web.page.calls:serve"
             member = Member(Worker(f"{id}-{number}", main, patience=patience, parent=self.machine))
             self._members.append(member)
@@ -135,7 +142,7 @@ class Pool:
         future = asyncio.get_running_loop().create_future()
         call = Call(self._number, request, Signature.of(function).result, retries, future)
         if self._closed or PoolStates.GaveUp in self.machine:
-            raise self._gone("it is closed, or none of its workers could be started")
+            raise self._gone("it is closed, or none of its workers can be started now")
         self._waiting.append(call)
         self._hand_out()
         try:
@@ -178,10 +185,11 @@ class Pool:
                 call.future.set_exception(error or WorkerFailed(member.worker.id, "EXIT", "it was terminated"))
         if not any(other.port for other in self._members):
             self.machine.remove(PoolStates.Ready)
-        if member.failed_starts < STARTS:
-            # Not here: the worker's machine is still telling of its end.
-            asyncio.get_running_loop().call_soon(self._start_again, member)
-        elif all(other.failed_starts >= STARTS for other in self._members):
+        early = member.failed_starts - STARTS
+        # Not here: the worker's machine is still telling of its end.
+        pause = 0.0 if early < 0 else PAUSES.delay(early, 0.0) or 0.0
+        asyncio.get_running_loop().call_later(pause, self._start_again, member)
+        if all(other.failed_starts >= STARTS for other in self._members):
             self.machine.add(PoolStates.GaveUp)
             self._fail_all("none of its workers could be started")
 
