@@ -44,6 +44,26 @@ def test_what_is_not_there_is_named_and_the_old_file_stays(tmp_path: Path) -> No
     assert target.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("name", ["/etc", "../x", "app/../../x"])
+def test_what_leads_out_of_the_project_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoSources, match="is not in"):
+        pack(tree(tmp_path / "src"), [name], tmp_path / "app.zip")
+
+
+def test_what_is_the_servers_alone_is_left_out(tmp_path: Path) -> None:
+    root = tree(tmp_path / "src")
+    target = pack(root, ["app", "other.py"], tmp_path / "app.zip", leave_out=["app/ma*.py", "other.py"])
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist() == ["app/__init__.py", "app/deep/part.py"]
+
+
+@pytest.mark.parametrize("pattern", ["app/secret.py", "main.py", "*.pyc", "app/*/main.py"])
+def test_a_pattern_that_leaves_nothing_out_is_refused(tmp_path: Path, pattern: str) -> None:
+    """A slip would make the server's code public."""
+    with pytest.raises(NoSources, match="would not be left out"):
+        pack(tree(tmp_path / "src"), ["app"], tmp_path / "app.zip", leave_out=[pattern])
+
+
 def test_the_static_folder_has_our_own_files() -> None:
     names = {path.name for path in static_folder().iterdir()}
     assert {"boot.mjs", "worker.mjs", "ui.mjs", "shell.mjs"} <= names

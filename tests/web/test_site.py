@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,51 @@ def test_a_project_that_says_nothing_of_its_page_is_told_what_to_write(tmp_path:
         Project.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("packages = []", "length >= 1"),
+        ('packages = "app"', "Expected `array`"),
+        ("packages = [1]", "Expected `str`"),
+        ('packages = ["app"]\nfodler = "page"', "unknown field `fodler`"),
+        ('packages = ["app"]\nfolder = 1', "Expected `str`"),
+    ],
+    ids=["nothing", "a text", "a number", "a slip", "no folder"],
+)
+def test_what_a_project_says_wrongly_of_its_page_is_told(tmp_path: Path, line: str, why: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.asyncmachine.page]\n{line}\n")
+    with pytest.raises(NoSite, match=why):
+        Project.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", [b"\xe9", b"[tool]"], ids=["Latin-1", "no table"])
+def test_the_command_tells_it_in_one_line(tmp_path: Path, text: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(text)
+    assert main(["build", str(tmp_path)]) != 0
+    error = capsys.readouterr().err
+    assert "pyproject.toml needs [tool.asyncmachine.page]" in error
+    assert "Traceback" not in error
+
+
+def test_a_target_that_is_a_file_is_told(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "dist").write_text("mine")
+    with pytest.raises(NoSite, match="dist cannot be made a folder: File exists"):
+        build(project, tmp_path / "dist")
+
+
+def test_a_page_may_have_files_in_any_encoding(project: Project, tmp_path: Path) -> None:
+    (project.root / "page" / "old.css").write_bytes(b"/* caf\xe9 */")
+    build(project, tmp_path / "dist")
+    assert (tmp_path / "dist" / "old.css").read_bytes() == b"/* caf\xe9 */"
+
+
+def test_a_new_project_keeps_its_servers_code_to_itself(project: Project, tmp_path: Path) -> None:
+    mine = Project.read(new_app("mine", tmp_path))
+    release = build(mine, tmp_path / "dist")
+    with zipfile.ZipFile(tmp_path / "dist" / release / "app.zip") as archive:
+        assert sorted(archive.namelist()) == [f"mine/{name}.py" for name in ("__init__", "page", "states", "worker")]
+
+
 @pytest.mark.parametrize("name", ["", "1up", "My", "my-app", "a/b", "..", "é"])
 def test_a_name_that_is_no_package_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(NoProject, match="cannot be a Python package"):
@@ -220,7 +266,10 @@ def test_a_keyword_is_called_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["json", "test", "page", "js", "msgspec", "asyncmachine"])
+@pytest.mark.parametrize(
+    "name",
+    ["json", "test", "page", "js", "msgspec", "asyncmachine", "micropip", "pyscript", "pyodide_js", "asyncmachine_js"],
+)
 def test_a_name_that_would_hide_something_the_project_needs_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(NoProject, match=f"'{name}' is the name of something"):
         new_app(name, tmp_path)

@@ -17,7 +17,9 @@ TEMPLATE = Path(__file__).parent / "template"
 PACKAGE, TITLE, WHEEL = "app_name", "App Title", "asyncmachine.whl"
 """What stands in the template for the name, for the name in words, and for the wheel."""
 
-TAKEN = frozenset({"dist", "js", "page", "pyodide", "wheels"})
+TAKEN = frozenset(
+    {"asyncmachine_js", "dist", "js", "micropip", "page", "polyscript", "pyodide", "pyodide_js", "pyscript", "wheels"}
+)
 """Names of other folders in a project, and of modules that only a page has."""
 
 

@@ -22,6 +22,9 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from asyncmachine import AmError
 from asyncmachine_web.build.compress import COPIES, compress
@@ -60,18 +63,31 @@ class Project:
     """Python that the page and its workers load: packages or files, from the root."""
     page: str = "page"
     """Folder of the page's own files."""
+    leave_out: tuple[str, ...] = ()
+    """What of the packages is the server's alone: see `sources.pack`."""
 
     @classmethod
     def read(cls, root: Path) -> Project:
         """Raises NoSite."""
         path = root / "pyproject.toml"
         try:
-            told = tomllib.loads(path.read_text())["tool"]["asyncmachine"]["page"]
-            return cls(root, tuple(told["packages"]), told.get("folder", "page"))
+            told = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["asyncmachine"]["page"]
+            said = msgspec.convert(told, Told)
         except FileNotFoundError:
             raise NoSite(f"there is no {path}; run this in the project's folder, or make one with `am new`") from None
-        except (KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        except OSError as error:
+            raise NoSite(f"{path} cannot be read: {error.strerror}") from None
+        except (KeyError, TypeError, ValueError) as error:  # of TOML, of the encoding, and of msgspec
             raise NoSite(f'{path} needs [tool.asyncmachine.page] with packages = ["…"] ({error})') from None
+        return cls(root, said.packages, said.folder, said.leave_out)
+
+
+class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That table: names of packages or files, a folder, and patterns of files."""
+
+    packages: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    folder: str = "page"
+    leave_out: tuple[str, ...] = ()
 
 
 def build(project: Project, target: Path, *, at_once: bool = False) -> str:
@@ -86,9 +102,12 @@ def build(project: Project, target: Path, *, at_once: bool = False) -> str:
         raise NoSite(f"there is no index.html in {page}")
     if (page / WORKER).exists():
         raise NoSite(f"{page / WORKER}: the build writes a file of that name, the service worker; call yours otherwise")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NoSite(f"{target} cannot be made a folder: {error.strerror}") from None
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
-        sources = pack(project.root, project.packages, Path(made) / SOURCES)
+        sources = pack(project.root, project.packages, Path(made) / SOURCES, leave_out=project.leave_out)
         left_out = {name for name in OPTIONAL if not _mentions(page, f"vendor/{name}/")}
         parts = {**_ours(left_out), SOURCES: sources}
         own = {path.relative_to(page).as_posix(): path for path in sorted(page.rglob("*")) if path.is_file()}
@@ -119,7 +138,7 @@ def _ours(left_out: Collection[str]) -> dict[str, Path]:
 
 
 def _mentions(page: Path, text: str) -> bool:
-    return any(text in path.read_text() for path in page.rglob("*") if path.suffix in TEXTS)
+    return any(text in path.read_text(errors="replace") for path in page.rglob("*") if path.suffix in TEXTS)
 
 
 def _hash_of(files: Mapping[str, Path]) -> str:

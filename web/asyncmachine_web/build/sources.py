@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 import zipfile
@@ -20,16 +21,25 @@ class NoSources(AmError):
     """What should be packed is not there, or no Python."""
 
 
-def pack(root: Path, names: Iterable[str], target: Path) -> Path:
+def pack(root: Path, names: Iterable[str], target: Path, *, leave_out: Iterable[str] = ()) -> Path:
     """Write `target`, a zip of Python files: `names` are packages and files below `root`, by their path from there.
 
         pack(checkout, ["examples/__init__.py", "examples/wasm_workflow"], folder / "workflow.zip")
 
-    Raises NoSources for a name that is not there, and for a file that Python cannot read. `target` is complete or as it
-    was before.
+    Whoever opens the page can read all of it: `leave_out` says what is a server's alone, as `shop/backend.py` or
+    `shop/test_*.py`, where a star stands for anything but a slash.
+
+    Raises NoSources for a name that is not there or leads out of `root`, a pattern that fits no file, and a file that
+    Python cannot read. `target` is complete or as it was before.
     """
-    paths = sorted({path for name in names for path in _python_files(root, name)})
-    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    paths = {path.relative_to(root): path for name in names for path in _python_files(root, name)}
+    for pattern in leave_out:
+        fitting = [path for path in paths if len(path.parts) == len(Path(pattern).parts) and path.match(pattern)]
+        if not fitting:
+            raise NoSources(f"nothing of the page's Python is called {pattern!r}, so that would not be left out of it")
+        for path in fitting:
+            del paths[path]
+    files = {path.as_posix(): paths[path].read_bytes() for path in sorted(paths)}
     for name, source in files.items():
         check(name, source)
     draft = target.with_name(target.name + ".new")
@@ -59,6 +69,8 @@ def check(name: str, source: bytes) -> None:
 
 def _python_files(root: Path, name: str) -> Iterator[Path]:
     path = root / name
+    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
+        raise NoSources(f"{name!r} is not in {root}: what the page loads is packed by its path from there")
     if path.is_file():
         yield path
     elif path.is_dir():
