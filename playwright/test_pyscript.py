@@ -60,7 +60,7 @@ def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str)
         ("worker", "pyscript.toml", "PY0404"),
         ("worker", "pyodide.mjs", "Python did not start"),
         ("worker", "python.snapshot|python_stdlib.zip", "Python did not start"),
-        ("bare", "pyodide-lock.json", "(Unexpected end of JSON input.*){3}"),
+        ("bare", "pyodide-lock.json", "Unexpected end of JSON input"),  # Pyodide tells it up to three times
         ("bare", "python_stdlib.zip", "unhandled: ExitStatus"),
         ("bare", "msgspec-.*whl", "The light is Red"),
         ("micropip", "asyncmachine-.*whl", "BadZipFile"),
