@@ -16,17 +16,20 @@ from asyncmachine import AmError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
-NO_HEAP_PROFILER = (
-    "--enable-features=HeapProfilerReporting:stable-probability/0.0/nonstable-probability/0.0"
+NO_STACK_SCAN = (
+    "--enable-features=StackScanMaxFramePointerToStackEndGap:StackScanMaxFramePointerToStackEndGapThresholdMB/1"
+    ",HeapProfilerReporting:stable-probability/0.0/nonstable-probability/0.0"
+    ",GwpAsanMalloc:ProcessSamplingProbability/0.0,GwpAsanPartitionAlloc:ProcessSamplingProbability/0.0"
     ",CDPScreenshotNewSurface,SkipListAccountsWithoutGaiaCookies"
 )
-"""Debian's Chromium 156 profiles memory in about one start of a hundred. Its renderer then dies in any Python that a
-promise can suspend: looking for callers it reads beyond the end of such a stack. The two others are Playwright's own,
-whose switch this one replaces.
+"""In about one start of a hundred Debian's Chromium 156 notes who allocates memory (its heap profiler, or GWP-ASan).
+Its renderer then dies in any Python that a promise can suspend: it looks for callers beyond the end of such a stack.
+So it may look no further than a megabyte, and neither is turned on. The last two are Playwright's own, whose switch
+this one replaces.
 """
 
 FLAGS = (
-    NO_HEAP_PROFILER,
+    NO_STACK_SCAN,
     "--headless=new",
     "--no-first-run",
     "--disable-background-networking",

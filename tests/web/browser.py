@@ -23,11 +23,11 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, R
 
 from asyncmachine_relay import Relay, RelayServer, bind
 from asyncmachine_web.build import static_folder
-from examples.wasm_workflow.chromium import NO_HEAP_PROFILER
+from examples.wasm_workflow.chromium import NO_STACK_SCAN
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
-    NO_HEAP_PROFILER,
+    NO_STACK_SCAN,
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
