@@ -376,6 +376,37 @@ def test_a_boot_that_hangs_is_ended_by_its_time_out(page: Page, mishaps: Mishaps
 
 
 @pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('{"sources": ["a.zip",]}', "they are no JSON: "),
+        ('["../built/sources.zip"]', "they must be a JSON object"),
+        ('{"source": ["a.zip"]}', "there is no source; there are sources, main, env, timeout, snapshot"),
+        ('{"toString": 1}', "there is no toString; there are sources"),
+        ('{"sources": "a.zip"}', 'sources must be a list of addresses, as ["app.zip"]'),
+        ('{"main": "counter.show"}', 'main must be "package.module:function"'),
+        ('{"env": {"AM_LOG": 2}}', "env must be an object of texts"),
+        ('{"timeout": 0}', "timeout must be a number of seconds above 0"),
+        ('{"snapshot": "no"}', "snapshot must be true or false"),
+    ],
+)
+def test_wrong_settings_of_a_page_are_named_at_once(page: Page, mishaps: Mishaps, said: str, why: str) -> None:
+    """Nothing is tried again: they would be as wrong."""
+    mishaps.expect("did not start")
+
+    def rewrite(route: Route) -> None:
+        response = route.fetch()
+        html = re.sub(r'\{"sources".*\}', lambda _: said, response.text())
+        route.fulfill(response=response, body=html)
+
+    page.route("**/bare-counter.html", rewrite)
+    page.add_init_script(RECORD)
+    page.goto("/pages/bare-counter.html")
+    expect(page.locator("[data-boot=error]")).to_contain_text(f"the page's settings (#asyncmachine): {why}")
+    assert page.evaluate("phases") == ["failed"]
+    assert not [url for url in mishaps.requests if url.endswith(".wasm")]
+
+
+@pytest.mark.parametrize(
     ("lost", "message"),
     [
         ("**/sources.zip", r"sources\.zip answered 404"),

@@ -12,19 +12,13 @@ import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { PACKAGES, WrongMediaType, compile, downloadSnapshot, fetchOk, restore, start, version } from "./runtime.mjs";
 import { Records } from "./store.mjs";
+import { WrongSettings, read } from "./settings.mjs";
 import { claim } from "./tab.mjs";
 
 export { version };
 
 /**
- * What a page says in `<script type="application/json" id="asyncmachine">`; a worker gets its parent's.
- * @typedef {object} Settings
- * @property {string[]} [sources] addresses of zip or wheel files with the application's own Python
- * @property {string} [main] `package.module:function` to run, for pages without PyScript
- * @property {Record<string, string>} [env] environment variables of Python
- * @property {number} [timeout] seconds for one try, 60 by default
- * @property {boolean} [snapshot] false to start from scratch
- *
+ * @typedef {import("./settings.mjs").Settings} Settings
  * @typedef {"downloading runtime" | "starting Python" | "loading packages" | "ready" | "retrying" | "failed"} Phase
  * @typedef {{phase: Phase, attempt: number, snapshot?: string, code?: string, message?: string}} Progress `snapshot` is
  *   USED, or why it was not
@@ -41,7 +35,7 @@ const PAUSES = [500, 1000, 2000];
 const FRAME = 1000;
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).href;
 
-/** Why Python is not there: `code` is TIMEOUT, MIME or FAILED, `phase` is where it stopped. */
+/** Why Python is not there: `code` is SETTINGS, TIMEOUT, MIME or FAILED, `phase` is where it stopped. */
 export class BootError extends Error {
   name = "BootError";
   /**
@@ -80,8 +74,7 @@ export function inherit(given) {
 /** @returns {Settings} */
 export function currentSettings() {
   if (!settings) {
-    /** @type {Settings} */
-    const said = JSON.parse(globalThis.document?.getElementById("asyncmachine")?.textContent || "{}");
+    const said = read(globalThis.document?.getElementById("asyncmachine")?.textContent?.trim() || "{}");
     settings = { ...said, sources: said.sources?.map((path) => new URL(path, document.baseURI).href) };
   }
   return settings;
@@ -98,7 +91,7 @@ export async function loadPyodide(options = {}) {
       return await tryBoot(options, attempt);
     } catch (error) {
       const { code, message } = /** @type {BootError} */ (error);
-      const pause = PAUSES[attempt - 1];
+      const pause = code === "SETTINGS" ? undefined : PAUSES[attempt - 1]; // they will not change
       announce({ phase: pause ? "retrying" : "failed", attempt, code, message });
       if (!pause) throw error;
       await new Promise((over) => setTimeout(over, pause));
@@ -127,15 +120,18 @@ async function tryBoot(options, attempt) {
     phase = next;
     announce({ phase, attempt, ...(snapshot && { snapshot }) });
   };
-  const seconds = currentSettings().timeout ?? 60;
   /** @type {PromiseWithResolvers<never>} */
   const { promise: stopped, reject: stop } = Promise.withResolvers();
-  const late = `no result within ${seconds} s; is the network slow or cut?`;
-  const timer = setTimeout(() => stop(new BootError("TIMEOUT", phase, late)), seconds * 1000);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   try {
+    const seconds = currentSettings().timeout ?? 60;
+    const late = `no result within ${seconds} s; is the network slow or cut?`;
+    timer = setTimeout(() => stop(new BootError("TIMEOUT", phase, late)), seconds * 1000);
     return await Promise.race([boot(options, enter), stopped]);
   } catch (error) {
     if (error instanceof BootError) throw error;
+    if (error instanceof WrongSettings) throw new BootError("SETTINGS", phase, error.message, error);
     throw new BootError(error instanceof WrongMediaType ? "MIME" : "FAILED", phase, String(error), error);
   } finally {
     clearTimeout(timer);
