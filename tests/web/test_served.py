@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +18,13 @@ from asyncmachine import rpc
 from asyncmachine.rpc.transport.relayed import Relayed
 from asyncmachine.rpc.transport.tunnel import Refused
 from asyncmachine_relay.reading import parse
-from asyncmachine_web.build import new_app
+from asyncmachine_web.build import Project, new_app, pack
 from tests.docs.pages import ROOT, blocks
 from tests.ports import free_port
 
 BLOCKS = list(blocks((ROOT / "docs" / "server.md").read_text(encoding="utf-8")))
 (SERVE,) = [block.code for block in BLOCKS if block.info == "python no-run"]
-(APART,) = [block.code for block in BLOCKS if block.info == "toml"]
+LEFT_OUT, APART = [block.code for block in BLOCKS if block.info == "toml"]
 NAME = "served_app"
 FORWARDED = {"X-Forwarded-For": "203.0.113.7"}
 """What the proxy says of somebody."""
@@ -60,6 +62,20 @@ async def test_a_page_behind_the_proxy_is_let_in_and_the_process_ends_in_order(t
         await client.stop()
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+def test_the_process_of_the_manual_is_not_in_what_visitors_get(tmp_path: Path) -> None:
+    """A project's page has all of its package but what the manual leaves out."""
+    root = new_app(NAME, tmp_path)
+    (root / NAME / "serve.py").write_text(SERVE)
+    table = root / "pyproject.toml"
+    (said,) = re.findall(r"^leave_out = .*$", LEFT_OUT.replace("my_app", NAME), re.MULTILINE)
+    table.write_text(re.sub(r"^leave_out = .*$", said, table.read_text(), flags=re.MULTILINE))
+    project = Project.read(root)
+    packed = pack(root, project.packages, tmp_path / "app.zip", leave_out=project.leave_out)
+    with zipfile.ZipFile(packed) as archive:
+        names = {name.removeprefix(f"{NAME}/") for name in archive.namelist()}
+    assert names == {"__init__.py", "page.py", "states.py", "worker.py"}
 
 
 def test_the_settings_of_a_relay_apart_are_valid(tmp_path: Path) -> None:
