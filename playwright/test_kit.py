@@ -151,7 +151,7 @@ def test_what_is_sent_before_python_listens_stays_where_it_was_typed(page: Page,
     ("file", "right", "wrong", "told"),
     [
         ("page.py", "page = Page(shown)", "exec(compile('x = =', 'x.py', 'exec'))", "invalid syntax (x.py, line 1)"),
-        ("page.py", "page = Page(shown)", "import requests", "No module named 'requests'. See \"Other packages\""),
+        ("page.py", "page = Page(shown)", "import requests", "No module named 'requests'. A page has the standard lib"),
         ("page.py", 'until="Signed"', 'until="Singed"', "'Singed' (did you mean 'Signed'?)"),
         ("page.py", "def main(", "def mian(", f"{NAME}.page:main failed: there is no main in it"),
         ("worker.py", "STEP = 5_000", "STEP = 1 / 0", "ZeroDivisionError: division by zero"),
@@ -166,7 +166,7 @@ def test_a_mistake_in_the_projects_code_is_told_on_the_page(
     code.write_text(text.replace(right, wrong, 1))
     running = Running(project)
     mishaps._own = running.address.rstrip("/")
-    mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ").partition(" (")[0].partition(". See")[0]))
+    mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ").partition(" (")[0].partition(". ")[0]))
     if file == "worker.py":
         mishaps.expect("^console warning")  # its traceback
     try:

@@ -294,6 +294,15 @@ def test_a_new_project_has_its_name_everywhere_and_the_wheel_it_was_made_by(tmp_
     assert Project.read(root).packages == ("my_app",)
 
 
+def test_what_a_new_projects_readme_names_is_there(tmp_path: Path) -> None:
+    """Whoever has the wheel has no documents of ours beside it."""
+    root = new_app("shop_app", tmp_path)
+    readme = (root / "README.md").read_text()
+    named = re.findall(r"`([\w./]+(?:/|\.\w+))`", readme)
+    assert "shop_app/page.py" in named
+    assert [name for name in named if not (root / name).exists()] == []
+
+
 def test_a_new_project_says_what_is_next_and_keeps_its_environment_out_of_git(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

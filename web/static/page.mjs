@@ -1,6 +1,10 @@
 /** Boots a page without PyScript: `main` of its settings is run as soon as Python is there. */
 import { currentSettings, loadPyodide } from "./boot.mjs";
 
+/** Why a module is not there. */
+const OTHERS =
+  'A page has the standard library and what "packages" in pyproject.toml names; micropip installs other wheels';
+
 const python = await loadPyodide();
 const { main = "" } = currentSettings();
 const [module = "", name = ""] = main.split(":");
@@ -23,6 +27,5 @@ function told(error) {
   const [, file, line] = /^ *File "([^"]+)", line (\d+)$/m.exec(trace) ?? [];
   const why = trace.split("\n").at(-1);
   if (file) return `${why} (${file}, line ${line})`;
-  if (why?.startsWith("ModuleNotFoundError")) return `${why}. See "Other packages" in docs/pages.md`;
-  return why;
+  return why?.startsWith("ModuleNotFoundError") ? `${why}. ${OTHERS}` : why;
 }
