@@ -61,8 +61,8 @@ class Project:
     root: Path
     packages: tuple[str, ...]
     """Python that the page and its workers load: packages or files, from the root."""
-    page: str = "page"
-    """Folder of the page's own files."""
+    folder: str = "page"
+    """Where the page's own files are, from the root."""
     leave_out: tuple[str, ...] = ()
     """What of the packages is the server's alone: see `sources.pack`."""
 
@@ -97,7 +97,7 @@ def build(project: Project, target: Path, *, at_once: bool = False) -> str:
 
     Raises NoSite, NoSources, NoRuntime and NodeFailed; the folder is then as it was.
     """
-    page = project.root / project.page
+    page = project.root / project.folder
     if not (page / "index.html").is_file():
         raise NoSite(f"there is no index.html in {page}")
     if (page / WORKER).exists():
