@@ -1,7 +1,7 @@
 """A tab whose script stands still keeps its tunnels: the browser answers pings for it, and loses no message.
 
-It is stopped as a debugger stops it. Headless browsers freeze no page, and show all of them: asked to do otherwise,
-they say yes and go on.
+It is stopped as a debugger stops it. What Playwright drives freezes no page, and shows all of them: asked to do
+otherwise, it says yes and goes on. Chromium by its own protocol freezes one in `test_frozen.py`.
 """
 
 from __future__ import annotations

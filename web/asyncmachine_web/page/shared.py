@@ -12,8 +12,8 @@ Each tab, the leading one too, has a mirror: its calls go to the leader and are 
 leader is closed, crashes or goes into the back/forward cache, the tab that has waited longest opens the
 machine from what is stored, and mirrors follow it: what was answered is there. A call without an answer yet fails with
 `UnknownOutcome`: it may have been written, and is never run again by itself. A leader that stands still, in a loop or a
-debugger, is ousted by a visible tab after 8 s: when it goes on it follows, and what it would write then is refused.
-One that cannot open the machine lets another tab try, and waits for its turn again after a pause.
+debugger, is ousted by a visible tab after 8 to 10 s: when it goes on it follows, and what it would write then is
+refused. One that cannot open the machine lets another tab try, and waits for its turn again after a pause.
 
 `tab.machine` tells whether this tab is `Leading` or `Following`, `Away` while it is frozen or was left, and by
 `ErrOpen` that it could not lead.

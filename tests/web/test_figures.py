@@ -1,0 +1,47 @@
+"""Seconds that the documents tell are those of our JavaScript."""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+from pathlib import Path
+
+from asyncmachine_web.build import static_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def constants(name: str) -> dict[str, float]:
+    """The numbers that a module begins with."""
+    text = (static_folder() / name).read_text()
+    return {name: float(value) for name, value in re.findall(r"^const ([A-Z]+) = ([\d_]+);", text, re.MULTILINE)}
+
+
+def words(name: str) -> str:
+    """A document, without its line breaks."""
+    return " ".join((ROOT / name).read_text().split())
+
+
+def test_how_long_a_leader_may_stand_still() -> None:
+    """It has answered up to one question's time before it stops, and one more is waited for than it may miss."""
+    leader = constants("leader.mjs")
+    least = leader["PATIENCE"] * leader["ASK"] / 1000
+    told = f"after {least:g} to {least + leader['ASK'] / 1000:g} s"
+    assert f"{told} a visible one takes its place" in words("docs/cookbook.md")
+    assert told in words("web/asyncmachine_web/page/shared.py")
+
+
+def dead(patience: float) -> tuple[float, float]:
+    """When a stuck worker is ended, and how much later at most: `fork.mjs`, whose timing is in test_patience.py."""
+    beat = constants("fork.mjs")["BEAT"] / 1000
+    limit = ceil(patience / beat)
+    return (limit + 1 + ceil(limit / 2)) * beat, ceil(limit / 2) * beat
+
+
+def test_when_a_stuck_worker_is_ended() -> None:
+    after, more = dead(1.5)
+    assert f"{after:g} s after its last sign of life, or up to {more:g} s later" in words("docs/pages.md")
+    workflow = words("examples/wasm_workflow/README.md")
+    assert f"{after:g} s after its last sign of life (up to {more:g} s later" in workflow
+    assert f"the same with 5 s instead of 1.5: it is ended after {dead(5)[0]:g} s" in workflow
+    assert constants("fork.mjs")["STARTING"] * constants("fork.mjs")["BEAT"] == 60_000, "a minute"
