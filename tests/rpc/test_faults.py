@@ -146,6 +146,32 @@ async def test_a_full_sync_that_is_lost_is_asked_for_again() -> None:
         pair.assert_equal()
 
 
+async def test_a_full_sync_that_comes_once_more_later_does_not_turn_the_mirror_back() -> None:
+    pushes = losing(m.ClockPush)
+    late: list[bytes] = []
+
+    def once_more(frame: Frame) -> Iterable[bytes]:
+        found = message(frame)
+        if isinstance(found, m.Full):
+            late.append(frame.data)
+        elif isinstance(found, m.ClockPush) and late:
+            return (frame.data, late.pop())
+        return pushes(frame)
+
+    async with paired(FaultyNet(once_more)) as pair:
+        waiting = pair.mirror.when_queue(10_000)
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        pair.source.add("B")
+        await pair.mirror.when("A", "B")
+        pair.source.add("C")
+        await pair.mirror.when("C")
+        while not pair.client.statistics.duplicates:
+            await asyncio.sleep(0)
+        pair.assert_equal()
+        assert not waiting.done(), "nothing has begun anew"
+
+
 def test_a_lost_push_before_a_silence_is_noticed_by_the_next_ping() -> None:
     async def body() -> None:
         loop = asyncio.get_running_loop()

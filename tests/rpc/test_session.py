@@ -314,6 +314,38 @@ def test_a_wrong_checksum_asks_for_everything() -> None:
     assert [type(message) for message in sent(duo.client)] == [m.SyncRequest]
 
 
+@pytest.mark.parametrize("grown", [False, True], ids=["full", "grown"])
+def test_an_answer_to_a_sync_that_comes_once_more_later_does_not_turn_the_mirror_back(grown: bool) -> None:
+    duo = ready()
+    lost_push(duo)
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+    ticks, more = ((1, 1, 0, 0), (2, 1, 0, 0)) if grown else ((1, 1, 0), (2, 1, 0))
+    if grown:
+        duo.server.grow(("S0", "S1", "S2", "S3"), None)
+    duo.server.full(Clock(ticks, 3), request.id)
+    (answer,) = duo.server.outgoing()
+    assert duo.client.receive(answer, duo.now)
+    duo.server.push(Clock(more, 5))
+    assert duo.to_client() == [e.ClockChanged(Clock(more, 5))]
+    assert duo.client.receive(answer, duo.now) == []
+    assert duo.client.counters.duplicates == 1
+    duo.server.push(Clock(more, 6))
+    assert duo.to_client() == [e.ClockChanged(Clock(more, 6))]
+
+
+def test_an_answer_to_a_sync_that_something_newer_overtakes_does_not_turn_the_mirror_back() -> None:
+    duo = ready()
+    lost_push(duo)
+    (request,) = duo.to_server()
+    assert isinstance(request, e.SyncRequested)
+    duo.server.full(Clock((1, 1, 0), 3), request.id)
+    (answer,) = duo.server.outgoing()
+    duo.server.push(Clock((0, 0, 0), 1))  # back to the beginning: the source tells all of it
+    assert duo.to_client() == [e.ClockChanged(Clock((0, 0, 0), 1))]
+    assert duo.client.receive(answer, duo.now) == []
+
+
 def test_a_sync_without_an_answer_is_asked_again() -> None:
     duo = ready()
     lost_push(duo)

@@ -90,6 +90,7 @@ class Following:
             return False
         self._counters.full_syncs += 1
         self._again_at = None
+        self._asked = 0  # else a second copy, or an answer that this has overtaken, would turn the clock back
         return True
 
     def told(self, seq: int) -> None:
