@@ -21,8 +21,8 @@ from asyncmachine_relay.tokens import Claims
 
 logger = logging.getLogger("asyncmachine.relay")
 
-_TOKEN = re.compile(r"amtok\.[^/]*", re.IGNORECASE)
-"""A token that somebody has put into a URL, where it does not belong."""
+_SECRET = re.compile(r"(amtok\.)[^/]*|([\w-]{8})[\w-]{24,}", re.IGNORECASE | re.ASCII)
+"""What may be a token or a resume secret that somebody has put into a URL, where it does not belong."""
 _ERRORS = {
     Reason.AUTH: RelayStates.ErrAuth,
     Reason.FORBIDDEN: RelayStates.ErrAuth,
@@ -97,7 +97,7 @@ class Notes:
         peer = Caller.of({"headers": (), **scope}).address
         logger.info(
             "refused %.200r from %s: %s",
-            _TOKEN.sub("amtok.…", scope["path"]),
+            _SECRET.sub(r"\1\2…", scope["path"]),
             peer,
             refused,
             extra={"event": "Refused", "reason": refused.reason.name, "peer": peer},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -36,12 +37,17 @@ async def test_no_token_and_no_secret_is_ever_logged(caplog: pytest.LogCaptureFi
             )
             await raw(run, upgrade(run, "/dial/browser1/orchestrator", token).replace(b"version: 13", b"version: 12"))
             await raw(run, upgrade(run, "/other", token))
-            for path in (
+            paths = (
                 f"/dial/browser1/amtok.{token}",
                 f"/dial/amtok.{token}/orchestrator",
                 f"/dial/x/AmTok%2e{token}",
-            ):
-                await raw(run, upgrade(run, path))
+                f"/dial/browser1/{token}",
+                f"/dial/{token}/orchestrator",
+                f"/dial/{answer['resume']}/orchestrator",
+                f"/dial/browser1/{answer['resume'][:-1]}",
+                f"/listen/x.{answer['resume']}/orchestrator",
+            )
+            await asyncio.gather(*(raw(run, upgrade(run, path)) for path in paths))
             await ask_token(run, op="drop", secret=answer["resume"])
             await ask_token(run, secret=answer["resume"], padding="x" * 5000)
             async with RawSocket.opened(run) as page2:
@@ -54,6 +60,16 @@ async def test_no_token_and_no_secret_is_ever_logged(caplog: pytest.LogCaptureFi
         for size in (len(secret), 20):
             assert secret[:size] not in logged
             assert secret[-size:] not in logged
+
+
+async def test_a_long_name_in_a_path_can_still_be_recognised(caplog: pytest.LogCaptureFixture) -> None:
+    """What might be a secret is cut to what gives none of it away; a name of an ordinary length stays whole."""
+    with caplog.at_level(logging.INFO, logger="asyncmachine.relay"):
+        async with running() as run:
+            name = "worker-550e8400-e29b-41d4-a716-446655440000"
+            await raw(run, upgrade(run, f"/dial/{name}/orchestrator.of-the-second-floor"))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "asyncmachine.relay"]
+    assert "'/dial/worker-5…/orchestrator.of-the-second-floor'" in line
 
 
 async def test_what_strangers_send_is_quoted_and_cut(caplog: pytest.LogCaptureFixture) -> None:
