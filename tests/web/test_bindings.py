@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -297,6 +298,47 @@ def test_mistakes_are_refused_at_once_and_leave_nothing() -> None:
     assert not document.defined
     assert document.draw() == {}
     assert not machine.tracers
+
+
+@pytest.mark.parametrize(
+    ("bind", "why"),
+    [
+        (lambda page: page.bind("#a", text=7), "7 is a value; write lambda m: …, or page.value(…)"),
+        (lambda page: page.bind("#a", visible=True), "True is a value"),
+        (lambda page: page.bind("#a", cls={"on": False}), "False is a value"),
+        (lambda page: page.bind("#a", attr={"title": None}), "None is a value"),
+        (lambda page: page.bind("#a", checked=True), "True is a value"),
+        (lambda page: page.each("#a", [{"id": 1}] * 99, "<li>{id}</li>"), "[{'id': 1}, {'id': 1}, {'id': 1}, "),
+        (lambda page: page.fill("#a", {"id": 1}, "<li>{id}</li>"), "{'id': 1} is a value"),
+        (lambda page: page.bind("#a", text=lambda: "x"), "an expression is called with the machine alone (too many"),
+        (lambda page: page.bind("#a", text=lambda m, n: "x"), "(missing a required argument: 'n'); write lambda m: …"),
+        (lambda page: page.bind("#a", text=page.value("x").get), "an expression is called with the machine alone"),
+    ],
+    ids=["text", "visible", "class", "attribute", "checked", "rows", "row", "no argument", "two", "method"],
+)
+def test_a_forgotten_lambda_is_refused_where_it_is_bound(bind: Callable[[Any], object], why: str) -> None:
+    """Also without a machine, which a value needs as little."""
+    for machine in (am.Machine(Light), None):
+        document = FakeDocument(a=1)
+        with pytest.raises(BindingError) as refused:
+            bind(Page(machine, surface=document.open))
+        assert why in str(refused.value)
+        assert len(str(refused.value)) < 200
+        assert not document.defined
+
+
+def test_what_is_called_with_one_argument_is_an_expression() -> None:
+    _, document, page = opened(a=1)
+    expressions: dict[str, Any] = {
+        "default": lambda m, n=1: m.tick("On") + n,
+        "all": lambda *m: len(m),
+        "partial": partial(lambda n, m: m.tick("On") + n, 2),
+        "class": bool,
+        "built-in": callable,
+    }
+    page.bind("#a", attr=expressions)
+    shown = {name: value for (_, _, name), value in document.draw().items()}
+    assert shown == {"default": "1", "all": "1", "partial": "2", "class": True, "built-in": False}
 
 
 # Lists

@@ -10,20 +10,23 @@ and its reads, and tells of an error once until it is another one, or none.
 from __future__ import annotations
 
 import html
+import inspect
+import reprlib
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from asyncmachine import AmError
 from asyncmachine_web.page.markup import HOLE, Address, bound, check_template, harmless, without_code
-from asyncmachine_web.page.reads import Readable, Reads, evaluate
+from asyncmachine_web.page.reads import Clock, Readable, Reads, Source, T, Value, evaluate
 
 Plain: TypeAlias = "str | bool | None"
 Markup: TypeAlias = "dict[str, str]"
 Sent: TypeAlias = "Plain | Markup | list[list[Plain | Markup]]"
 """What crosses to JavaScript: numbers go as text, since a page shows text and JavaScript rounds large integers."""
 
+Expression: TypeAlias = "str | Value[T] | Clock | Callable[[Source], T]"
 
 UNSENT: Final = object()
 """What a binding has sent at first, equal to no value."""
@@ -145,6 +148,38 @@ class Template:
             return [as_text(row[key]), *values]
         except KeyError as missing:
             raise BindingError(f"a row has no {missing}; it has {', '.join(row)}") from None
+
+
+def compute_by(
+    expression: Expression[Any], source: Source | None, convert: Callable[[object], Sent]
+) -> Callable[[], Sent]:
+    """What a binding evaluates. Raises BindingError for a slip, StateMissing for an unknown state."""
+    if isinstance(expression, Value | Clock):
+        return lambda: convert(expression.get())
+    if not isinstance(expression, str):
+        _check(expression)
+    if source is None:
+        raise BindingError("no machine to bind to: give Page(machine) or a source")
+    if isinstance(expression, str):
+        source.machine.not_(expression)  # raises StateMissing, with the nearest name
+        return lambda: convert(source.is_(expression))
+    return lambda: convert(expression(source))
+
+
+def _check(expression: Callable[[Source], object]) -> None:
+    """Told where it is bound: at the next frame nothing would say which line it was."""
+    if not callable(expression):
+        raise BindingError(f"{reprlib.repr(expression)} is a value; write lambda m: …, or page.value(…)")
+    if inspect.iscoroutinefunction(expression):
+        raise BindingError("an expression answers at once; await elsewhere, and show a Value that is set there")
+    try:
+        signature = inspect.signature(expression)
+    except (TypeError, ValueError):
+        return  # a built-in function, or one of JavaScript's, does not tell
+    try:
+        signature.bind(expression)
+    except TypeError as why:
+        raise BindingError(f"an expression is called with the machine alone ({why}); write lambda m: …") from None
 
 
 class Bindings:

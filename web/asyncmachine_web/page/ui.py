@@ -34,12 +34,14 @@ from asyncmachine_web.page.bindings import (
     Binding,
     BindingError,
     Bindings,
+    Expression,
     Html,
     Sent,
     Template,
     as_content,
     as_text,
     as_value_of,
+    compute_by,
 )
 from asyncmachine_web.page.expressions import ago, progress
 from asyncmachine_web.page.feeds import Received, Rows, take
@@ -70,7 +72,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Expression: TypeAlias = "str | Value[T] | Clock | Callable[[Source], T]"
 Row: TypeAlias = Mapping[str, object]
 
 
@@ -150,7 +151,7 @@ class Page:
         seen = self._sources.source(source)
 
         def add(kind: str, detail: str, expression: Expression[Any], convert: Callable[[object], Sent]) -> None:
-            compute = _compute(expression, seen, convert)
+            compute = compute_by(expression, seen, convert)
             ids.append(self._define(selector, kind, detail, compute, self._under(source, expression)))
 
         try:
@@ -195,7 +196,7 @@ class Page:
         tells rows apart: a row that stays keeps its elements.
         """
         parsed = Template.parse(template)
-        compute = _compute(rows, self._sources.source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
+        compute = compute_by(rows, self._sources.source(source), lambda found: parsed.rows(found, key))  # type: ignore[arg-type]
         binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source, rows))
         return Handle(lambda: self._end([binding]))
 
@@ -213,7 +214,7 @@ class Page:
         def rows(found: object) -> Sent:
             return parsed.rows([] if found is None else [{**found, "": ""}], "")  # type: ignore[dict-item]
 
-        compute = _compute(row, self._sources.source(source), rows)
+        compute = compute_by(row, self._sources.source(source), rows)
         binding = self._define(selector, "list", json.dumps(parsed.strings), compute, self._under(source, row))
         return Handle(lambda: self._end([binding]))
 
@@ -391,18 +392,3 @@ class Page:
 
     def _report(self, where: str, error: BaseException) -> None:
         self._surface.report(f"{where}: {''.join(traceback.format_exception(error))}")
-
-
-def _compute(
-    expression: Expression[Any], source: Source | None, convert: Callable[[object], Sent]
-) -> Callable[[], Sent]:
-    if isinstance(expression, Value | Clock):
-        return lambda: convert(expression.get())
-    if inspect.iscoroutinefunction(expression):
-        raise BindingError("an expression answers at once; await elsewhere, and show a Value that is set there")
-    if source is None:
-        raise BindingError("no machine to bind to: give Page(machine) or a source")
-    if isinstance(expression, str):
-        source.machine.not_(expression)  # raises StateMissing, with the nearest name
-        return lambda: convert(source.is_(expression))
-    return lambda: convert(expression(source))
