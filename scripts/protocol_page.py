@@ -15,9 +15,12 @@ from typing import Any, Final, get_args
 import msgspec.inspect as mi
 from msgspec import NODEFAULT
 
+from asyncmachine.rpc import calls, chunks, requests, sessions, values, watcher, watching
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.errors import CLOSE_CODES, Code
 from asyncmachine.rpc.legality import TABLE, Phase, Role
+from asyncmachine.rpc.timing import NATIVE
+from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine_relay.policy import Reason
 from tests.rpc.golden import GOLDEN
 from tests.rpc.golden_bytes import CHANNEL, CLOCKS, KEYS, MANY, PORT, SCHEMAS, SOCKET
@@ -57,6 +60,36 @@ def legality() -> Iterator[str]:
     for phase in Phase:
         sides = [", ".join(kind.__name__ for kind in TABLE[phase, role]) or "–" for role in (Role.CLIENT, Role.SERVER)]
         yield f"| {phase.name} | {sides[0]} | {sides[1]} |"
+
+
+def limits() -> Iterator[str]:
+    """How much of what there may be."""
+    kept = f"{sessions.LIMIT}, {size(sessions.BYTES)}"
+    yield "| of what | at most | beyond it |"
+    yield "| --- | --- | --- |"
+    for what, most, then in (
+        ("a frame, packed or not", size(MAX_FRAME), "the connection ends (1009)"),
+        ("calls without an answer, and their frames", f"{calls.MAX_CALLS}, {size(calls.MAX_BYTES)}", "not made"),
+        ("answers that a server remembers", calls.MAX_CALLS, "`UNKNOWN_OUTCOME`"),
+        ("errors of AddUnanswered that are told again", requests.MAX_UNASKED, "the oldest is not"),
+        ("the time that a session waits for its client", f"{NATIVE.keep:g} s", "it is forgotten"),
+        ("sessions that wait so, and their weight in memory", kept, "the oldest, or the heaviest, is forgotten"),
+        ("waits for arguments of a client", watching.LIMIT, "`RATE`"),
+        ("their messages, before compression", size(watching.BYTES), "`RATE`"),
+        ("their arguments in memory", size(watching.MEMORY), "`RATE`"),
+        ("steps that wait for a client", watcher.LIMIT, "one Full tells them"),
+        ("lists and maps in one another", values.MAX_DEPTH, "`BAD_ARGS`"),
+        ("a payload, unless set", size(chunks.MAX_PAYLOAD), "`TOO_LARGE`"),
+        ("a chunk", size(m.LARGEST_CHUNK), "a fault (4400)"),
+        ("of a payload beyond what was told as received", size(chunks.WINDOW), "the server waits"),
+    ):
+        yield f"| {what} | {most} | {then} |"
+
+
+def size(count: int) -> str:
+    """Bytes in words, without a small rest."""
+    whole = count >> 20
+    return f"{whole} MiB" if whole else f"{count >> 10} KiB"
 
 
 def messages() -> Iterator[str]:
@@ -260,7 +293,7 @@ PARTS: Final[Mapping[str, Part]] = {
     part.__name__: part
     for part in (
         *(socket, port, channel, many, refusals, session, legality),
-        *(schemas, seals, messages, records, codes, golden),
+        *(schemas, seals, limits, messages, records, codes, golden),
     )
 }
 

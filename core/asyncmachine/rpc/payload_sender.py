@@ -26,10 +26,11 @@ class PayloadSender:
         """Sends data to a client's consumer: now or once there is a client, and again after a reconnect until taken.
 
         Awaited, the result tells that the consumer has accepted it, or raises `DeliveryFailed`: also, with the code
-        DEADLINE, if that has not happened `within` so many seconds. Meanwhile it tells how far it has come. `e` stamps
-        the payload with the machine and transition it comes from. Raises `Unsendable` for data that would not arrive
-        equal and for names that are too long, `TooLarge` beyond `max_payload`. Payloads of one name arrive in their
-        order; one that is in chunks lets those of other names pass.
+        DEADLINE, if that has not happened `within` so many seconds (None: it waits until the server stops, or the
+        session of its client is forgotten, since a short time would lose what a cut only delays). Meanwhile it tells
+        how far it has come. `e` stamps the payload with the machine and transition it comes from. Raises `Unsendable`
+        for data that would not arrive equal and for names that are too long, `TooLarge` beyond `max_payload`. Payloads
+        of one name arrive in their order; one that is in chunks lets those of other names pass.
 
         `destination` is the id of the client. From a mux, and from a server with several clients, a payload without one
         is for the client whose mutation is being handled; there has to be one. A mux sends to a client wherever it is:
