@@ -425,6 +425,7 @@ async def test_ids_and_tags() -> None:
     client = rpc.Client(never(), Basic, id="me", parent=parent)
     assert (client.machine.id, client.machine.tags, client.machine.parent_id) == ("rc-me", ("rpc-client",), "parent")
     assert (client.netmach.id, client.netmach.tags, client.netmach.parent_id) == ("rnm-me", ("rpc-netmach",), "parent")
+    assert rpc.Client("tcp://127.0.0.1:1", Basic).machine.tags == ("rpc-client", "addr:tcp://127.0.0.1:1")
     assert len(rpc.Client(never(), Basic).machine.id) == len("rc-") + 5
     wait = client.netmach.when(Basic.A)
     parent.dispose()

@@ -6,7 +6,7 @@ import pytest
 
 from asyncmachine import Outcome
 from asyncmachine.rpc.deliveries import MAX_KEPT, MAX_KEPT_BYTES, REMEMBERED, Inbox, Kept, Known, Outbox
-from asyncmachine.rpc.errors import Code, DeliveryFailed, TooLarge
+from asyncmachine.rpc.errors import CallRefused, Code, DeliveryFailed, TooLarge
 from asyncmachine.rpc.remote_result import Delivery
 
 
@@ -61,19 +61,29 @@ def test_a_client_gives_each_payload_to_its_consumer_once() -> None:
     inbox = Inbox()
     assert inbox.receive(b"1") is Known.NEW
     assert inbox.receive(b"1") is Known.PENDING
-    inbox.settle(b"1", consumed=True)
+    inbox.settle(b"1")
     assert inbox.receive(b"1") is Known.CONSUMED
     assert inbox.receive(b"1") is Known.CONSUMED, "however often it comes"
-    assert inbox.receive(b"2") is Known.NEW
-    inbox.settle(b"2", consumed=False)
-    assert inbox.receive(b"2") is Known.NEW
+
+
+def test_a_refusal_is_remembered_with_its_reason() -> None:
+    inbox = Inbox()
+    assert inbox.receive(b"1") is Known.NEW
+    inbox.settle(b"1", CallRefused(Code.REFUSED, "no" * 1000))
+    assert inbox.receive(b"1") is Known.REFUSED
+    refused = inbox.refusal(b"1")
+    assert refused is not None
+    assert (refused.code, len(refused.message)) == (Code.REFUSED, 255)
+    for n in range(REMEMBERED):  # what is announced and refused was never received
+        inbox.settle(b"%d" % (n + 2), CallRefused(Code.TOO_LARGE, "too large"))
+    assert inbox.known(b"1") is Known.NEW, "the oldest one is forgotten"
 
 
 def test_the_last_tokens_are_remembered() -> None:
     inbox = Inbox()
     for n in range(REMEMBERED):
         inbox.receive(b"%d" % n)
-        inbox.settle(b"%d" % n, consumed=True)
+        inbox.settle(b"%d" % n)
     assert inbox.receive(b"0") is Known.CONSUMED
     inbox.receive(b"one more")
     assert inbox.receive(b"0") is Known.CONSUMED, "it was used last"

@@ -110,6 +110,41 @@ async def test_data_that_are_no_value_are_refused() -> None:
     assert client.delivering is None
 
 
+async def test_a_payload_that_was_refused_is_refused_again_and_not_consumed() -> None:
+    """A second copy, by a network or by a server that did not hear of it: the server was told already."""
+
+    class Choosy(Taking):
+        chooses = True
+
+        def ServerPayloadEnter(self, e: am.Event) -> bool:
+            return not self.chooses
+
+    taking = Choosy()
+    consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")
+    near, far = pair()
+    client: rpc.Client = rpc.Client.over(far, Basic, id="raw", consumer=consumer, max_payload=10)
+    client.start()
+    server = Raw(near)
+    await server.hear()
+    schema = am.Machine(Basic).schema
+    states = tuple(schema.names)
+    await server.say(
+        m.Welcome(
+            1, b"s", 1, 0, (CHUNKS,), None, "source", states, None, bytes.fromhex(schema.hash), (0,) * len(states), 1, 0
+        )
+    )
+    assert isinstance(await server.hear(), m.Ready)
+    for payload in (m.Payload(b"t", "news", data=1), m.Payload(b"u", "film", size=11)):
+        await server.say(payload)
+        nack = await server.hear()
+        assert isinstance(nack, m.PayloadNack)
+        taking.chooses = False
+        await server.say(payload)
+        assert await server.hear() == nack
+    assert not taking.got
+    await client.stop()
+
+
 async def test_a_client_that_acknowledges_what_was_not_sent_is_cut_off() -> None:
     async with greeted() as (on, client):
         sent = on.server.send_payload("film", figures(2 * MIB))

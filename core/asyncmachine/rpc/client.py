@@ -123,7 +123,8 @@ class Client(Generic[S]):
             reconnect=reconnect,
         )
         self._connecting = Connecting(self._connections, backoff, where("to", dial))
-        self.machine = own_machine(ClientStates, self._connecting, f"rc-{suffix}", "rpc-client", parent)
+        at = (f"addr:{dial}",) if isinstance(dial, str) else ()
+        self.machine = own_machine(ClientStates, self._connecting, f"rc-{suffix}", "rpc-client", parent, *at)
         # Bound once, and shared.
         ready, loop, in_loop = self._connections.ready_link, self._loop.get, self._in_loop
         self._calling = Calling(self.machine, ready, self._connections.is_between, loop, in_loop, tracing)

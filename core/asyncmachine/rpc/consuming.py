@@ -28,6 +28,8 @@ Link = Connection[ClientSession]
 
 logger = logging.getLogger("asyncmachine.rpc")
 
+_SETTLED: Final = (Known.CONSUMED, Known.REFUSED)
+
 _told: Final[WeakSet[Machine[Any]]] = WeakSet()
 """Machines of clients of which the log has told that they have no consumer."""
 
@@ -66,14 +68,14 @@ class Consuming:
         self._held_back: tuple[Link, Payload] | None = None
 
     def take(self, payload: Payload) -> None:
-        """Gives a new payload to the consumer. A second copy is acknowledged again if the first one was consumed."""
+        """Gives a new payload to the consumer. A second copy is answered as the first one was."""
         if payload.size:
             self._announced(payload)
             return
         token = payload.token
         known = self._inbox.receive(token)
-        if known is Known.CONSUMED:
-            self._settle(token, None)
+        if known in _SETTLED:
+            self._settle(token, self._inbox.refusal(token))
         if known is not Known.NEW:
             return
         try:
@@ -110,8 +112,8 @@ class Consuming:
     def _announced(self, payload: Payload) -> None:
         """A large payload may come. It is refused before any of it has, or wanted."""
         known = self._inbox.known(payload.token)
-        if known is Known.CONSUMED:
-            self._settle(payload.token, None)
+        if known in _SETTLED:
+            self._settle(payload.token, self._inbox.refusal(payload.token))
         if known is not Known.NEW:
             return
         try:
@@ -168,7 +170,7 @@ class Consuming:
         self._settle(token, None if outcome.executed else CallRefused(Code.REFUSED, "the consumer did not accept it"))
 
     def _settle(self, token: bytes, error: CallRefused | None) -> None:
-        self._inbox.settle(token, consumed=error is None)
+        self._inbox.settle(token, error)
         if token == self._with_consumer:
             self._with_consumer = b""
         connection = self._connection()

@@ -11,7 +11,9 @@ from typing import Final
 
 from asyncmachine.machine.result import Outcome
 from asyncmachine.rpc.chunks import Parcel
-from asyncmachine.rpc.errors import DeliveryFailed, TooLarge
+from asyncmachine.rpc.errors import CallRefused, DeliveryFailed, TooLarge
+from asyncmachine.rpc.limits import sendable
+from asyncmachine.rpc.messages import NAME
 from asyncmachine.rpc.remote_result import Delivery
 
 MAX_KEPT: Final = 1024
@@ -125,6 +127,7 @@ class Known(Enum):
     NEW = "new"
     PENDING = "pending"
     CONSUMED = "consumed"
+    REFUSED = "refused"
 
 
 class Inbox:
@@ -133,23 +136,30 @@ class Inbox:
     __slots__ = ("_tokens",)
 
     def __init__(self) -> None:
-        self._tokens: dict[bytes, Known] = {}
+        self._tokens: dict[bytes, Known | CallRefused] = {}
 
     def known(self, token: bytes) -> Known:
         """What is known of a payload of which the data have not come yet."""
-        return self._tokens.get(token, Known.NEW)
+        found = self._tokens.get(token, Known.NEW)
+        return Known.REFUSED if isinstance(found, CallRefused) else found
+
+    def refusal(self, token: bytes) -> CallRefused | None:
+        """Why it was refused. None for one that was not."""
+        found = self._tokens.get(token)
+        return found if isinstance(found, CallRefused) else None
 
     def receive(self, token: bytes) -> Known:
         """Notes the arrival. Only a payload that is new goes to the consumer."""
-        known = self._tokens.pop(token, Known.NEW)
-        self._tokens[token] = Known.PENDING if known is Known.NEW else known  # behind all others
-        while len(self._tokens) > REMEMBERED:
-            del self._tokens[next(iter(self._tokens))]
+        known = self.known(token)
+        self._note(token, self._tokens.get(token, Known.PENDING))
         return known
 
-    def settle(self, token: bytes, *, consumed: bool) -> None:
-        """Notes what the consumer did. A refused payload is forgotten: the server does not send it again."""
-        if consumed:
-            self._tokens[token] = Known.CONSUMED
-        else:
-            self._tokens.pop(token, None)
+    def settle(self, token: bytes, refused: CallRefused | None = None) -> None:
+        """Notes what has become of it: consumed, or refused for good. Its copies are answered alike."""
+        self._note(token, Known.CONSUMED if refused is None else sendable(refused, NAME))
+
+    def _note(self, token: bytes, what: Known | CallRefused) -> None:
+        self._tokens.pop(token, None)
+        self._tokens[token] = what  # behind all others
+        while len(self._tokens) > REMEMBERED:
+            del self._tokens[next(iter(self._tokens))]

@@ -18,14 +18,16 @@ long was under way while the computer stood still, and to break it off would lea
 """
 
 
-def own_machine(states: type[D], handlers: object, id: str, tag: str, parent: View[Any] | None) -> Machine[D]:
-    """One of them, with its handlers. Its log is set up as the environment says (`own_log`)."""
+def own_machine(
+    states: type[D], handlers: object, id: str, tag: str, parent: View[Any] | None, *more: str
+) -> Machine[D]:
+    """One of them, with its handlers and its tags. Its log is set up as the environment says (`own_log`)."""
     patience = max(STANDSTILL, DEFAULTS.handler_deadline)
     machine = Machine(
         states,
         handlers,
         id=id,
-        tags=(tag,),
+        tags=(tag, *more),
         parent=parent,
         handler_timeout=patience,
         handler_deadline=patience,

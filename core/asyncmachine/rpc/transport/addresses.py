@@ -78,8 +78,13 @@ def listen(address: str, *, ssl: tls.SSLContext | None = None, **settings: Any) 
     `AddressError`.
     """
     parsed = Address.parse(address)
-    if (ssl is not None) is not (parsed.scheme in ("tls", "wss")):
+    encrypted = parsed.scheme in ("tls", "wss")
+    if ssl is not None and not encrypted:
         raise AddressError(f"{address!r}: a context for TLS goes with tls:// and wss://, and with no other scheme")
+    if ssl is None and encrypted:
+        raise AddressError(
+            f"{address!r} needs a certificate, and none is given: use rpc.listen(address, ssl=context) in its place"
+        )
 
     async def open_listener() -> Listener:
         if parsed.scheme in ("ws", "wss"):
