@@ -27,8 +27,8 @@ from asyncmachine_relay.static import StaticRoot
 from asyncmachine_relay.targets import Target, check_names
 
 DEFAULT_PORT = 12733
-LONGEST_DRAIN = 9.0
-"""Seconds; an operator's tools kill what has not ended 10 s after SIGTERM."""
+LONGEST_DRAIN = 8.0
+"""Seconds; an operator's tools kill what has not ended 10 s after SIGTERM, and there is more to end than tunnels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from typing import Any
 from asyncmachine.telemetry.dbg.address import dial_to, url_of
 from asyncmachine.telemetry.dbg.dumps import RotatingDumps, Rotation
 from asyncmachine.telemetry.dbg.errors import AddressError, DbgError
+from asyncmachine.telemetry.dbg.line import FAREWELL
 from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.app import Relay
 from asyncmachine_relay.cluster_config import Cluster
@@ -31,8 +32,12 @@ from asyncmachine_relay.server import RelayServer, bind, place_of
 
 logger = logging.getLogger("asyncmachine.relay")
 
+IN_TIME = 9.3
+"""Seconds from the first signal until nothing is waited for any more; what is there after 10 s is killed."""
 CLOSING = 1.5
-"""Seconds for closing what did not leave; after that it is dropped."""
+"""Seconds of these for closing what did not leave, less after the longest drain; after that it is dropped."""
+PARTING = 0.3
+"""Seconds of these that are kept for those to whom the debug stream is sent on."""
 
 RELOADED = frozenset({"targets", "meetings", "server.secret_file", "operation.token_file"})
 """Settings that SIGHUP takes over. To have no secret file any more is not among them."""
@@ -60,8 +65,11 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print) -> in
         await serving.start()
         say(f"{relay.machine.id} on {serving.origin}")
         await signals.first.wait()
+        begun = asyncio.get_running_loop().time()
         await _end(serving, config.operation.drain, signals.second)
         relay.dispose()
+        if recorder is not None:
+            recorder.farewell = parting(asyncio.get_running_loop().time() - begun)
     return 0
 
 
@@ -142,11 +150,21 @@ def _check_directory(path: Path | None) -> None:
         raise RelayConfigError(wrong, field="address_dir")
 
 
+def dropping(drain: float) -> float:
+    """Seconds from the first signal until what has not ended is dropped."""
+    return min(drain + CLOSING, IN_TIME - PARTING)
+
+
+def parting(passed: float) -> float:
+    """Seconds that are left after `passed` ones for what is still to be sent on."""
+    return max(PARTING, min(FAREWELL, IN_TIME - passed))
+
+
 async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None:
-    """Drains, closes, and drops what is left: all of it together takes `drain` + `CLOSING` at most."""
+    """Drains, closes, and drops what is left."""
     stopping = asyncio.create_task(serving.stop(drain=drain))
     hurrying = asyncio.create_task(hurry.wait())
-    await asyncio.wait({stopping, hurrying}, timeout=drain + CLOSING, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopping, hurrying}, timeout=dropping(drain), return_when=asyncio.FIRST_COMPLETED)
     hurrying.cancel()
     if not stopping.done():
         logger.warning("what has not ended by now is dropped")

@@ -51,6 +51,13 @@ async def echo_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         await writer.drain()
 
 
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends without end."""
+    while True:
+        writer.write(bytes(65536))
+        await writer.drain()
+
+
 class Calls:
     """A backend that hands its connections to the test."""
 

@@ -120,7 +120,7 @@ port = 1
         ),
         "relay.toml:7: limits.tunnels: limit tunnels=-1 must be greater than 0",
         "relay.toml:8: limits.idle: expected a number, got true or false; write a number, as idle = 120",
-        "relay.toml:10: operation.drain: drain 99 must be 0 to 9 seconds",
+        "relay.toml:10: operation.drain: drain 99 must be 0 to 8 seconds",
         'relay.toml:11: operation.log: log \'xml\' must be "text" or "json"',
         (
             'relay.toml:16: targets[0].ops: \'liste\' is none of "listen", "dial"; write a list, as ops = ["listen", '

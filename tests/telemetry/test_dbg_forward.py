@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncmachine.rpc.transport import Transport, TransportClosed
+from asyncmachine.rpc.transport import Peer, Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
 from asyncmachine.telemetry import dbg
 from asyncmachine.telemetry.dbg import messages as m
@@ -160,6 +160,44 @@ async def test_one_that_does_not_read_takes_no_room(two: Make) -> None:
             assert first._forwarders[0]._size <= 100_000
         second.reads.set()
         await asyncio.sleep(1)
+
+
+class Stuck:
+    """Takes nothing, and would take its time to close."""
+
+    peer = Peer("memory")
+    closed = False
+    is_dropped = False
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def recv(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await asyncio.sleep(40)
+
+    def abort(self) -> None:
+        self.is_dropped = True
+
+
+@in_virtual_time
+async def test_one_that_takes_nothing_does_not_hold_the_end_up() -> None:
+    stuck = Stuck()
+
+    async def dial() -> Transport:
+        return stuck
+
+    first = Recorder(forward=[dial])
+    loop = asyncio.get_running_loop()
+    async with first.running():
+        await asyncio.sleep(1)
+        first.farewell = 0.3
+        begun = loop.time()
+    assert loop.time() - begun < 0.5
+    assert stuck.is_dropped
 
 
 @in_virtual_time

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,8 +19,8 @@ import websockets
 from asyncmachine.telemetry.dbg.replay import summary
 from asyncmachine_relay.command import address, duration
 from asyncmachine_tools.main import main
-from tests.relay.support import ask_token, ending, http, opened
-from tests.relay.tcp_support import backend, echo_bytes
+from tests.relay.support import BINARY, RawSocket, ask_token, ending, http, opened
+from tests.relay.tcp_support import backend, echo_bytes, pour
 
 
 class Program:
@@ -123,7 +124,7 @@ async def test_sigterm_lets_tunnels_leave_and_ends_in_time(tmp_path: Path) -> No
 async def test_what_does_not_leave_is_closed_with_1001_and_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     async with backend(echo_bytes) as port:
         target = f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n"
-        for drain, signals in ((0.2, 1), (9, 2)):
+        for drain, signals in ((0.2, 1), (8, 2)):
             file = settings(tmp_path, f"[operation]\ndrain = {drain}\n{target}")
             async with program("wasm", "-c", file) as relay:
                 run: Any = relay
@@ -156,6 +157,28 @@ async def test_with_the_time_it_has_by_default_it_is_gone_ten_seconds_after_sigt
                 assert 7.9 < loop.time() - begun < 10
             assert (await relay.end())[0] == 0
             assert loop.time() - begun < 10
+
+
+@pytest.mark.nightly  # eight seconds of nothing, and a deadline that a busy computer may miss
+async def test_it_is_gone_in_time_when_neither_a_page_nor_a_recorder_takes_anything(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as recorder:  # nobody accepts
+        async with backend(pour) as port:
+            file = settings(
+                tmp_path,
+                "[dbg]\ningest = true\ndir = 'dumps'\n"
+                f"forward = ['ws://127.0.0.1:{recorder.getsockname()[1]}/dbg.ws']\n"
+                f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n",
+            )
+            async with program("wasm", "-c", file) as relay:
+                run: Any = relay
+                async with RawSocket.opened(run, target="back", receive_buffer=4096) as page:
+                    page.send(BINARY, b"x")
+                    await page.frame()  # and no more
+                    begun = asyncio.get_running_loop().time()
+                    relay.signal(signal.SIGTERM)
+                    code, log = await relay.end()
+                    assert (code, asyncio.get_running_loop().time() - begun < 10) == (0, True), log
+                    assert "what has not ended by now is dropped" in log
 
 
 async def test_sighup_takes_new_targets_over_and_keeps_tunnels(tmp_path: Path) -> None:
@@ -327,8 +350,6 @@ def test_check_warns_of_patterns_of_file_names(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_busy_port_and_a_public_host_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    import socket
-
     with cleared_logging(), socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["relay", "wasm", "-l", f"127.0.0.1:{port}"]) == 2

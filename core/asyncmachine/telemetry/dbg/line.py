@@ -21,6 +21,9 @@ DIAL_TIMEOUT: Final = 10.0
 FAREWELL: Final = 1.0
 """Seconds for what is left to send when the line is told to stop."""
 
+CLOSING: Final = 0.1
+"""Seconds for the end of a connection that took nothing."""
+
 FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0
 STEADY: Final = 5.0
 """A connection that lasted so many seconds was a good one: the delays begin anew."""
@@ -79,8 +82,11 @@ class Line:
         self._closing.set()
         self._source.nudge()
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=farewell)
-            self._task.cancel()
+            # Who takes nothing does not answer a closing handshake either: the first cancellation begins one, the
+            # second does not wait for it.
+            for patience in (farewell, CLOSING):
+                await asyncio.wait({self._task}, timeout=patience)
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     @property
@@ -136,7 +142,7 @@ class Line:
             for task in (reading, writing):
                 task.cancel()
             await asyncio.gather(reading, writing, return_exceptions=True)
-            await transport.close(code)
+            await _end(transport, code)
 
     async def _read(self, transport: Transport) -> TransportClosed:
         while True:
@@ -167,6 +173,17 @@ class Line:
                 await self._closing.wait()
         except TimeoutError:
             pass
+
+
+async def _end(transport: Transport, code: int) -> None:
+    """Closes it, and drops it if that is not waited for."""
+    try:
+        await transport.close(code)
+    except asyncio.CancelledError:
+        abort = getattr(transport, "abort", None)
+        if abort is not None:
+            abort()
+        raise
 
 
 def delay(attempt: int) -> float:

@@ -25,7 +25,7 @@ from asyncmachine.telemetry.dbg.codec import decode, encode
 from asyncmachine.telemetry.dbg.dumps import Entry, Output
 from asyncmachine.telemetry.dbg.errors import BAD_FRAME, BAD_VERSION, FRAME_TOO_LARGE, LIMIT, StreamFault
 from asyncmachine.telemetry.dbg.forward import Forwarder, ForwardLimits, Onward
-from asyncmachine.telemetry.dbg.line import GOING_AWAY
+from asyncmachine.telemetry.dbg.line import FAREWELL, GOING_AWAY
 from asyncmachine.telemetry.dbg.sender import SESSION, this_process
 from asyncmachine.telemetry.dbg.stream import Stream, Track
 
@@ -94,6 +94,8 @@ class Recorder:
         self.limits = limits or RecorderLimits()
         self.files: list[Path] = []
         """Finished files, the newest 1,000."""
+        self.farewell = FAREWELL
+        """Seconds for what is still to be sent on when `run` ends."""
         self._output = output
         self._clock = clock
         self._inlets: dict[int, Inlet] = {}
@@ -164,7 +166,7 @@ class Recorder:
                 self.tick()
         finally:
             self.close()
-            await asyncio.gather(*(forwarder.line.close() for forwarder in self._forwarders))
+            await asyncio.gather(*(forwarder.line.close(self.farewell) for forwarder in self._forwarders))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Recorder]:
