@@ -114,10 +114,13 @@ class Listened:
         may_idle(tunnel, allowed=True)
         with self._listening(tunnel) as listener:
             far = await self._accept(listener, tunnel)
-        may_idle(tunnel, allowed=False)
-        tunnel.machine.add(ListeningTunnelStates.TcpAccepted)
-        with self.usage.one():
-            await bridge(tunnel.transport, far, tunnel.machine)
+        try:
+            may_idle(tunnel, allowed=False)
+            tunnel.machine.add(ListeningTunnelStates.TcpAccepted)
+            with self.usage.one():
+                await bridge(tunnel.transport, far, tunnel.machine)
+        finally:
+            far.abort()
 
     async def serve_many(self, tunnel: Tunnel, called: Callable[[], Serving]) -> None:
         """Every caller is a connection, as many as there may be at a time. Raises `Refused`, `TransportClosed`."""

@@ -81,6 +81,28 @@ async def test_a_page_that_leaves_closes_its_port_and_its_file_at_once(tmp_path:
             await asyncio.open_connection(host, port)
 
 
+async def test_a_caller_too_many_is_hung_up_on(tmp_path: Path) -> None:
+    """Two pages are called, and their target may have one connection: who calls the second is not left waiting."""
+    target = listener(raw=True, connections=1)
+    async with (
+        running(targets=[target], address_dir=tmp_path) as run,
+        opened(run, "repl-browser1", "listen", "repl") as page,
+    ):
+        _, first = await asyncio.open_connection(*await address_of(run))
+        await page.send(b"one")
+        async with opened(run, "repl-browser2", "listen", "repl") as other:
+            while not (file := tmp_path / "repl-browser2.addr").exists():
+                await asyncio.sleep(0)
+            host, _, port = file.read_text().partition(":")
+            reader, second = await asyncio.open_connection(host, int(port))
+            assert await ending(other) == (4429, "LIMIT")
+            with pytest.raises(ConnectionResetError):
+                async with asyncio.timeout(5):
+                    await reader.read()
+            second.close()
+        first.close()
+
+
 async def test_small_messages_to_a_caller_do_not_wait_for_an_acknowledgement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
