@@ -48,6 +48,8 @@ OF_SERVERS = {
     "a decision to wait for": ({"allow": waits}, "allow is called and not awaited"),
     "an object to wait for": ({"allow": Waits()}, "allow is called and not awaited"),
     "a decision made before": ({"allow": True}, "allow is a function, got True"),
+    "a number for times": ({"timing": 5}, r"timing is one of rpc\.Timing, or None, got 5"),
+    "a word for whether": ({"compression": "zlib"}, "compression is True, False or None, got 'zlib'"),
 }
 
 
@@ -56,6 +58,30 @@ async def test_what_no_server_can_be_made_with(options: dict[str, Any], why: str
     for made in (lambda: rpc.Server(source(), **options), lambda: rpc.Mux(source(), NOWHERE, **options)):
         with pytest.raises(am.InvalidArgs, match=why):
             made()
+
+
+async def test_what_a_server_or_a_mux_is_not_made_with() -> None:
+    for made, why in (
+        (lambda: rpc.Server(source(), sessions=3), r"sessions is one of rpc\.sessions\.Sessions, or None, got 3"),  # type: ignore[arg-type]
+        (lambda: rpc.Server(source(), backoff=3), r"backoff is one of rpc\.Backoff, or None, got 3"),  # type: ignore[arg-type]
+        (lambda: rpc.Server(source(), parent="x"), "parent is a machine or a mirror, or None, got 'x'"),  # type: ignore[arg-type]
+        (lambda: rpc.Server(source()).listen(5), "dial is a function that connects, got 5"),  # type: ignore[arg-type]
+        (lambda: rpc.Server(source()).serve_at(5), "listen is an address as a text, or a function that"),  # type: ignore[arg-type]
+        (lambda: rpc.Mux(source(), 5), "listen is an address as a text, or a function that opens a listener, got 5"),  # type: ignore[arg-type]
+        (lambda: rpc.Mux(source(), NOWHERE, parent="x"), "parent is a machine or a mirror"),  # type: ignore[arg-type]
+        (lambda: rpc.Mux(source(), NOWHERE, backoff=3), r"backoff is one of rpc\.Backoff"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(am.InvalidArgs, match=why):
+            made()
+
+
+async def test_the_limit_of_a_mux_that_is_set_later_is_looked_at_too() -> None:
+    mux = rpc.Mux(source(), NOWHERE)
+    for wrong in (-5, 0, "many"):
+        with pytest.raises(am.InvalidArgs, match="limit is a whole number from 1 on"):
+            mux.limit = wrong  # type: ignore[assignment]
+    mux.limit = 2
+    assert mux.limit == 2
 
 
 async def test_an_interval_that_is_set_later_is_looked_at_too() -> None:
@@ -91,6 +117,11 @@ OF_CLIENTS = {
     "a number for a name": ({"id": 5}, am.InvalidArgs, "id is a text, got 5"),
     "no time to dial": ({"dial_timeout": 0}, am.InvalidArgs, "dial_timeout is a number of seconds, more than 0: 0"),
     "payloads of less than nothing": ({"max_payload": -1}, am.InvalidArgs, "max_payload is a whole number from 0 on"),
+    "a number for times": ({"timing": 5}, am.InvalidArgs, r"timing is one of rpc\.Timing, or None, got 5"),
+    "a number for pauses": ({"backoff": 3}, am.InvalidArgs, r"backoff is one of rpc\.Backoff, or None, got 3"),
+    "a name for a parent": ({"parent": "x"}, am.InvalidArgs, "parent is a machine or a mirror, or None, got 'x'"),
+    "a name for a consumer": ({"consumer": "x"}, am.InvalidArgs, "consumer is a machine, or None, got 'x'"),
+    "a word for whether": ({"compression": "zlib"}, am.InvalidArgs, "compression is True, False or None, got 'zlib'"),
     "a state that is not there": ({"allowed": ["Aks"]}, am.StateMissing, "'Aks' .did you mean 'Ask'"),
     "to skip what is not there": ({"skipped": ["Nope"]}, am.StateMissing, "'Nope'"),
 }
@@ -102,6 +133,42 @@ async def test_what_no_client_can_be_made_with(options: dict[str, Any], error: t
         rpc.Client(NOWHERE, Basic, **options)
     if error is am.StateMissing:
         rpc.Client(NOWHERE, **options)  # of a source whose states are asked for nobody knows them yet
+
+
+async def test_a_client_has_somewhere_to_go_and_a_schema_that_is_one() -> None:
+    with pytest.raises(am.InvalidArgs, match="dial is an address as a text, or a function that connects, got 5"):
+        rpc.Client(5)  # type: ignore[arg-type]
+    for wrong in ("x", 5, int):
+        with pytest.raises(am.InvalidArgs, match="schema is a class of states, or a mapping of states, got"):
+            rpc.Client(NOWHERE, wrong)  # type: ignore[arg-type, type-var]
+
+
+BACKOFFS = {
+    "a pause before it": ({"first": -1}, "first is a number of seconds, more than 0: -1"),
+    "no pause": ({"first": 0}, "first is a number of seconds, more than 0: 0"),
+    "no longest pause": ({"cap": 0.0}, "cap is a number of seconds, more than 0"),
+    "no attempts to count": ({"tries": 1.5}, "tries is a whole number from 0 on, got 1.5"),
+    "less than no time": ({"total": -1}, "total is a number of seconds, at least 0"),
+    "pauses below nothing": ({"jitter": 5}, "jitter is a share from 0 to 1, got 5"),
+    "no number for a share": ({"jitter": float("nan")}, "jitter is a share from 0 to 1"),
+    "no pause for the eager": ({"eager_cap": 0}, "eager_cap is a number of seconds, more than 0"),
+    "eager before it": ({"eager_for": -1}, "eager_for is a number of seconds, at least 0"),
+}
+
+
+@pytest.mark.parametrize(("options", "why"), BACKOFFS.values(), ids=BACKOFFS.keys())
+def test_pauses_that_no_back_off_has(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(am.InvalidArgs, match=why):
+        rpc.Backoff(**options)
+    assert rpc.Backoff(tries=0, total=0, jitter=0).delay(0, 0.0) is None
+
+
+def test_a_peer_is_asked_before_it_counts_as_gone() -> None:
+    """Else a connection on which all is well, and nothing has to be said, would end."""
+    for silence, dead in ((0.2, 0.1), (15.0, 15.0), (60.0, 45.0)):
+        with pytest.raises(am.InvalidArgs, match="dead is more than silence, after which the peer is asked: got"):
+            rpc.Timing(silence=silence, dead=dead)
+    assert rpc.Timing(silence=float("inf"), dead=float("inf")).dead == float("inf")
 
 
 def test_times_are_numbers_and_not_negative() -> None:

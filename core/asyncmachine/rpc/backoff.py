@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from asyncmachine.rpc.options import check_seconds, check_share, check_whole
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
@@ -23,6 +25,19 @@ class Backoff:
     jitter: float = 0.2
     eager_cap: float | None = None
     eager_for: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidArgs` for what no pause can be: some would dial thousands of times in a second."""
+        check_seconds("first", self.first, more_than_none=True)
+        check_seconds("cap", self.cap, more_than_none=True)
+        check_share("jitter", self.jitter)
+        check_seconds("eager_for", self.eager_for)
+        if self.tries is not None:
+            check_whole("tries", self.tries, 0)
+        if self.total is not None:
+            check_seconds("total", self.total)
+        if self.eager_cap is not None:
+            check_seconds("eager_cap", self.eager_cap, more_than_none=True)
 
     def delay(self, attempt: int, elapsed: float, draw: Callable[[], float] = random.random) -> float | None:
         """Seconds to wait before attempt number `attempt` (from 0), `elapsed` seconds after the loss. None: give up."""

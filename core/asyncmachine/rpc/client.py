@@ -30,9 +30,10 @@ from asyncmachine.rpc.counters import Statistics
 from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.limits import check_value
+from asyncmachine.rpc.made_with import check_client
 from asyncmachine.rpc.mirror_sync import MirrorSync, sync_wanted
 from asyncmachine.rpc.netmach import NetworkMachine
-from asyncmachine.rpc.options import check_seconds, check_states, check_text, check_whole
+from asyncmachine.rpc.options import check_states
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -99,10 +100,11 @@ class Client(Generic[S]):
         compression: bool | None = None,
         max_payload: int = MAX_PAYLOAD,
     ) -> None:
+        check_client(
+            dial, id, consumer, dial_timeout, max_payload,
+            timing=timing, backoff=backoff, parent=parent, compression=compression,
+        )  # fmt: skip
         check_consumer(consumer)
-        check_text("id", id)
-        check_seconds("dial_timeout", dial_timeout, more_than_none=True)
-        check_whole("max_payload", max_payload, 0)
         suffix = id or token_hex(3)[:5]
         wanted = sync_wanted(f"rc-{suffix}", token, not no_schema, allowed, skipped, shallow=shallow, steps=steps)
         known = None if schema is None else schema_given(schema)

@@ -20,7 +20,8 @@ from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
-from asyncmachine.rpc.options import check_names, check_plain_function, check_server, check_text, check_whole
+from asyncmachine.rpc.made_with import check_mux, check_server
+from asyncmachine.rpc.options import check_names, check_plain_function, check_whole
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -39,8 +40,8 @@ from asyncmachine.rpc.transport.addresses import listen as listen_at
 
 logger = logging.getLogger("asyncmachine.rpc")
 
-_CHECKED: Final = frozenset({"push_interval", "allow", "clients", "max_payload", "args"})
-_OPTIONS: Final = _CHECKED | {"timing", "tracing", "compression", "chunk"}
+_CHECKED: Final = frozenset({"push_interval", "allow", "clients", "max_payload", "args", "timing", "compression"})
+_OPTIONS: Final = _CHECKED | {"tracing", "chunk"}
 """Of the servers that a mux makes itself. It has places, sessions and a back-off of its own."""
 
 NewServer = Callable[[str, Peer], Server]
@@ -69,8 +70,7 @@ class Mux(PayloadSender):
         self._sessions: Sessions | None = None
         self._sending: Sending | None = None
         self._loop = OwnLoop()
-        check_text("name", name)
-        check_whole("limit", limit, 1)
+        check_mux(name, listen, limit, backoff, parent)
         if isinstance(serve, View):
             if problem := check_source(serve):
                 raise SchemaError(problem)
@@ -111,6 +111,7 @@ class Mux(PayloadSender):
 
     @limit.setter
     def limit(self, limit: int) -> None:
+        check_whole("limit", limit, 1)
         self._places.limit = limit
 
     def start(self) -> None:

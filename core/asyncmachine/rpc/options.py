@@ -1,7 +1,4 @@
-"""What servers, clients and muxes are made with, looked at where they are made.
-
-What is wrong with an option would else show with the first client, at another place, as a connection that just ends.
-"""
+"""What an option can be: each look raises an error that names the option, what it takes, and what it got."""
 
 from __future__ import annotations
 
@@ -9,30 +6,8 @@ from collections.abc import Collection, Iterable
 from inspect import iscoroutinefunction
 from typing import Any
 
-from asyncmachine.machine.args import Args
 from asyncmachine.machine.errors import InvalidArgs, StateMissing, nearest
 from asyncmachine.machine.schema import Schema
-
-
-def check_server(
-    name: object = "",
-    push_interval: object = 0.0,
-    allow: object = None,
-    clients: object = 1,
-    max_payload: object = 1,
-    args: Any = None,
-    strangers: object = 0,
-) -> None:
-    """Raises `InvalidArgs` for options that no server can have."""
-    check_text("name", name)
-    check_seconds("push_interval", push_interval)
-    check_whole("clients", clients, 1)
-    check_whole("max_payload", max_payload, 1)
-    check_whole("strangers", strangers, 0)
-    if allow is not None:
-        check_plain_function("allow", allow)
-    if isinstance(args, type) or not all(map(_is_record, args or ())):
-        raise InvalidArgs(f"args takes several classes of typed records, got {args!r}")
 
 
 def check_names(owner: str, given: Iterable[str], known: Collection[str]) -> None:
@@ -57,6 +32,24 @@ def check_plain_function(what: str, function: object) -> None:
         raise InvalidArgs(f"{what} is called and not awaited: it cannot be a coroutine function")
 
 
+def check_kind(what: str, value: object, kind: type[Any], like: str) -> None:
+    """Raises `InvalidArgs` for what is neither None nor of this kind, which is `like` in words."""
+    if value is not None and not isinstance(value, kind):
+        raise InvalidArgs(f"{what} is {like}, or None, got {value!r}")
+
+
+def check_function(what: str, value: object, does: str) -> None:
+    """Raises `InvalidArgs` for what is no function that `does` something."""
+    if not callable(value):
+        raise InvalidArgs(f"{what} is a function that {does}, got {value!r}")
+
+
+def check_place(what: str, value: object, does: str) -> None:
+    """Raises `InvalidArgs` for what is neither an address nor a function that `does` something."""
+    if not isinstance(value, str) and not callable(value):
+        raise InvalidArgs(f"{what} is an address as a text, or a function that {does}, got {value!r}")
+
+
 def check_text(what: str, value: object) -> None:
     """Raises `InvalidArgs` for what is no text."""
     if not isinstance(value, str):
@@ -72,11 +65,13 @@ def check_seconds(what: str, value: Any, *, more_than_none: bool = False) -> Non
         )
 
 
+def check_share(what: str, value: Any) -> None:
+    """Raises `InvalidArgs` for what is no number from 0 to 1."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidArgs(f"{what} is a share from 0 to 1, got {value!r}")
+
+
 def check_whole(what: str, value: object, least: int) -> None:
     """Raises `InvalidArgs` for what is no whole number, or too small a one."""
     if not isinstance(value, int) or value < least:
         raise InvalidArgs(f"{what} is a whole number from {least} on, got {value!r}")
-
-
-def _is_record(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Args)

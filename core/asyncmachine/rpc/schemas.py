@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from asyncmachine.machine.errors import SchemaError
+from asyncmachine.machine.errors import InvalidArgs, SchemaError
 from asyncmachine.machine.relations import RECORDED
 from asyncmachine.machine.rules import rules_of
 from asyncmachine.machine.schema import RELATIONS, Schema, State, StatesMeta
@@ -19,11 +19,16 @@ Given = type[Any] | Mapping[str, State] | None
 
 
 def schema_given(given: Given) -> Schema:
-    """The schema as machines have it: cleaned, and so with the same hash as the source's."""
+    """The schema as machines have it: cleaned, and so with the same hash as the source's.
+
+    Raises `InvalidArgs` for what is none.
+    """
+    if given is not None and not isinstance(given, StatesMeta | Mapping):
+        raise InvalidArgs(f"schema is a class of states, or a mapping of states, got {given!r}")
     if isinstance(given, StatesMeta):
         schema = given.schema
     else:
-        schema = given if isinstance(given, Schema) else Schema(dict(given or {}))  # type: ignore[arg-type]
+        schema = given if isinstance(given, Schema) else Schema(given or {})  # type: ignore[arg-type]
     return rules_of(schema, RECORDED).schema
 
 

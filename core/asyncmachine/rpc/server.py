@@ -27,7 +27,8 @@ from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
-from asyncmachine.rpc.options import check_seconds, check_server
+from asyncmachine.rpc.made_with import check_server
+from asyncmachine.rpc.options import check_function, check_place, check_seconds
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
@@ -88,7 +89,10 @@ class Server(PayloadSender):
     ) -> None:
         if problem := check_source(source):
             raise SchemaError(problem)
-        check_server(name, push_interval, allow, clients, max_payload, args, strangers)
+        check_server(
+            name, push_interval, allow, clients, max_payload, args, strangers,
+            sessions=sessions, timing=timing, backoff=backoff, parent=parent, compression=compression,
+        )  # fmt: skip
         self.source = source
         self._push_interval = push_interval
         self._timing = timing or default_timing()
@@ -142,6 +146,7 @@ class Server(PayloadSender):
 
     def listen(self, dial: Dial) -> None:
         """Gets connections itself: dials, serves, and dials again with back-off. Needs a running loop."""
+        check_function("dial", dial, "connects")
         self._check_idle()
         self._dial = dial
         self._begin(S.WebSocketTunnel)
@@ -152,6 +157,7 @@ class Server(PayloadSender):
         `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop. Raises `Misuse` for a
         server that has begun already, as `listen` does.
         """
+        check_place("listen", listen, "opens a listener")
         self._check_idle()
         self._listen = listen_at(listen) if isinstance(listen, str) else listen
         self._where = where("at", listen)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from asyncmachine.machine.errors import InvalidArgs
 from asyncmachine.rpc.options import check_seconds
 from asyncmachine.rpc.transport import NEAR, Peer
 
@@ -36,11 +38,15 @@ class Timing(Struct, frozen=True):
     doubt: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises `InvalidArgs` for a time that is none."""
+        """Raises `InvalidArgs` for a time that is none, and for peers that are gone before they are asked."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if value is not None:
                 check_seconds(name, value)
+        if not (self.silence < self.dead or self.dead == inf):
+            raise InvalidArgs(
+                f"dead is more than silence, after which the peer is asked: got {self.dead} after {self.silence}"
+            )
 
     def towards(self, peer: Peer) -> Timing:
         """What fits this peer."""
