@@ -1,0 +1,3 @@
+/** uPlot names its types after another of its builds. */
+import uPlot from "../../../web/static/vendor/uplot/uPlot.js";
+export default uPlot;
