@@ -104,13 +104,14 @@ DOUBTS = {
 def test_what_is_shown_is_stale_soon_after_the_page_has_reason_to_doubt(
     shown: Page, network: Hole, mishaps: Mishaps, doubt: str
 ) -> None:
+    """After 1 to 2 s, as `tests/rpc/test_probing.py` proves in a time of its own. Here the computer may be busy."""
     mishaps.expect("WebSocket connection|timed out|ERR_")
     with network.dark():
         shown.evaluate(STALE)
         shown.evaluate(DOUBTS[doubt])
         seconds = shown.evaluate("stale")
         print(f"{doubt}: stale after {seconds:.2f} s")
-        assert seconds < 10, "the keep-alive asks after 45 s"
+        assert seconds < 10, "it was asked: the keep-alive would, after 45 s"
     expect(shown.locator("#p[data-stale]")).to_have_count(0)
     shown.locator("#hit").click()
     expect(shown.locator("#p")).to_have_text("2" if doubt == "clicked" else "1")
