@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page, Playwright
+from playwright.sync_api import BrowserContext, Error, Page, Playwright, Route
 
 from tests.web.browser import Mishaps, chromium, kill, open_python, run, wait_for_python
 
@@ -184,6 +184,23 @@ def test_two_applications_of_one_origin_keep_their_own(page: Page) -> None:
         told.append(opened(page)["clock"]["Open"])
         run(page, PAY)
     assert told == [0, 0]
+
+
+def test_a_machine_is_kept_by_a_page_of_an_insecure_origin_too(page: Page, base_url: str, mishaps: Mishaps) -> None:
+    """As from a computer of the local network, by http: such a page lacks `crypto.randomUUID` and Web Locks."""
+    origin = mishaps._own = "http://shop.lan"
+    mishaps.expect("Cross-Origin-Opener-Policy")  # has no effect there
+
+    def answer(route: Route) -> None:
+        address = route.request.url.replace(origin, base_url)
+        route.fulfill(response=route.fetch(url=address, headers={}))
+
+    page.route(f"{origin}/**", answer)
+    open_python(page, origin)
+    assert page.evaluate("isSecureContext") is False
+    assert opened(page)["keeping"] == ["Kept"]
+    told = run(page, PAY)
+    assert (told["clock"]["Paid"], told["keeping"]) == (1, ["Kept"])
 
 
 def test_without_storage_the_machine_goes_on_in_memory(page: Page) -> None:

@@ -65,8 +65,8 @@ export class Records {
 
   /** @param {IDBObjectStore} records */
   claim(records) {
-    // In the order of time, so that the oldest marks go first.
-    this.token = `${Date.now().toString(36)} ${crypto.randomUUID()}`;
+    // In the order of time, so that the oldest marks go first. An insecure origin has no `randomUUID`.
+    this.token = `${Date.now().toString(36)} ${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     const marks = IDBKeyRange.bound([this.id, OWNER, ""], [this.id, OWNER, []]);
     records.getAllKeys(marks).onsuccess = (event) => {
       const keys = /** @type {IDBRequest<IDBValidKey[]>} */ (event.target).result;
