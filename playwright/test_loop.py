@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from playwright.sync_api import Page
 
-from tests.web.browser import run
+from tests.web.browser import Mishaps, run
 
 
 def test_it_is_the_loop_of_page_and_workers(shared: Page) -> None:
@@ -242,6 +242,88 @@ def test_errors_reach_the_exception_handler(shared: Page) -> None:
     assert len(told) == 2
     assert "ZeroDivisionError" in told[0]
     assert told[1] == "Task exception was never retrieved ValueError('nobody asks')"
+
+
+def test_who_leaves_in_a_callback_ends_that_one_alone(shared: Page, mishaps: Mishaps) -> None:
+    """There is no program to end."""
+    mishaps.expect("SystemExit: 3|KeyboardInterrupt")
+    told = run(
+        shared,
+        """
+        import sys
+        loop, seen, done = asyncio.get_running_loop(), [], asyncio.Event()
+        def interrupt():
+            raise KeyboardInterrupt
+        loop.call_soon(sys.exit, 3)
+        loop.call_soon(interrupt)
+        loop.call_soon(seen.append, "next")
+        loop.call_later(0.001, done.set)
+        await done.wait()
+        json.dumps(seen)
+        """,
+    )
+    assert told == ["next"]
+    mishaps.wait_until_told(shared, "SystemExit: 3.*KeyboardInterrupt")
+
+
+def test_generators_that_were_begun_are_closed_with_the_loops(python: Page) -> None:
+    """Also one whose end fails, and one that ran where Python waited for it."""
+    told = run(
+        python,
+        """
+        import warnings
+        loop, log, kept = asyncio.get_running_loop(), [], []
+        async def numbers(name):
+            try:
+                yield 1
+                yield 2
+            finally:
+                log.append(name)
+                if name == "fails":
+                    raise ValueError(name)
+        async def begin(name):
+            kept.append(numbers(name))
+            await anext(kept[-1])
+        await asyncio.gather(begin("one"), begin("fails"))
+        await asyncio.create_task(begin("task"))
+        async def wait():
+            asyncio.run(begin("waited"))
+        await asyncio.create_task(wait())
+        def told(_, context):
+            log.append(f"{context['exception']!r} {context['asyncgen'] in kept}")
+        loop.set_exception_handler(told)
+        await loop.shutdown_asyncgens()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            await begin("late")
+        json.dumps([sorted(log), [str(each.message).partition(" begins")[2] for each in warned]])
+        """,
+    )
+    log, warned = told
+    assert log == ["ValueError('fails') True", "fails", "one", "task", "waited"]
+    assert warned == [" after loop.shutdown_asyncgens()"]
+
+
+def test_debug_mode_tells_where_a_callback_was_made_that_met_an_error(shared: Page) -> None:
+    told = run(
+        shared,
+        """
+        import contextlib, io
+        loop, said, done = asyncio.get_running_loop(), io.StringIO(), asyncio.Event()
+        def meets_an_error():
+            with contextlib.redirect_stderr(said):
+                loop.call_exception_handler({"message": "met"})
+            done.set()
+        loop.set_debug(True)
+        try:
+            loop.call_soon(meets_an_error)
+            await done.wait()
+        finally:
+            loop.set_debug(False)
+        json.dumps(said.getvalue())
+        """,
+    )
+    assert told.startswith("met\nhandle_traceback: Handle created at (most recent call last):")
 
 
 def test_debug_mode_tells_of_slow_callbacks_and_where_things_were_made(shared: Page) -> None:

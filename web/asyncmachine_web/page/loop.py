@@ -12,6 +12,8 @@ here may rely on the end of a turn.
 `install` puts it in place of Pyodide's, before any future exists. Everything that asyncio defines for a loop which
 already runs and never ends works as there: debug mode, exception handlers, task factories, `asyncio.run` (where the
 browser can suspend Python). There are no sockets, pipes, processes or threads.
+
+Of Pyodide's loop nothing private is used: what it keeps of the turn, of debug mode and of generators is kept here.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ import logging
 import math
 import sys
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
+from weakref import WeakSet
 
 from pyodide.webloop import PyodideFuture, WebLoop
 
@@ -65,6 +69,11 @@ class BatchLoop(WebLoop):
         self._numbers = itertools.count()
         self._called = False
         self._alarm = math.inf
+        self._debugs = self.get_debug()
+        self._watched: asyncio.Handle | None = None
+        self._generators: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
+        self._generators_were_shut_down = False
+        self._hooks = (self._generator_begins, self._generator_is_dropped)
         channel = MessageChannel.new()
         turn = create_proxy(self._turn)  # lives as long as this Python
         if hasattr(WebAssembly, "Suspending"):
@@ -80,10 +89,10 @@ class BatchLoop(WebLoop):
         *args: *_Arguments,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        if self._debug:
+        if self._debugs:
             _check_callback(callback, "call_soon")
         handle = asyncio.Handle(callback, args, self, context)
-        if self._debug:
+        if self._debugs:
             _forget_caller(handle)
         self._ready.append(handle)
         if not self._called:
@@ -110,10 +119,10 @@ class BatchLoop(WebLoop):
         *args: *_Arguments,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if self._debug:
+        if self._debugs:
             _check_callback(callback, "call_at")
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        if self._debug:
+        if self._debugs:
             _forget_caller(handle)
         if when < math.inf:
             handle._scheduled = True  # type: ignore[attr-defined]
@@ -130,28 +139,64 @@ class BatchLoop(WebLoop):
         self, coro: Generator[Any, None, _Result] | Coroutine[Any, Any, _Result], **options: Any
     ) -> asyncio.Task[_Result]:
         """`options` are those of `asyncio.Task`. A task may begin in here: `eager_start`."""
-        if self._task_factory is not None:
-            return cast(asyncio.Task[_Result], self._task_factory(self, coro, **options))
+        factory = self.get_task_factory()
+        if factory is not None:
+            return cast(asyncio.Task[_Result], factory(self, coro, **options))
         task = asyncio.Task(coro, loop=self, **options)
-        if self._debug:
+        if self._debugs:
             _forget_caller(task)
         return task
+
+    def set_debug(self, enabled: bool) -> None:
+        super().set_debug(enabled)
+        self._debugs = enabled
+
+    def default_exception_handler(self, context: Mapping[str, Any]) -> None:
+        """In debug mode it tells where the callback was made in which the error came up."""
+        made = getattr(self._watched, "_source_traceback", None)
+        told = {"handle_traceback": made} if made and "source_traceback" not in context else {}
+        super().default_exception_handler({**told, **context})
+
+    async def shutdown_asyncgens(self) -> None:
+        self._generators_were_shut_down = True
+        generators = list(self._generators)
+        self._generators.clear()
+        ends = await asyncio.gather(*(each.aclose() for each in generators), return_exceptions=True)
+        for each, end in zip(generators, ends, strict=True):
+            if isinstance(end, Exception):
+                message = f"an error came up when the asynchronous generator {each!r} was closed"
+                self.call_exception_handler({"message": message, "exception": end, "asyncgen": each})
+        await super().shutdown_asyncgens()  # those of `run_until_complete`
+
+    def _generator_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if self._generators_were_shut_down:
+            told = f"the asynchronous generator {generator!r} begins after loop.shutdown_asyncgens()"
+            warnings.warn(told, ResourceWarning, stacklevel=2, source=self)
+        self._generators.add(generator)
+
+    def _generator_is_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generators.discard(generator)
+        self.call_soon(asyncio.ensure_future, generator.aclose())
 
     def _turn(self, _event: object = None) -> None:
         # From here on another turn can be called for: this one may be left unfinished.
         self._called = False
-        self._install_running_loop()
-        self._install_asyncgen_hooks()
+        self._begin_turn()
         if self._timers:
             self._take_due()
-        if self._debug:
-            sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)  # which, as the hooks, is one turn's
         try:
             self._run_ready()
         finally:
             if self._ready and not self._called:
                 self._called = True
                 self._call(None)
+
+    def _begin_turn(self) -> None:
+        """Three things are a turn's own where the browser can suspend Python."""
+        asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(*self._hooks)
+        if self._debugs:
+            sys.set_coroutine_origin_tracking_depth(ORIGIN_DEPTH)
 
     def _run_ready(self) -> None:
         ready = self._ready
@@ -160,33 +205,22 @@ class BatchLoop(WebLoop):
         while ready:
             for _ in range(min(len(ready), LOOK)):
                 handle = ready.popleft()
-                if not handle._cancelled:
-                    self._run(handle)
+                if handle._cancelled:
+                    continue
+                if self._debugs:
+                    self._run_watched(handle)
+                else:
+                    handle._run()
             if clock() >= end:
                 break
 
-    def _run(self, handle: asyncio.Handle) -> None:
-        try:
-            if self._debug:
-                self._run_watched(handle)
-            else:
-                handle._run()
-        except SystemExit as error:
-            if self._system_exit_handler is None:
-                raise
-            self._system_exit_handler(error.code)
-        except KeyboardInterrupt:
-            if self._keyboard_interrupt_handler is None:
-                raise
-            self._keyboard_interrupt_handler()
-
     def _run_watched(self, handle: asyncio.Handle) -> None:
-        self._current_handle = handle
+        self._watched = handle
         begin = time.perf_counter()
         try:
             handle._run()
         finally:
-            self._current_handle = None
+            self._watched = None
         seconds = time.perf_counter() - begin
         if seconds >= self.slow_callback_duration:
             _logger.warning("Executing %r took %.3f seconds", handle, seconds)
