@@ -14,12 +14,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
-from asyncmachine_web.build import pack, static_folder
+from asyncmachine_web.build import Project, build, new_app, pack, static_folder
 from bench import binding, counter
 from bench.report import Row, main, row, turns
 from tests.web.browser import CHROMIUM, FLAGS, run, serving
@@ -87,6 +87,20 @@ def boots(browser: Browser, origin: str) -> Iterator[Row]:
     yield row("first visit of a bare page", "MB", sizes["ours"], peers=peers, aim="ours <= 8.5")
     peers = {"PyScript alone": sizes["plain"]}
     yield row("first visit of a page with PyScript", "MB", sizes["pyscript"], peers=peers, aim="ours <= 8.5")
+    yield row("first visit of a new project's page, until it is kept offline", "MB", kept(browser), aim="ours <= 8.5")
+
+
+def kept(browser: Browser) -> float:
+    """Megabytes that the page of `am new` and its service worker have downloaded by then, without headers."""
+    with TemporaryDirectory() as folder:
+        project = new_app("shop", Path(folder))
+        build(Project.read(project), Path(folder) / "site")
+        with serving(Relay(Path(folder) / "site")) as origin, visitor(browser) as page:
+            requests: list[Request] = []
+            page.context.on("requestfinished", lambda request: requests.append(request))  # noqa: PLW0108 (not a builtin)
+            page.goto(f"{origin}/")
+            page.locator("[data-offline]").wait_for()
+            return sum(request.sizes()["responseBodySize"] for request in requests) / 1e6
 
 
 def boot(page: Page, address: str) -> float:

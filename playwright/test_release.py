@@ -31,6 +31,9 @@ PAGE = """<!doctype html>
 """
 
 
+LATER = ("vendor/pyodide/python_stdlib.zip", "vendor/wheels/msgspec-1-py3-none-any.whl")
+
+
 class Site:
     """A directory as `am build` makes it, on a web server that knows what it was asked for."""
 
@@ -64,6 +67,9 @@ class Site:
             shutil.copy(static_folder() / name, made / release / name)
         (made / release / "large.txt").write_text("the same in every release")
         (made / release / "own.txt").write_text(release)
+        for name in LATER:
+            (made / release / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / release / name).write_text("needed by no start")
         (made / "index.html").write_text(PAGE.format(release=release))
         _write_worker(made, release, at_once=at_once)
         if spoilt:
@@ -118,6 +124,54 @@ def test_a_whole_release_is_kept_and_is_the_page_without_a_network(kept: Page, s
     fetched = "(path) => fetch(path).then((answer) => answer.text(), () => null)"
     assert kept.evaluate(fetched, "r-1/own.txt") == "r-1"
     assert kept.evaluate(fetched, "r-2/own.txt") is None, "not of the release"
+
+
+def test_what_no_start_needs_is_kept_when_somebody_stays(page: Page, site: Site, mishaps: Mishaps) -> None:
+    page.clock.install()
+    page.goto(f"{site.address}/")
+    expect(page.locator("[data-offline]")).to_be_visible()
+    page.clock.run_for(29_000)
+    assert not asked_for(site, LATER)
+    page.clock.run_for(1_000)
+    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+    assert asked_for(site, LATER) == [f"GET /r-1/{name}" for name in LATER], "each once"
+    mishaps.expect(UNANSWERED)
+    site.stop()
+    assert page.evaluate(f"fetch('r-1/{LATER[0]}').then((answer) => answer.text())") == "needed by no start"
+
+
+def test_what_no_start_needs_and_a_page_has_loaded_all_the_same_is_kept_at_once(
+    page: Page, site: Site, mishaps: Mishaps
+) -> None:
+    """Else a page that imports more than the snapshot has would not start without a network."""
+    page.goto(f"{site.address}/?phase=downloading")
+    page.evaluate(f"fetch('r-1/{LATER[0]}').then((answer) => answer.text())")
+    page.evaluate("dispatchEvent(new CustomEvent('asyncmachine:boot', { detail: { phase: 'ready' } }))")
+    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+
+
+def test_a_rest_that_cannot_be_had_is_asked_for_by_the_next_page(page: Page, site: Site, mishaps: Mishaps) -> None:
+    mishaps.expect("404")
+    page.clock.install()
+    there = site.folder / "r-1" / LATER[0]
+    content = there.read_bytes()
+    there.unlink()
+    page.goto(f"{site.address}/")
+    expect(page.locator("[data-offline]")).to_be_visible()
+    page.clock.run_for(30_000)
+    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{LATER[1]}"])
+    there.write_bytes(content)
+    page.reload()
+    expect(page.locator("[data-offline]")).to_be_visible()
+    page.clock.run_for(30_000)
+    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+
+
+def asked_for(site: Site, names: tuple[str, ...]) -> list[str]:
+    return [line for line in site.asked if line.endswith(names)]
+
+
+KEEPS = "async (all) => (await Promise.all(all.map((one) => caches.match(one)))).every(Boolean)"
 
 
 def test_what_changes_something_and_what_is_not_of_the_release_goes_to_the_server(

@@ -27,6 +27,9 @@ class Copy:
     patterns: tuple[str, ...]
 
 
+# What our modules import, as `asyncmachine_web.build.runtime` has it: an offline page would keep the others too.
+LIT = ("lit-html.js", "directive.js", "directive-helpers.js", "directives/repeat.js", "directives/unsafe-html.js")
+
 COPIES = (
     # The stock pyodide-lock.json stays behind: it names packages that npm does not carry. See page_wheels.
     Copy(
@@ -35,7 +38,7 @@ COPIES = (
         ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide.d.ts", "ffi.d.ts"),
     ),
     Copy("pyscript", "@pyscript/core/dist", ("*.js", "*.css", "../LICENSE")),
-    Copy("lit-html", "lit-html", ("*.js", "*.d.ts", "directives/*.js", "directives/*.d.ts", "LICENSE")),
+    Copy("lit-html", "lit-html", (*LIT, "*.d.ts", "directives/*.d.ts", "LICENSE")),
     Copy("signals", "@preact/signals-core/dist", ("signals-core.mjs", "signals-core.d.ts", "../LICENSE")),
     Copy("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "uPlot.d.ts", "../LICENSE")),
 )

@@ -13,6 +13,9 @@ const OWN = import.meta.url.split("/").at(-2);
 /** Milliseconds after which a change to a new release has not merely taken its time. */
 const FORGOTTEN = 2000;
 const HOUR = 3_600_000;
+/** How long somebody has stayed when what no start needs is kept too: the rest of the library. */
+const STAYS = 30_000;
+const REST = /\/python_stdlib\.zip$|\.whl$/;
 /** How often in a row a page reloads itself: for ever would help nobody. */
 const RELOADS = 3;
 /** For a release that somebody agreed to, and for one that controls the page already. */
@@ -84,7 +87,10 @@ async function register() {
   registration.addEventListener("updatefound", () => follow(registration));
   follow(registration);
   await container.ready;
+  const rest = () => registration.active?.postMessage({ type: "REST" });
+  if (performance.getEntriesByType("resource").some(({ name }) => REST.test(name))) rest(); // this page needs it
   show("offline");
+  setTimeout(rest, STAYS);
   // A page that stays open for days learns of new releases when it is looked at, or on a wall after an hour.
   const look = () => document.hidden || registration.update().catch(() => undefined);
   document.addEventListener("visibilitychange", look);

@@ -1,15 +1,18 @@
 /**
  * The service worker of a built page: keeps one whole release, from which the page starts without a network.
  *
- * `am build` puts the release in front of this file: `const RELEASE = {version, files, atOnce}`, with the hash of each file by
- * its path from here. A release is installed as a whole or not at all, since every file is checked against its hash: what
- * a server mixes up while it is being updated fails, and the old release stays. A new one waits until a page asks for it
- * (`pwa.mjs`), or not at all if it was built to be taken at once; from then on every page gets the new one, and the old one
- * is gone. It is a classic script: not every browser takes a module here.
+ * `am build` puts the release in front of this file: `const RELEASE = {version, files, later, atOnce}`, with the hash of each
+ * file by its path from here. A release is installed as a whole or not at all, since every file is checked against its hash:
+ * what a server mixes up while it is being updated fails, and the old release stays. A new one waits until a page asks for
+ * it (`pwa.mjs`), or not at all if it was built to be taken at once; from then on every page gets the new one, and the old
+ * one is gone. What no start needs (`later`, paths too) is kept when a page asks for it, so that a short visit does not
+ * download it. It is a classic script: not every browser takes a module here.
  */
 
+/** @typedef {{version: string, files: Record<string, string>, later: string[], atOnce: boolean}} Release */
+
 // @ts-expect-error stands in front
-const { version, files, atOnce } = /** @type {{version: string, files: Record<string, string>, atOnce: boolean}} */ (RELEASE);
+const { version, files, later, atOnce } = /** @type {Release} */ (RELEASE);
 const worker = /** @type {any} */ (self);
 const scope = new URL("./", worker.location.href);
 const PREFIX = `asyncmachine ${scope.pathname} `;
@@ -21,6 +24,7 @@ worker.addEventListener("install", (/** @type {any} */ event) => event.waitUntil
 worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(activate()));
 worker.addEventListener("message", (/** @type {any} */ event) => {
   if (event.data?.type === "TAKE_OVER") event.waitUntil(worker.skipWaiting());
+  if (event.data?.type === "REST") event.waitUntil(keepRest());
   if (event.data?.type === "RELEASE") event.ports[0].postMessage(version);
 });
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
@@ -31,8 +35,10 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
 async function install() {
   const cache = await caches.open(NAME);
   const older = await earlier();
+  const needed = Object.keys(files).filter((path) => !later.includes(path));
   try {
-    await Promise.all(Object.entries(files).map((entry) => put(cache, older, ...entry)));
+    await Promise.all(needed.map((path) => put(cache, older, path)));
+    for (const path of later) if (await older.get(files[path] ?? "")?.()) await put(cache, older, path);
     await cache.put(HASHES, Response.json(Object.fromEntries(Object.entries(files).map(([path, hash]) => [hash, path]))));
   } catch (error) {
     await caches.delete(NAME);
@@ -41,14 +47,22 @@ async function install() {
   if (atOnce) worker.skipWaiting();
 }
 
+/** Keeps what is not kept yet; what cannot be had, the next page asks for again. */
+async function keepRest() {
+  const cache = await caches.open(NAME);
+  for (const path of later) {
+    if (!(await cache.match(at(path)))) await put(cache, new Map(), path).catch(() => undefined);
+  }
+}
+
 /**
  * Takes a file over from the release before when it is the same there, else from the network.
  * @param {Cache} cache
  * @param {Map<string, () => Promise<Response | undefined>>} older
  * @param {string} path
- * @param {string} hash
  */
-async function put(cache, older, path, hash) {
+async function put(cache, older, path) {
+  const hash = files[path] ?? "";
   // What has the release in its path never changes there: the browser may have it already.
   const fresh = path.includes(version) ? "default" : "no-cache";
   const response =

@@ -25,10 +25,19 @@ from asyncmachine_web.build.wheels import LOCK, own_wheel, write_lock
 
 PINS = Path(__file__).parent / "npm"
 
+LIT = (
+    "lit-html.js",
+    "directive.js",
+    "directive-helpers.js",
+    "directives/repeat.js",
+    "directives/unsafe-html.js",
+)
+"""What `kinds.mjs` imports, and what these import; `scripts/vendor.py` copies the same."""
+
 LIBRARIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("pyodide", "pyodide", ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")),
     ("pyscript", "@pyscript/core/dist", ("*.js", "*.css", "../LICENSE")),
-    ("lit-html", "lit-html", ("lit-html.js", "directive.js", "directive-helpers.js", "directives/*.js", "LICENSE")),
+    ("lit-html", "lit-html", (*LIT, "LICENSE")),
     ("signals", "@preact/signals-core/dist", ("signals-core.mjs", "../LICENSE")),
     ("uplot", "uplot/dist", ("uPlot.esm.js", "uPlot.min.css", "../LICENSE")),
 )

@@ -45,6 +45,9 @@ LEFT_OUT = frozenset({*COPIES, ".gz", ".mts", ".ts"})
 OPTIONAL = frozenset({"pyscript", "uplot"})
 """Libraries that are part of a release only if a file of the page mentions them."""
 
+LATER = r"vendor/(pyodide/python_stdlib\.zip|wheels/.+\.whl|[\w-]+/LICENSE)"
+"""What the memory snapshot makes needless for a start: the service worker keeps it when somebody stays."""
+
 RELEASE = re.compile(r"r-[0-9a-f]{12}")
 KEPT = 2
 """Releases that stay in a directory that is built again."""
@@ -170,7 +173,8 @@ def _write(path: Path, data: bytes) -> None:
 
 def _write_worker(site: Path, release: str, *, at_once: bool) -> None:
     files = {path.relative_to(site).as_posix(): _integrity(path) for path in _served(site)}
-    told = json.dumps({"version": release, "atOnce": at_once, "files": files}, indent=1, sort_keys=True)
+    later = [name for name in files if re.fullmatch(rf"{release}/{LATER}", name)]
+    told = json.dumps({"version": release, "atOnce": at_once, "later": later, "files": files}, indent=1, sort_keys=True)
     code = (static_folder() / WORKER).read_text()
     (site / WORKER).write_text(f"{TELLS}{told};\n\n{code}")
 
