@@ -15,7 +15,7 @@ from asyncmachine_relay import logs
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
-from asyncmachine_relay.reading import ConfigProblems, located, read
+from asyncmachine_relay.reading import ConfigProblems, Where, located, read
 from asyncmachine_relay.service import check, doubts, run
 
 BAD_USE = 2
@@ -84,7 +84,9 @@ def _common(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("-l", "--listen-addr", metavar="ADDR", type=address, help=f"host:port ({default})")
     parser.add_argument("-n", "--name", metavar="NAME", help="its machine is relay-NAME")
     parser.add_argument("--log", choices=("text", "json"), help="how log lines are written")
-    parser.add_argument("--debug", action="store_true", help="more log lines")
+    parser.add_argument(
+        "--debug", action="store_true", help="show what it does to a debugger (AM_DBG_ADDR, or localhost:6831)"
+    )
 
 
 def _wasm(options: argparse.Namespace) -> int:
@@ -97,13 +99,11 @@ def _wasm(options: argparse.Namespace) -> int:
             config = replace(config, operation=replace(config.operation, address_dir=options.repl_addr_dir))
         return config
 
-    return _serve(options, with_options)
+    return _serve(options, with_options, {})
 
 
 def _rotate(options: argparse.Namespace) -> int:
     def with_options(config: Config) -> Config:
-        if options.listen_addr is None and options.config is None:
-            options.listen_addr = address(DEBUGGER_ADDRESS)
         config = _overlay(config, options)
         given: dict[str, Any] = {
             "interval_tx": options.interval_tx,
@@ -117,7 +117,8 @@ def _rotate(options: argparse.Namespace) -> int:
         # A program may call this machine by any of its names; none of them can be made to mean another.
         return replace(config, dbg=debug, server=replace(config.server, local_names=True))
 
-    return _serve(options, with_options)
+    host, port = address(DEBUGGER_ADDRESS)
+    return _serve(options, with_options, {("server", "host"): host, ("server", "port"): port})
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -147,15 +148,17 @@ def _overlay(config: Config, options: argparse.Namespace) -> Config:
     return config
 
 
-def _serve(options: argparse.Namespace, with_options: Callable[[Config], Config]) -> int:
+def _serve(
+    options: argparse.Namespace, with_options: Callable[[Config], Config], defaults: Mapping[Where, object]
+) -> int:
     def settings() -> Config:
-        return with_options(read(options.config))
+        return with_options(read(options.config, defaults=defaults))
 
     try:
         operation = settings().operation
-        logs.configure(operation.log, debug=options.debug)
+        logs.configure(operation.log)
         with asyncio.Runner(loop_factory=loop_factory(operation.loop)) as runner:
-            return runner.run(run(settings, say=lambda text: print(text, flush=True)))
+            return runner.run(run(settings, say=lambda text: print(text, flush=True), debug=options.debug))
     except ConfigProblems as error:
         return _complain(error.problems)
     except RelayConfigError as error:

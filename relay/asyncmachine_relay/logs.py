@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure(style: str, *, debug: bool = False) -> None:
+def configure(style: str) -> None:
     """Sends the relay's lines to standard error, as `json` or `text`."""
     handler = logging.StreamHandler()
     if style == "json":
@@ -39,5 +39,5 @@ def configure(style: str, *, debug: bool = False) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("asyncmachine")
     logger.handlers = [handler]
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.setLevel(logging.INFO)
     logger.propagate = False

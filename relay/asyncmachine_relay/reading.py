@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -43,22 +43,34 @@ class ConfigProblems(RelayConfigError):
         super().__init__("\n".join(self.problems))
 
 
-def read(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
-    """The file's settings and the environment's over them; without a file only those. Raises `ConfigProblems`."""
+def read(
+    path: Path | None, env: Mapping[str, str] | None = None, *, defaults: Mapping[Where, object] = MappingProxyType({})
+) -> Config:
+    """The file's settings and the environment's over them; without a file only those. Raises `ConfigProblems`.
+
+    `defaults` are those of a command, for what neither of them says.
+    """
     env = os.environ if env is None else env
     if path is None and env.get(ALL):
         path = Path(env[ALL])
     if path is None:
-        return parse("", "", env)
+        return parse("", "", env, defaults=defaults)
     try:
         text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text; save it as such"
         raise ConfigProblems([f"{path}: {reason}"]) from None
-    return parse(text, str(path), env, base=path.parent)
+    return parse(text, str(path), env, base=path.parent, defaults=defaults)
 
 
-def parse(text: str, name: str = "config", env: Mapping[str, str] | None = None, *, base: Path = Path()) -> Config:
+def parse(
+    text: str,
+    name: str = "config",
+    env: Mapping[str, str] | None = None,
+    *,
+    base: Path = Path(),
+    defaults: Mapping[Where, object] = MappingProxyType({}),
+) -> Config:
     """The same for a text. `name` stands before each line number."""
     try:
         document = tomllib.loads(text)
@@ -70,6 +82,8 @@ def parse(text: str, name: str = "config", env: Mapping[str, str] | None = None,
         raise ConfigProblems([f"{name}:{number}: {what}"]) from None
     reader = _Reader(name, lines(text), base)
     reader.overlay(document, {} if env is None else env)
+    for where, value in defaults.items():
+        _table(document, where[:-1]).setdefault(str(where[-1]), value)
     config: Config | None = reader.record(Config, document, ())
     if reader.problems or config is None:
         raise ConfigProblems(reader.in_order)
@@ -116,10 +130,7 @@ class _Reader:
             if where is None:
                 self.problems.append((0, f"{variable}: {unknown(variable, known)}"))
                 continue
-            table = document
-            for part in where[:-1]:
-                table = table.setdefault(str(part), {})
-            table[str(where[-1])] = text
+            _table(document, where[:-1])[str(where[-1])] = text
             self._texts[where] = variable
 
     def record(self, kind: type[Any], table: Any, where: Where) -> Any:
@@ -258,6 +269,16 @@ def lines(text: str) -> Mapping[Where, int]:
         if key is not None:
             found.setdefault((*table, key["key"].strip("\"'")), number)
     return MappingProxyType(found)
+
+
+def _table(document: dict[str, Any], where: Sequence[str | int]) -> dict[str, Any]:
+    """A table of the document, which is made if it is not there. One of nobody's where something else stands."""
+    for part in where:
+        found = document.setdefault(str(part), {})
+        if not isinstance(found, dict):
+            return {}  # the reader tells of it
+        document = found
+    return document
 
 
 def _dotted(where: Where) -> str:

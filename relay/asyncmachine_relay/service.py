@@ -29,6 +29,7 @@ from asyncmachine_relay.policy import RelayConfigError
 from asyncmachine_relay.reading import Where
 from asyncmachine_relay.secret_files import secret_of
 from asyncmachine_relay.server import RelayServer, bind, place_of
+from asyncmachine_relay.watching import Watched
 
 logger = logging.getLogger("asyncmachine.relay")
 
@@ -46,8 +47,11 @@ Settings = Callable[[], Config]
 """Reads the settings, again and again. Raises `RelayConfigError`."""
 
 
-async def run(settings: Settings, *, say: Callable[[str], object] = print) -> int:
-    """Serves until a signal comes; returns 0. Raises `RelayConfigError` for what cannot be served."""
+async def run(settings: Settings, *, say: Callable[[str], object] = print, debug: bool = False) -> int:
+    """Serves until a signal comes; returns 0. Raises `RelayConfigError` for what cannot be served.
+
+    With `debug` a debugger sees what it does, without `AM_DBG_ADDR` too.
+    """
     config = settings()
     cluster_of(config.cluster)
     server = config.server
@@ -57,6 +61,7 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print) -> in
         bound = bind(server.host, server.port, move=server.move, insecure=server.insecure)
         if bound.notice:
             say(bound.notice)
+        watched = Watched(relay.machine, bound.host, bound.port, debug=debug)
         if recorder is not None:
             await stack.enter_async_context(recorder.running())
         serving = RelayServer(relay, bound)
@@ -67,9 +72,12 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print) -> in
         await signals.first.wait()
         begun = asyncio.get_running_loop().time()
         await _end(serving, config.operation.drain, signals.second)
-        relay.dispose()
+        left = parting(asyncio.get_running_loop().time() - begun)
         if recorder is not None:
-            recorder.farewell = parting(asyncio.get_running_loop().time() - begun)
+            recorder.farewell = left
+        saying = asyncio.create_task(watched.end(left))
+        await stack.aclose()
+        await saying
     return 0
 
 

@@ -263,6 +263,20 @@ def test_the_environment_counts_more_than_the_file() -> None:
     assert (config.limits.idle, config.operation.address_dir) == (7.5, Path("/etc/tmp"))
 
 
+def test_a_command_s_own_defaults_count_less_than_the_file_and_the_environment() -> None:
+    own = {("server", "host"): "localhost", ("server", "port"): 6831}
+    assert parse("", defaults=own).server == Server(host="localhost", port=6831)
+    assert parse("[server]\nport = 9\n", defaults=own).server == Server(host="localhost", port=9)
+    env = {"AM_RELAY_SERVER_PORT": "99", "AM_RELAY_SERVER_HOST": "127.0.0.1"}
+    assert parse("[server]\nport = 9\n", "", env, defaults=own).server == Server(port=99)
+
+
+def test_a_variable_of_a_section_that_is_no_table_does_not_hide_that() -> None:
+    assert problems("server = 1", {"AM_RELAY_SERVER_PORT": "1"}) == [
+        "relay.toml:1: server: must be a table: write [server]"
+    ]
+
+
 def test_a_wrong_variable_is_named() -> None:
     assert problems("", {"AM_RELAY_SERVER_PORT": "x", "AM_RELAY_SERVER_PROT": "1", "AM_RELAY_LIMITS_IDLE": "-1"}) == [
         "AM_RELAY_SERVER_PROT: unknown; did you mean AM_RELAY_SERVER_PORT?",

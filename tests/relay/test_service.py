@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import asyncmachine as am
+from asyncmachine_relay import RelayConfigError, RelayStates
 from asyncmachine_relay.config import LONGEST_DRAIN, Operation
 from asyncmachine_relay.service import CLOSING, IN_TIME, PARTING, dropping, parting
+from asyncmachine_relay.watching import Watched
 
 
 @pytest.mark.parametrize("drain", [0, 0.2, 5, Operation().drain, LONGEST_DRAIN])
@@ -16,3 +21,19 @@ def test_draining_closing_and_sending_on_end_together_in_time(drain: float) -> N
     assert parting(dropped) >= PARTING
     assert parting(0.1) == 1, "who is early gives others their time"
     assert dropping(1) == 1 + CLOSING
+
+
+async def test_a_recorder_does_not_record_itself() -> None:
+    machine = am.Machine(RelayStates, id="relay")
+    for address in ("127.0.0.1:1", "ws://localhost:1/dbg.ws"):
+        Watched(machine, "localhost", 1, env={"AM_DBG_ADDR": address})
+        assert not machine.tracers
+    machine.dispose()
+
+
+async def test_a_variable_of_a_debugger_or_a_repl_that_is_wrong_is_told(tmp_path: Path) -> None:
+    machine = am.Machine(RelayStates, id="relay")
+    for name, wrong in (("AM_DBG_ADDR", "nowhere"), ("AM_REPL_ADDR", "192.0.2.1:8"), ("AM_LOG", "9")):
+        with pytest.raises(RelayConfigError, match=wrong.partition(":")[0]):
+            Watched(machine, "127.0.0.1", 1, env={name: wrong, "AM_REPL_DIR": str(tmp_path)})
+    machine.dispose()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import websockets
 
+from asyncmachine import rpc
 from asyncmachine.telemetry.dbg.replay import summary
 from asyncmachine_relay.command import address, duration
 from asyncmachine_tools.main import main
@@ -247,6 +248,63 @@ async def test_rotate_dbg_records_what_programs_send(tmp_path: Path) -> None:
     assert path.name.startswith("night-")
     [machine] = summary(path).machines
     assert (machine.id, machine.transitions) == ("prog", 5)
+
+
+@pytest.mark.parametrize("how", ["file", "variable", "file of a variable"])
+async def test_rotate_dbg_listens_where_its_settings_say(how: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {"AM_RELAY_DBG_DIR": str(tmp_path)}
+    file = tmp_path / "recorder.toml"
+    file.write_text(f"[server]\nport = {port}\n")
+    if how == "variable":
+        env["AM_RELAY_SERVER_PORT"] = str(port)
+    if how == "file of a variable":
+        env["AM_RELAY_CONFIG"] = str(file)
+    options = ("-c", file) if how == "file" else ()
+    async with program("rotate-dbg", *options, env=env) as relay:
+        assert relay.origin == f"http://localhost:{port}"
+        relay.signal(signal.SIGTERM)
+        assert (await relay.end())[0] == 0
+
+
+async def test_a_relay_is_seen_by_a_debugger_and_a_repl(tmp_path: Path) -> None:
+    """Both are asked for by the environment, a debugger by `--debug` too."""
+    recorder = program("rotate-dbg", "-l", "127.0.0.1:0", "-d", tmp_path / "dumps")
+    async with backend(echo_bytes) as port, recorder as debugger:
+        file = settings(tmp_path, f"[[targets]]\nname = 'back'\nhost = '127.0.0.1'\nport = {port}\nraw = true\n")
+        env = {"AM_DBG_ADDR": f"127.0.0.1:{debugger.port}", "AM_REPL_ADDR": "1", "AM_REPL_DIR": str(tmp_path / "repl")}
+        async with program("wasm", "-c", file, "-n", "edge", env=env) as relay:
+            run: Any = relay
+            while not (found := list((tmp_path / "repl").glob("*.addr"))):
+                await asyncio.sleep(0.01)
+            client = rpc.Client(rpc.repl_dial(found[0]), no_schema=True)
+            client.start()
+            await client.when_ready()
+            async with opened(run, target="back") as page:
+                await page.send(b"x")
+                assert await page.recv() == b"x"
+            await client.stop()
+            relay.signal(signal.SIGTERM)
+            code, log = await relay.end()
+            assert code == 0, log
+            assert not list((tmp_path / "repl").iterdir())
+        debugger.signal(signal.SIGTERM)
+        assert (await debugger.end())[0] == 0
+    [path] = (tmp_path / "dumps").iterdir()
+    seen = {machine.id: machine.transitions for machine in summary(path).machines}
+    assert {"relay-edge", "relay-edge-wt-1"} <= set(seen)
+    assert seen["relay-edge"] > 3
+
+
+async def test_debug_says_that_a_debugger_is_looked_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        async with program("wasm", "-l", "127.0.0.1:0", "--debug", env={"AM_DBG_ADDR": address}) as relay:
+            nobody.settimeout(30)
+            nobody.accept()[0].close()
+            relay.signal(signal.SIGTERM)
+            assert (await relay.end())[0] == 0
 
 
 async def test_the_debug_stream_is_for_operators(tmp_path: Path) -> None:
