@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -55,6 +58,26 @@ def test_the_example_is_valid_and_has_every_setting() -> None:
     config = parse(example, "docs/relay.md")
     assert [target.name for target in config.targets] == ["backend", "repl"]
     assert [name for name in settings() if not re.search(rf"^(# )?{name} = ", example, re.MULTILINE)] == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_the_systemd_unit_is_one(tmp_path: Path) -> None:
+    [unit] = re.findall(r"```ini\n(.*?)```", RELAY, re.DOTALL)
+    program = "/opt/relay/.venv/bin/am "
+    assert unit.count(program) == 3
+    file = tmp_path / "relay.service"
+    file.write_text(unit.replace(program, f"{sys.executable} -m asyncmachine_tools "))
+    found = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, check=False)
+    said = [line for line in found.stderr.splitlines() if "relay.service" in line]
+    assert (found.returncode, said) == (0, []), found.stderr
+
+
+def test_the_systemd_unit_has_its_secret_where_a_reload_sees_it() -> None:
+    """Credentials are copies of the start with modes that `secret_of` refuses, and a reload's command has none."""
+    [unit] = re.findall(r"```ini\n(.*?)```", RELAY, re.DOTALL)
+    assert not re.search(r"^(LoadCredential|DynamicUser)=|%d/", unit, re.MULTILINE)
+    assert "User=relay\n" in unit
+    assert "chown relay: /etc/relay/relay.secret" in RELAY
 
 
 def test_the_example_of_a_cluster_is_valid() -> None:
