@@ -33,11 +33,11 @@ from asyncmachine_relay.watching import Watched
 
 logger = logging.getLogger("asyncmachine.relay")
 
-IN_TIME = 9.3
+IN_TIME = 9.0
 """Seconds from the first signal until nothing is waited for any more; what is there after 10 s is killed."""
 CLOSING = 1.5
 """Seconds of these for closing what did not leave, less after the longest drain; after that it is dropped."""
-PARTING = 0.3
+PARTING = 0.2
 """Seconds of these that are kept for those to whom the debug stream is sent on."""
 
 RELOADED = frozenset({"targets", "meetings", "server.secret_file", "operation.token_file"})
