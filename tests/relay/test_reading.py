@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from asyncmachine_relay import Config, Limits, Op, RelayConfigError, Target
 from asyncmachine_relay.config import Debug, Operation, Server
-from asyncmachine_relay.reading import ConfigProblems, located, parse, read, variables
+from asyncmachine_relay.reading import ConfigProblems, Where, located, parse, read, variables
 from asyncmachine_relay.secret_files import secret_of
 
 
@@ -264,7 +264,7 @@ def test_the_environment_counts_more_than_the_file() -> None:
 
 
 def test_a_command_s_own_defaults_count_less_than_the_file_and_the_environment() -> None:
-    own = {("server", "host"): "localhost", ("server", "port"): 6831}
+    own: dict[Where, object] = {("server", "host"): "localhost", ("server", "port"): 6831}
     assert parse("", defaults=own).server == Server(host="localhost", port=6831)
     assert parse("[server]\nport = 9\n", defaults=own).server == Server(host="localhost", port=9)
     env = {"AM_RELAY_SERVER_PORT": "99", "AM_RELAY_SERVER_HOST": "127.0.0.1"}
