@@ -16,9 +16,9 @@
     client = rpc.Client(mux.address, Download)           # or a function that connects
 
 Where to read on: `legality` (who may say what when), `session` (one conversation, without a socket), `clock` (what
-travels), `connection` (a session on a transport), then the shells: `server` with `served`, `mux` for many clients,
-`client` with `connecting` and `consuming`, and `netmach`, the mirror. Payloads: `sending`, `stranded`, `convoy` and
-`chunks`. Transports are in `transport`.
+travels), `connection` (a session on a transport), then the shells: `server` with `arriving`, `served` and `running`,
+`mux` for many clients, `client` with `connecting` and `consuming`, and `netmach`, the mirror. Payloads: `sending`,
+`stranded`, `convoy` and `chunks`. Transports are in `transport`.
 """
 
 from asyncmachine.rpc import states

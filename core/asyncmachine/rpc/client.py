@@ -1,6 +1,7 @@
 """The client: connects to a server, keeps the mirror of its source, and comes back after a drop.
 
-The life of the connection is in `connecting` and `connections`, the mirror in `netmach`, payloads are in `consuming`.
+The life of the connection is in `connecting` and `connections`, the mirror in `netmach` and what it calls in
+`mirror_calls`, payloads are in `consuming`.
 Here they are put together; what they do with the events of a session is in `reacting`.
 """
 
@@ -11,8 +12,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncmachine.machine.machine import Machine
-from asyncmachine.machine.mutation import Kind, MutationSource
-from asyncmachine.machine.result import Result
 from asyncmachine.machine.schema import State
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
@@ -31,6 +30,7 @@ from asyncmachine.rpc.errors import NotConnected
 from asyncmachine.rpc.features import offered
 from asyncmachine.rpc.limits import check_value
 from asyncmachine.rpc.made_with import check_client
+from asyncmachine.rpc.mirror_calls import MirrorCalls
 from asyncmachine.rpc.mirror_sync import MirrorSync, sync_wanted
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.options import check_states
@@ -38,7 +38,6 @@ from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.probing import WITHIN
-from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
 from asyncmachine.rpc.readiness import end_after, ready_or_over
 from asyncmachine.rpc.schemas import groups_given, schema_given
@@ -49,8 +48,7 @@ from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Peer, Transport, TransportClosed, given
 from asyncmachine.rpc.transport.addresses import dial as dial_to
 from asyncmachine.rpc.upstream import is_live
-from asyncmachine.rpc.values import pack_args
-from asyncmachine.rpc.watching import Watch, Watching
+from asyncmachine.rpc.watching import Watching
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as WithDefault  # `typing` has it from Python 3.13 on
@@ -60,7 +58,7 @@ else:
     S = TypeVar("S", bound=str)
 
 
-class Client(Generic[S]):
+class Client(MirrorCalls, Generic[S]):
     """Mirrors the source behind `dial` as `netmach`, which can be read, awaited and bound to from the beginning.
 
     `dial` is an address such as ``ws://127.0.0.1:8080/``, or a function that connects. `schema` is the class of states
@@ -255,56 +253,6 @@ class Client(Generic[S]):
     def last_end(self) -> TransportClosed | None:
         """How the last connection ended: code and reason of whoever closed it. None before the first end."""
         return self._connections.end
-
-    # The mirror's calls
-
-    def call(
-        self,
-        kind: Kind,
-        states: tuple[str, ...],
-        args: Mapping[str, Any],
-        source: MutationSource | None,
-        within: float | None = None,
-    ) -> Result:
-        """Sends a mutation to the source. Raises `Unsendable`; whatever goes wrong later fails the result.
-
-        It fails with `CallTimedOut` if there is no answer `within` so many seconds (60 by default).
-        """
-        return self._calling.call(kind, states, args, source, within)
-
-    def notify(self, states: tuple[str, ...], args: Mapping[str, Any], source: MutationSource | None) -> Result:
-        """Asks the source to add states, and for no answer."""
-        return self._calling.notify(states, args, source)
-
-    def sync(self) -> Result:
-        """Asks the source for its whole clock. The mirror is right without it: gaps are noticed and mended."""
-        return self._calling.sync()
-
-    def can(self, kind: e.CanKind, states: tuple[str, ...], args: Mapping[str, Any]) -> Result:
-        """Asks the source whether it would accept a mutation. Raises `Unsendable`."""
-        return self._asking().can(kind, states, pack_args(args))
-
-    async def arg_names(self) -> tuple[str, ...]:
-        """`State.argument` for each typed argument of the states that are followed, as the source's process knows them.
-
-        Raises `NotConnected`, and `Misuse` if the server is too old to be asked.
-        """
-        return await self._asking().arg_names()
-
-    def _asking(self) -> Questions:
-        found = self._reacting.questions
-        if found is None:
-            ready, places, failed = self._connections.ready_link, self._calling.places_of, self.machine.add_err
-            found = self._reacting.questions = Questions(ready, self._loop.get, self._in_loop, places, failed)
-        return found
-
-    def watch(self, watch: Watch) -> None:
-        """Ends a wait when a state of the source is called with certain arguments."""
-        self._watching.watch(watch)
-
-    def handler_failed(self, error: Exception) -> None:
-        """A handler of the mirror raised: the source is told."""
-        self.netmach.add_err(error)
 
     # Events of the session
 

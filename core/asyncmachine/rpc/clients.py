@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.errors import Code, DeliveryFailed, Rejected
 from asyncmachine.rpc.grants import Allow, Grants, decide
-from asyncmachine.rpc.served import Link, ServedClient
+from asyncmachine.rpc.running import Link
+from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.transport import Peer
 
 logger = logging.getLogger("asyncmachine.rpc")

@@ -18,7 +18,8 @@ from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.features import STEPS, chosen
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.loose import LooseArgs
-from asyncmachine.rpc.served import Link, ServedClient
+from asyncmachine.rpc.running import Link
+from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.upstream import link_of

@@ -21,6 +21,7 @@ from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.errors import Code, Rejected, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.made_with import check_mux, check_server
+from asyncmachine.rpc.mux_handlers import MuxHandlers
 from asyncmachine.rpc.options import check_names, check_plain_function, check_whole
 from asyncmachine.rpc.outages import where
 from asyncmachine.rpc.own_loop import OwnLoop
@@ -96,7 +97,7 @@ class Mux(PayloadSender):
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._accepting: asyncio.Task[None] | None = None
-        self.machine = own_machine(MuxStates, _Handlers(self), f"rm-{self._name}", "rpc-mux", parent)
+        self.machine = own_machine(MuxStates, MuxHandlers(self), f"rm-{self._name}", "rpc-mux", parent)
         self._places = Places(limit, self.machine.id, self._run)
 
     @property
@@ -278,30 +279,3 @@ class Mux(PayloadSender):
         self._admitted.discard(name)
         if not self._admitted:
             self.machine.remove(M.HasClients)
-
-
-class _Handlers:
-    """What the states of a mux do."""
-
-    def __init__(self, mux: Mux) -> None:
-        self._mux = mux
-
-    def StartState(self, e: Event) -> None:
-        mux = self._mux
-        mux._accepting = mux._run(mux._keep_accepting(), f"{e.machine.id}.listen")
-        e.scope.adopt(mux._accepting)
-
-    def StartEnd(self, e: Event) -> None:
-        self._mux._hang_up()
-
-    def ClientConnectedState(self, e: Event) -> None:
-        e.remove(M.ClientConnected)
-
-    def DeliveryErrState(self, e: Event) -> None:
-        e.remove(M.DeliveryErr)
-
-    def HasClientsEnter(self, e: Event) -> bool:
-        return bool(self._mux._admitted)
-
-    def HasClientsExit(self, e: Event) -> bool:
-        return not self._mux._admitted or M.Start not in e.tx.target

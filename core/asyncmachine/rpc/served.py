@@ -1,6 +1,6 @@
-"""One client of a server, from its welcome to its end: runs its mutations and answers its questions.
+"""One client of a server, from its welcome to its end: its waits, its questions and its payloads.
 
-What changes meanwhile is pushed to it by `pushing`.
+Its mutations are run by `running`, and what changes meanwhile is pushed to it by `pushing`.
 """
 
 from __future__ import annotations
@@ -11,46 +11,35 @@ from functools import partial
 from secrets import token_bytes, token_hex
 from typing import Any, Final
 
-from asyncmachine.machine import reasons
-from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import AmError, InvalidArgs
-from asyncmachine.machine.mutation import MutationSource
-from asyncmachine.machine.result import CANCELED, FinalResult, Result
+from asyncmachine.machine.result import Result
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.called import args_of, called_by, states_of, wait_args_of
 from asyncmachine.rpc.calls import MAX_CALLS
-from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.convoy import Convoy
 from asyncmachine.rpc.deliveries import Kept
 from asyncmachine.rpc.errors import CallRefused, Code, Unsendable
-from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationRequested, WatchRequested
+from asyncmachine.rpc.events import CanRequested, WatchRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.features import UPSTREAM
-from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.pushing import Pushing
 from asyncmachine.rpc.questions import arg_names
 from asyncmachine.rpc.relaying import Share, way_of
-from asyncmachine.rpc.requests import Answer
-from asyncmachine.rpc.tracing import Tracing, within
+from asyncmachine.rpc.running import Link, RunningClient, refusal_of
+from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.upstream import Upstream, link_of
 from asyncmachine.rpc.watching import Watched
-
-Link = Connection[ServerSession]
 
 _EACH: Final = 64
 """Bytes that one name or answer weighs."""
 
 
-class ServedClient:
+class ServedClient(RunningClient):
     """A client that was let in."""
 
-    __slots__ = (
-        "_connection", "_convoy", "_heir", "_loop", "_loose", "_pushing", "_share", "_source", "_tracing", "_upstream",
-        "has_left", "id", "watched",
-    )  # fmt: skip
+    __slots__ = ("_convoy", "_upstream", "has_left", "id", "watched")
 
     def __init__(
         self,
@@ -66,7 +55,7 @@ class ServedClient:
         self.id = id
         self.has_left = False
         """Whether it has said goodbye. Else its session is kept for a while."""
-        self._heir: ServedClient | None = None
+        self._heir = None
         self._tracing = tracing
         self._loose = loose
         self._source = source
@@ -79,21 +68,6 @@ class ServedClient:
         self._pushing = Pushing(source, connection, exposure, f"rpc-{id}-{token_hex(4)}", push_interval, failed)
         self.watched = Watched(source, self._fired)
         connection.drained = self._drained
-
-    @property
-    def exposure(self) -> Exposure:
-        """What it sees of the source."""
-        return self._pushing.telling.exposure
-
-    @property
-    def connection(self) -> Link:
-        """Where the client is."""
-        return self._connection
-
-    @property
-    def ready(self) -> bool:
-        """True from when the client has applied the welcome until either side has said goodbye."""
-        return self._connection.session.phase is Phase.READY
 
     @property
     def weight(self) -> int:
@@ -160,30 +134,6 @@ class ServedClient:
             upstream.told = not upstream.told
             self._connection.session.upstream(upstream.told)
             self._connection.flush()
-
-    def run(self, request: MutationRequested) -> None:
-        """Runs a mutation on the source and answers it, now or when the source knows the outcome."""
-        try:
-            if self._share is not None:
-                self._share.take(request.id, request.size)
-            result = self._mutate(request)
-        except CallRefused as refused:
-            self._fail(request.id, refused, answered=request.answered)
-        except AmError as error:
-            self._fail(request.id, CallRefused(Code.NOT_EXECUTED, str(error)), answered=request.answered)
-            self._pushing.source_changed()
-        else:
-            # Only these two of the request: what it was unpacked to may be a hundred times its bytes.
-            done = partial(self._done, request.id, result, answered=request.answered)
-            if result.done():
-                done()
-            else:
-                self._pushing.source_changed()
-                result.then(partial(self._loop.call_soon_threadsafe, done))
-
-    def answer_again(self, request: AnswerRequested) -> None:
-        """Answers a call that was run already."""
-        self._tell(request.id, request.answer)
 
     def watch(self, request: WatchRequested) -> None:
         """Waits for arguments of a state on behalf of the client."""
@@ -292,79 +242,3 @@ class ServedClient:
         if self._upstream is not None:
             self._upstream.close()
         self._pushing.close()
-
-    # Mutations
-
-    def _mutate(self, request: MutationRequested) -> Result:
-        if not request.states:
-            return CANCELED  # its caller has given up
-        if request.expires is not None and self._loop.time() > request.expires:
-            raise CallRefused(Code.DEADLINE, "it came too late to be run")
-        called = called_by(self.exposure, self._source.names, request)
-        args = args_of(self.exposure, called, request, self._loose)
-        event = request.source
-        source = None if event is None else MutationSource(event.machine, event.tx, event.time)
-        told = args.get(ErrorArgs.key)
-        if isinstance(told, ErrorArgs) and "Exception" in called:
-            self._source._err = told.err  # as `add_err` does, which takes one detailed state only
-        self._pushing.holds = True  # the answer tells what changes meanwhile
-        try:
-            with within(self._tracing, request.trace):
-                found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
-        finally:
-            self._pushing.holds = False
-        return found
-
-    def _done(self, id: int, result: Result, *, answered: bool) -> None:
-        try:
-            answer = self._outcome(result.wait())
-        except AmError as error:  # the source is a mirror itself, and its own call failed
-            answer = refusal_of(error)
-        if isinstance(answer, CallRefused):
-            self._fail(id, answer, answered=answered)
-        elif answered:
-            self._answer(id, answer)
-        else:
-            if self._share is not None:
-                self._share.give_back(id)
-            self._connection.session.requests.answered(id, answer)
-            self._pushing.source_changed()
-
-    def _outcome(self, final: FinalResult) -> Answer:
-        """Of a canceled call also why, to those who may read whatever that may name."""
-        if final.executed:
-            return True
-        return (self.exposure.sees_all and reasons.told_elsewhere(final.reason)) or False
-
-    def _fail(self, id: int, error: CallRefused, *, answered: bool) -> None:
-        """Tells of an error, also whoever wants no answer."""
-        self._answer(id, error)
-        if not answered:
-            self._connection.session.requests.failed(id, error)
-
-    def _answer(self, id: int, answer: Answer) -> None:
-        """Notes an answer, and gives it to the client: where it is now, or when it asks again."""
-        if self._share is not None:
-            self._share.give_back(id)
-        client = self
-        client._connection.session.requests.answered(id, answer)
-        while client._heir is not None:
-            client = client._heir
-        if client.ready:
-            client._tell(id, answer)
-
-    def _tell(self, id: int, answer: Answer) -> None:
-        if isinstance(answer, CallRefused):
-            self._connection.session.refuse(id, answer)
-        else:
-            reason = answer if isinstance(answer, str) else ""
-            self._pushing.tell(partial(self._pushing.telling.reply, id, executed=answer is True, reason=reason))
-        self._connection.flush()
-
-
-def refusal_of(error: AmError) -> CallRefused:
-    """What a client is told of a call that was passed on and failed there."""
-    if isinstance(error, CallRefused):
-        return error
-    code, retryable = getattr(error, "code", Code.UNKNOWN_OUTCOME), getattr(error, "retryable", False)
-    return CallRefused(code, str(error), retryable=retryable)

@@ -1,13 +1,13 @@
 """The server: exposes one machine to one client at a time, or to several.
 
-It is given connections (`serve`), takes them at an address (`serve_at`), or gets them from a relay (`listen`). What it
-does shows in `server.machine`.
+It is given connections (`serve`), takes them at an address (`serve_at`), or gets them from a relay (`listen`): the last
+two are in `arriving`. What it does shows in `server.machine`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,28 +17,27 @@ from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.view import View
 from asyncmachine.machine.wait import Wait
 from asyncmachine.rpc.answering import ServerSession
+from asyncmachine.rpc.arriving import Arriving
 from asyncmachine.rpc.backoff import Backoff, default_backoff
 from asyncmachine.rpc.chunks import CHUNK, MAX_PAYLOAD
 from asyncmachine.rpc.clients import Clients
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.counters import Statistics
-from asyncmachine.rpc.errors import Code, Misuse, Rejected, close_code
+from asyncmachine.rpc.errors import Code, close_code
 from asyncmachine.rpc.exposure import check_source
 from asyncmachine.rpc.grants import Allow
 from asyncmachine.rpc.greeting import Greeting
 from asyncmachine.rpc.loose import LooseArgs
 from asyncmachine.rpc.made_with import check_server
-from asyncmachine.rpc.options import check_function, check_place, check_seconds
-from asyncmachine.rpc.outages import where
+from asyncmachine.rpc.options import check_seconds
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
-from asyncmachine.rpc.probing import WITHIN
 from asyncmachine.rpc.remote_result import Delivery
+from asyncmachine.rpc.running import Link
 from asyncmachine.rpc.sending import Sending
-from asyncmachine.rpc.served import Link
 from asyncmachine.rpc.server_events import ServerEvents, info_of
 from asyncmachine.rpc.serving import ServerHandlers
 from asyncmachine.rpc.sessions import Sessions
@@ -47,13 +46,12 @@ from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Dial, Listen, Transport, TransportClosed
-from asyncmachine.rpc.transport.addresses import listen as listen_at
 
 DRAIN: Final = 10.0
 """Seconds that clients have to go over to another server, unless told otherwise."""
 
 
-class Server(PayloadSender):
+class Server(Arriving, PayloadSender):
     """Exposes `source`. All methods but the coroutines may be called from any thread.
 
     `push_interval` (seconds) is the shortest time between two pushes, 0 for none: then a mirror learns of changes with
@@ -144,35 +142,6 @@ class Server(PayloadSender):
             self._left(connection)
             self._note_end()
 
-    def listen(self, dial: Dial) -> None:
-        """Gets connections itself: dials, serves, and dials again with back-off. Needs a running loop."""
-        check_function("dial", dial, "connects")
-        self._check_idle()
-        self._dial = dial
-        self._begin(S.WebSocketTunnel)
-
-    def serve_at(self, listen: Listen | str) -> None:
-        """Takes connections at an address (``tcp://127.0.0.1:0``, or a function that opens a listener).
-
-        `RpcReady` then comes with the address, as `Listening` arguments. Needs a running loop. Raises `Misuse` for a
-        server that has begun already, as `listen` does.
-        """
-        check_place("listen", listen, "opens a listener")
-        self._check_idle()
-        self._listen = listen_at(listen) if isinstance(listen, str) else listen
-        self._where = where("at", listen)
-        self._places = Places(self._clients.limit + self._strangers, self.machine.id, self._run)
-        self._begin()
-
-    def retry_now(self) -> None:
-        """Ends the pause before a listening server dials again: the network is back, or the page is visible again.
-
-        The connection that it has may have gone without a word: the client is asked, as by `Client.probe`.
-        """
-        self._pause.nudge()
-        if self._dial is not None:
-            self._loop.call(self._probe)
-
     def stop(self, reason: str = "", *, reconnect: bool = True) -> Wait:
         """Says goodbye and closes all connections; await the returned wait for the end of the last one.
 
@@ -234,37 +203,6 @@ class Server(PayloadSender):
         """Ids of the clients that are connected, in the order they came."""
         return self._clients.ids
 
-    def _check_idle(self) -> None:
-        if "Start" in self.machine:
-            raise Misuse(f"{self.machine.id} serves already: stop it first, or make another server for another place")
-
-    def _entered(self) -> None:
-        self._loop.enter()
-        self._sending.started()
-
-    def _begin(self, *states: S) -> None:
-        self._entered()
-        self.machine.add((S.Start, *states))
-
-    def _arrived(self, transport: Transport) -> None:
-        assert self._places is not None
-        try:
-            self._places.take(transport)
-        except Rejected as no:
-            self._places.turn_away(transport, no)
-            return
-        self._run(self.serve(transport), "serve")
-
-    def _run(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work, name=f"{self.machine.id}.{name}")
-        self._tasks[task] = None
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
-        self._note_end()
-
     # Payloads
 
     def forward(self, payload: ServerPayload) -> Delivery:
@@ -276,10 +214,6 @@ class Server(PayloadSender):
 
     def _sender(self, destination: str) -> tuple[Sending, str]:
         return self._sending, destination
-
-    def _probe(self) -> None:
-        for connection in tuple(self._connections):
-            connection.probe(WITHIN)
 
     def _disposed(self, _: str) -> None:
         self.stop()

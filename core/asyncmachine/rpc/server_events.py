@@ -8,7 +8,8 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clients import RETRY_AFTER
 from asyncmachine.rpc.errors import Code, Rejected, close_code
-from asyncmachine.rpc.served import Link, ServedClient
+from asyncmachine.rpc.running import Link
+from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.states import ClientInfo
 from asyncmachine.rpc.states import ServerStates as S
 
