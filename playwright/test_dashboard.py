@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from examples.dashboard.app import App
 from examples.dashboard.jobs import QueueHandlers
 from examples.dashboard.states import Queue, Wanted
 from tests.web.browser import CACHED, ON_HOLD, UNANSWERED, WATCH, Mishaps
+from tests.web.devtools import tab
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks, moving
 
 
@@ -305,3 +307,10 @@ def test_the_page_is_readable_on_a_phone_and_on_a_desk(dashboard: Page, native: 
     assert moving(dashboard, ".job.running") == []
     expect(dashboard.locator("#jobs .word")).to_have_text(["done"])
     check_looks(dashboard)
+
+
+def test_the_page_can_be_installed(native: Native, tmp_path: Path) -> None:
+    with tab(tmp_path / "profile") as page:
+        page.open(native.app.address)
+        page.wait_until("document.querySelector('[data-offline]')?.hidden === false")
+        assert page.why_not_installed() == []

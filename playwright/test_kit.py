@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build
 from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, WATCH, Mishaps, away_and_back, wait_until_kept
+from tests.web.devtools import tab
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 from tests.web.projects import NAME, Running, opened
 
@@ -106,6 +107,47 @@ def test_the_back_forward_cache_keeps_the_guest_book_with_its_worker_and_lets_it
     expect(caching.locator("#names li")).to_have_text(["Bob", "Ada"])
     caching.locator("#count").click()  # its worker was kept too
     expect(found).to_have_text("1229 primes below 10000")
+
+
+def test_a_worker_that_could_not_be_loaded_is_started_again_until_it_runs(
+    browser: Browser, browser_context_args: dict[str, Any], running: Running, mishaps: Mishaps
+) -> None:
+    """As while the server begins anew. A service worker would have its files."""
+    mishaps.expect("404|registration blocked")
+    context = browser.new_context(**browser_context_args, service_workers="block")
+    mishaps.watch(context)
+    context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
+    page = opened(context.new_page(), running.address)
+    expect(page.locator("#trouble")).to_contain_text("worker 'primes' failed")
+    expect(page.locator("#count")).to_be_disabled()
+    context.unroute("**/worker.mjs")
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.locator("#count").click()
+    expect(page.locator("#found")).to_have_text("669 primes below 5000")
+    context.close()
+    mishaps.check()
+
+
+def test_a_worker_that_has_ended_is_started_again(page: Page, running: Running) -> None:
+    page.add_init_script(KEEP_WORKERS)
+    opened(page, running.address)
+    found = page.locator("#found")
+    for told in ("669 primes below 5000", "1229 primes below 10000"):
+        page.locator("#count").click()
+        expect(found).to_have_text(told)
+    page.evaluate("workers.forEach((each) => each.terminate())")
+    expect(page.locator("#trouble")).to_contain_text("no sign of life")
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.locator("#count").click()
+    expect(found).to_have_text("669 primes below 5000")  # it began anew
+
+
+KEEP_WORKERS = """
+    globalThis.workers = [];
+    globalThis.Worker = class extends Worker {
+        constructor(...given) { super(...given); workers.push(this); }
+    };
+"""
 
 
 def test_a_server_that_stands_still_shows_as_soon_as_a_person_does_something(
@@ -412,7 +454,7 @@ FAILED = """() => {
 def test_what_is_stale_is_readable(page: Page, running: Running, mishaps: Mishaps) -> None:
     opened(page, running.address)
     expect(page.locator("#link")).to_have_text("live")
-    mishaps.expect(UNANSWERED + "|WebSocket connection|worker 'primes' failed")  # it may not have started yet
+    mishaps.expect(UNANSWERED + "|WebSocket connection")
     running.stop()
     expect(page.locator("#link[data-stale]")).to_have_count(1)
     check_looks(page)
@@ -442,6 +484,14 @@ def test_a_release_that_is_half_there_is_not_taken(
     page.reload()
     expect(page.locator("h1")).to_have_text("Guest app")
     assert len(page.evaluate("caches.keys()")) == 1
+
+
+def test_the_page_can_be_installed(running: Running, tmp_path: Path) -> None:
+    """In a browser of its own: Playwright's pages are private, and nothing can be installed from there."""
+    with tab(tmp_path / "profile") as page:
+        page.open(running.address)
+        page.wait_until("document.querySelector('[data-offline]')?.hidden === false")
+        assert page.why_not_installed() == []
 
 
 @pytest.fixture

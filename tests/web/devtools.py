@@ -75,6 +75,17 @@ class Tab:
     def show(self) -> None:
         self.send("Emulation.setFocusEmulationEnabled", enabled=True)
 
+    def why_not_installed(self) -> list[str]:
+        """What keeps the browser from offering to install the page as an application."""
+        manifest = self.send("Page.getAppManifest")
+        icons = json.loads(manifest.get("data") or "{}").get("icons", [])
+        purposes = sorted(icon.get("purpose", "any") for icon in icons)
+        return [
+            *(error["message"] for error in manifest["errors"]),
+            *(error["errorId"] for error in self.send("Page.getInstallabilityErrors")["installabilityErrors"]),
+            *([] if purposes == ["any", "maskable"] else [f"icons for {purposes}"]),
+        ]
+
     def _told(self, event: dict[str, Any]) -> None:
         if event.get("method") == "Runtime.consoleAPICalled" and event["params"]["type"] in {"error", "warning"}:
             self.console.append(str(event["params"]["args"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from secrets import token_hex
 
 import asyncmachine as am
@@ -9,7 +10,7 @@ from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import refusal
-from asyncmachine_web.page.ui import Page, Source
+from asyncmachine_web.page.ui import Page, Source, Value
 from asyncmachine_web.page.workers import Worker
 
 from .states import Guests, Name, Primes, Shown
@@ -22,6 +23,8 @@ def main() -> None:
     guests = rpc.Client(tunnel, Guests, consumer=shown)
     guests.start()
     worker = Worker.fork("primes", "app_name.worker:main")
+    trouble = Value("")
+    worker.machine.bind(WorkerHandlers(worker, trouble))
     primes = rpc.Client(worker.dial, Primes, consumer=shown)
     primes.start()
     lifecycle().on_wake(guests.retry_now)
@@ -39,7 +42,25 @@ def main() -> None:
     page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
     page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
-    trouble = worker.machine
-    page.bind("#trouble", trouble, visible="Exception", text=lambda m: str(trouble.err) if "Exception" in m else "")
+    page.bind("#trouble", text=trouble, visible=trouble)
     page.on("click", "#count", "Count", source=primes)
     shown.add(Shown.Ready)
+
+
+class WorkerHandlers:
+    """A worker that has ended is started again: after a second, and after longer each time until it is ready."""
+
+    def __init__(self, worker: Worker, trouble: Value[str]) -> None:
+        self.worker = worker
+        self.trouble = trouble
+        self.pause = 1
+
+    def ReadyState(self, e: am.Event) -> None:
+        self.trouble.set("")
+        self.pause = 1
+
+    async def DeadState(self, e: am.Event) -> None:
+        self.trouble.set(str(self.worker.machine.err or ""))
+        await asyncio.sleep(self.pause)
+        self.pause = min(self.pause * 2, 30)
+        self.worker.restart()
