@@ -22,7 +22,8 @@ rules = st.builds(
     m.Rule, st.integers(0, 3), *[st.none() | tuples(names) for _ in ("require", "add", "remove", "after", "tags")]
 )
 shapes = st.builds(m.Shape, st.integers(0, m.ALL_FLAGS), tuples(counts), tuples(st.integers(-(2**63), 2**63 - 1)))
-lines = st.builds(m.Line, st.integers(0, 5), texts)
+sems = st.builds(m.Sem, names, names, tuples(names), tuples(counts), tuples(names))
+lines = st.builds(m.Line, st.integers(0, 5), texts, st.none() | sems)
 sources = st.builds(m.Source, names, names, counts)
 failures = st.builds(m.Failure, names, texts, texts, names)
 details = st.builds(

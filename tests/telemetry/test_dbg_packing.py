@@ -95,6 +95,29 @@ def test_long_texts_are_spread_over_messages() -> None:
     assert sum(len(record.pre) for record in listener.records) == 30
 
 
+def test_what_log_entries_say_comes_beside_their_text() -> None:
+    """So nobody has to read texts again; names are cut, and numbers are those that the wire can hold."""
+    machine = am.Machine({"A": {}, "B": {"require": ["A"]}}, id="m")
+    machine.log.keep(am.LogLevel.OPS)
+    machine.log.when = machine.log.state_ctx = True
+    watch = Watch(machine)
+    machine.when_time(["A"], [1])
+    machine.when_time(["A"], [2**70])
+    machine.when_args("A", {"x" * 300: 1})
+    machine.add("B")
+    machine.add("A")
+    machine.remove("A")  # takes along what came after the last
+    records = watch.flush().records
+    said = [line.sem for record in records for line in (*record.pre, *record.log) if line.sem is not None]
+    assert m.Sem("whenTime", "new", ("A",), (1,)) in said
+    assert m.Sem("whenTime", "match", ("A",), (1,)) in said
+    assert m.Sem("whenTime", "new", ("A",), (m.MOST_NUMBER,)) in said
+    assert m.Sem("whenArgs", "new", ("A",), (), ("x" * (m.ID_LENGTH - 1) + "…",)) in said
+    assert m.Sem("reject", "called", ("B",), (1,), ("A",)) in said
+    assert m.Sem("cancel", "reject", ("B",)) in said
+    assert all(line.sem is None for record in records for line in record.log if line.text.startswith("[state]"))
+
+
 def test_steps_of_a_machine_that_has_a_state_called_any() -> None:
     machine = am.Machine({"Any": {}, "A": {"require": ["Any"]}}, {"AnyEnter": lambda e: None}, id="m")
     machine.log.steps = True

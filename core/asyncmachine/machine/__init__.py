@@ -31,7 +31,7 @@ from asyncmachine.machine.errors import (
 )
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.export import Export
-from asyncmachine.machine.levels import LogEntry, LogLevel
+from asyncmachine.machine.levels import LogEntry, LogLevel, Sem
 from asyncmachine.machine.log import Log
 from asyncmachine.machine.log_args import merge_log_args_mappers, new_log_args_mapper
 from asyncmachine.machine.machine import Machine
@@ -82,6 +82,7 @@ __all__ = [
     "SchemaError",
     "Scope",
     "ScopeEnded",
+    "Sem",
     "Settings",
     "State",
     "StateMissing",

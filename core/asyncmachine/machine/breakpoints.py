@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from asyncmachine.machine.levels import CHANGES
+from asyncmachine.machine.levels import CHANGES, Sem
 from asyncmachine.machine.mutation import ADD, SET, Mutation
 from asyncmachine.machine.tracer import Tracer
 
@@ -40,7 +40,7 @@ class Breakpoint(Tracer):
             return
         log = machine.log
         stack = f"\n{''.join(traceback.format_stack()).rstrip()}" if log.traces and log.level >= CHANGES else ""
-        log.write(CHANGES, f"[breakpoint] Machine.breakpoint{stack}")
+        log.write(CHANGES, f"[breakpoint] Machine.breakpoint{stack}", Sem("breakpoint", states=mutation.called))
         if self._hit is not None:
             self._hit(mutation)
 

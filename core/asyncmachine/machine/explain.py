@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogEntry, LogLevel
+from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogEntry, LogLevel, Sem
 from asyncmachine.machine.mutation import KINDS
 from asyncmachine.machine.plan import Plan
 from asyncmachine.machine.relations import REMOVE, SET, Recorded, wanted_states
@@ -92,7 +92,8 @@ class Explanation:
             steps += (fact for fact in order_facts(rules, leaving, plan.exits) if isinstance(fact, Step))
         else:
             rejected = [i for i in plan.called if not there >> i & 1]
-            lines.append(LogEntry(OPS, f"[cancel:reject] {_joined(names, rejected)}"))
+            said = Sem("cancel", "reject", tuple(names[i] for i in rejected))
+            lines.append(LogEntry(OPS, f"[cancel:reject] {_joined(names, rejected)}", said))
             steps += (Step(StepType.CANCEL, to_state=names[i]) for i in rejected)
         self.lines = tuple(lines)
         self.steps = tuple(steps)
@@ -164,10 +165,14 @@ def fact_lines(fact: Fact, *, is_auto: bool) -> list[LogEntry]:
     """The log line of a fact; steps have none."""
     if isinstance(fact, Dropped):
         reasons = " ".join(f"{state}(-{' -'.join(missing)})" for state, missing in fact.states)
-        return [LogEntry(DECISIONS, f"[reject:auto] {reasons}") if is_auto else LogEntry(OPS, f"[reject] {reasons}")]
+        states, missed = zip(*fact.states, strict=True)
+        said = Sem("reject", "auto" if is_auto else "called", states, tuple(map(len, missed)), sum(missed, ()))
+        level, label = (DECISIONS, "reject:auto") if is_auto else (OPS, "reject")
+        return [LogEntry(level, f"[{label}] {reasons}", said)]
     if isinstance(fact, Blocked):
         level = OPS if fact.was_active else DECISIONS
-        return [LogEntry(level, f"[rel:remove] {fact.state} by {' '.join(fact.by)}")]
+        said = Sem("rel", "remove", (fact.state,), names=tuple(fact.by))
+        return [LogEntry(level, f"[rel:remove] {fact.state} by {' '.join(fact.by)}", said)]
     return []
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from asyncmachine.machine.levels import EXTERNAL, NOTHING, LogEntry, LogLevel
+from asyncmachine.machine.levels import EXTERNAL, NOTHING, LogEntry, LogLevel, Sem
 from asyncmachine.machine.log_args import LOGGED_NAMES, ArgsMapper, new_log_args_mapper
 from asyncmachine.machine.log_pipes import LogPipes
 from asyncmachine.machine.settings import SWITCHES
@@ -30,6 +30,8 @@ PENDING_LIMIT = 1_000
 
 REPEATABLE = ("[pipe-", "[ctx", "[when")
 """Entries that are kept between transitions also if the one before says the same."""
+
+_OWN = Sem("log")
 
 logger = logging.getLogger("asyncmachine")
 
@@ -147,7 +149,10 @@ class Log:
         if self._level < EXTERNAL:
             return
         text = " ".join((message % args if args else message).splitlines())
-        self.write(EXTERNAL, f"[exter] [{e.name}] {text}" if e is not None else f"[exter] {text}")
+        if e is None:
+            self.write(EXTERNAL, f"[exter] {text}", _OWN)
+        else:
+            self.write(EXTERNAL, f"[exter] [{e.name}] {text}", Sem("log", names=(e.name,)))
 
     def take_pending(self) -> tuple[LogEntry, ...]:
         """Takes the entries that wait for the next transition, for those who cannot wait that long."""
@@ -156,10 +161,10 @@ class Log:
 
     # For observers
 
-    def write(self, level: LogLevel, text: str) -> None:
+    def write(self, level: LogLevel, text: str, sem: Sem | None = None) -> None:
         """Makes an entry, if the level asks for it and the machine is not disposed."""
         if level <= self._level and not self._silent:
-            self.write_all((LogEntry(level, text),))
+            self.write_all((LogEntry(level, text, sem),))
 
     def write_all(self, entries: Iterable[LogEntry]) -> None:
         """Keeps entries that have passed the level, and hands them out."""
@@ -199,8 +204,8 @@ class Log:
     def _print(self, entries: Iterable[LogEntry]) -> None:
         prefix = f"[{self._machine.id[:5]}] " if self.show_id else ""
         try:
-            for level, text in entries:
-                self.output(level, prefix + text)
+            for entry in entries:
+                self.output(entry.level, prefix + entry.text)
         except Exception:
             # Somebody's function; the machine goes on without it.
             self.empty = True

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
-from asyncmachine.machine.levels import OPS, LogEntry, LogLevel
+from asyncmachine.machine.levels import OPS, LogEntry, LogLevel, Sem
+
+
+class Write(Protocol):
+    """Makes an entry of the log."""
+
+    def __call__(self, level: LogLevel, text: str, sem: Sem | None = None) -> None: ...
 
 
 class LoggedPipe(NamedTuple):
@@ -20,13 +26,19 @@ class LoggedPipe(NamedTuple):
         direction, word = ("out", "to") if self.is_out else ("in", "from")
         return f"[pipe-{direction}:{'add' if self.is_add else 'remove'}] {self.state} {word} {self.machine_id}"
 
+    @property
+    def entry(self) -> LogEntry:
+        """As the log tells of it."""
+        event = f"{'out' if self.is_out else 'in'}:{'add' if self.is_add else 'remove'}"
+        return LogEntry(OPS, str(self), Sem("pipe", event, (self.state,), names=(self.machine_id,)))
+
 
 class LogPipes:
     """What is piped from and to a machine."""
 
     __slots__ = ("_pipes", "_write")
 
-    def __init__(self, write: Callable[[LogLevel, str], None]) -> None:
+    def __init__(self, write: Write) -> None:
         self._pipes: list[LoggedPipe] = []
         self._write = write
 
@@ -47,7 +59,7 @@ class LogPipes:
                 closed[pipe.machine_id] = None
         for machine_id in closed:
             if not any(pipe.machine_id == machine_id for pipe in self._pipes):
-                self._write(OPS, f"[pipe:gc] {machine_id}")
+                self._write(OPS, f"[pipe:gc] {machine_id}", Sem("pipe", "gc", names=(machine_id,)))
 
     def remove(self, machine_id: str) -> None:
         """Another machine is gone, and all pipes from and to it."""
@@ -55,7 +67,7 @@ class LogPipes:
 
     def entries(self) -> tuple[LogEntry, ...]:
         """The pipes there are, as log entries."""
-        return tuple(LogEntry(OPS, str(pipe)) for pipe in self._pipes)
+        return tuple(pipe.entry for pipe in self._pipes)
 
     def __iter__(self) -> Iterator[LoggedPipe]:
         return iter(tuple(self._pipes))
@@ -65,5 +77,5 @@ class LogPipes:
 
     def _add(self, pipe: LoggedPipe) -> LoggedPipe:
         self._pipes.append(pipe)
-        self._write(OPS, str(pipe))
+        self._write(*pipe.entry)
         return pipe

@@ -14,9 +14,9 @@ from asyncmachine.machine.args import ErrorArgs, typed
 from asyncmachine.machine.errors import HandlerDeadline, HandlerTimeout, InvalidArgs
 from asyncmachine.machine.explain import Explanation, explanation, state_line
 from asyncmachine.machine.handlers import Slot, final_slots, negotiation_slots, slot_name
-from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, EXTERNAL, OPS, LogEntry, LogLevel
+from asyncmachine.machine.levels import CHANGES, DECISIONS, EVERYTHING, EXTERNAL, OPS, LogEntry, LogLevel, Sem
 from asyncmachine.machine.log_args import args_text
-from asyncmachine.machine.observer import MirrorObserver, Observer
+from asyncmachine.machine.observer import RAISED, MirrorObserver, Observer
 from asyncmachine.machine.recovery import taken_back
 from asyncmachine.machine.schema import EXCEPTION
 from asyncmachine.machine.steps import Step, handler_step
@@ -85,7 +85,8 @@ class Narrator(Observer):
 
     def skipped(self, mutation: Mutation) -> None:
         """A mutation was not queued because the same one waits."""
-        self._log.write(OPS, f"[queue:skipped] Duplicate detected for {mutation!r}")
+        said = Sem("queue", "skipped", mutation.called, names=(mutation.kind,))
+        self._log.write(OPS, f"[queue:skipped] Duplicate detected for {mutation!r}", said)
 
     def postponed(self, waiting: int) -> None:
         """A mutation waits for the running drain."""
@@ -112,7 +113,8 @@ class Narrator(Observer):
         for i in rules.auto if self._level >= EVERYTHING else ():
             by = [names[b] for b in config.active if rules.blockers[i] >> b & 1]
             if by and not config.mask >> i & 1:
-                lines.append(LogEntry(EVERYTHING, f"[auto:rel:remove] {names[i]} by {' '.join(by)}"))
+                said = Sem("rel", "remove", (names[i],), names=tuple(by))
+                lines.append(LogEntry(EVERYTHING, f"[auto:rel:remove] {names[i]} by {' '.join(by)}", said))
         if config.auto_called:
             lines.append(LogEntry(OPS, f"[auto] {' '.join(names[i] for i in config.auto_called)}"))
         return tuple(lines)
@@ -122,20 +124,24 @@ class Narrator(Observer):
         if self._level < OPS:
             return
         source = item.source
-        self._log.write(OPS, f"[eval] {source}")
+
+        def tell(level: LogLevel, label: str, event: str) -> None:
+            self._log.write(level, f"[{label}] {source}", Sem("eval", event, names=(source,)))
+
+        tell(OPS, "eval", "new")
 
         def ended() -> None:
             if item.has_run:
-                self._log.write(EVERYTHING, f"[eval:end] {source}")
+                tell(EVERYTHING, "eval:end", "end")
             else:
-                self._log.write(OPS, f"[eval:timeout] {source}")
+                tell(OPS, "eval:timeout", "timeout")
 
         item.then(ended)
 
     def eval_runs(self, item: Evaluation[Any]) -> None:
         """It is its turn, unless it has been withdrawn."""
         if not item.done():
-            self._log.write(EXTERNAL, f"[exter] eval: {item.source}")
+            self._log.write(EXTERNAL, f"[exter] eval: {item.source}", Sem("eval", "run", names=(item.source,)))
 
     # The phases of a transition
 
@@ -165,8 +171,8 @@ class Narrator(Observer):
 
     def _dressed(self, tx: Transition, lines: tuple[LogEntry, ...]) -> tuple[LogEntry, ...]:
         """The opening lines with arguments and source."""
-        level, text = lines[0]
-        first, rest = [LogEntry(level, text + self._args)], lines[1:]
+        level, text, said = lines[0]
+        first, rest = [LogEntry(level, text + self._args, said)], lines[1:]
         if tx.source is not None:
             source = tx.source
             first.append(LogEntry(OPS, f"[source] {source.machine_id}/{source.tx_id}/{source.machine_time}"))
@@ -182,7 +188,7 @@ class Narrator(Observer):
             self._add_steps(tx, (handler_step(turn.kind, turn.about, first),))
         if self._level >= OPS:
             self._ask_until(call.binding, turn.name)
-            self._log.write(OPS, f"[handler:{self.number(call.binding)}] {turn.name}")
+            self.called(call.binding, turn.name)
 
     def handler_ended(self, tx: Transition, turn: Turn, call: Call) -> None:
         """A handler has returned, or raised."""
@@ -192,8 +198,8 @@ class Narrator(Observer):
     def vetoed(self, tx: Transition, turn: Turn) -> None:
         """A negotiation handler said no."""
         if tx is self._tx:
-            label = "cancel:self" if turn.kind == "Self" else "cancel"
-            self._log.write(OPS, f"[{label}] ({self._target(tx)}) by {turn.name}")
+            label, event = ("cancel:self", "self") if turn.kind == "Self" else ("cancel", "veto")
+            self._cancel(label, event, tx, turn.name, turn.name)
             if self._is_auto:
                 self._vetoed |= 1 << turn.state
 
@@ -214,7 +220,7 @@ class Narrator(Observer):
             if line is not None:
                 log.write_all((LogEntry(CHANGES, line.text + self._args) if self._args else line,))
             if self._machine._index[EXCEPTION] in plan.enters:
-                log.write(CHANGES, self._error_text(tx))
+                log.write(CHANGES, *self._error_line(tx))
 
     def transition_end(self, tx: Transition) -> None:
         if tx is self._tx:
@@ -240,9 +246,9 @@ class Narrator(Observer):
             tx.steps = self._steps = list(tx.steps)
         self._steps += steps
 
-    def _target(self, tx: Transition) -> str:
+    def _target(self, tx: Transition) -> tuple[str, ...]:
         names, vetoed = self._machine.names, self._vetoed
-        return " ".join(names[i] for i in tx.plan.target if not vetoed >> i & 1)
+        return tuple(names[i] for i in tx.plan.target if not vetoed >> i & 1)
 
     # Failures
 
@@ -252,9 +258,8 @@ class Narrator(Observer):
         if tx is not self._tx or self._level < CHANGES:
             return
         timeout = isinstance(error, HandlerTimeout)
-        canceled = f"[cancel] ({self._target(tx)}) by {'timeout' if timeout else 'recover'}"
         if timeout:
-            log.write(OPS, canceled)
+            self._cancel("cancel", "timeout", tx, "timeout", turn.name)
             log.write(DECISIONS, f"[handler:timeout]: {turn.name} from {self._binding}")
             if isinstance(error, HandlerDeadline):
                 log.write(EVERYTHING, f"[handler:deadline] {turn.name} from {self._binding}")
@@ -268,18 +273,24 @@ class Narrator(Observer):
             line = state_line([f"-{names[i]}" for i in tx.plan.target if i in taken], is_auto=self._is_auto)
             log.write(CHANGES, line.text + self._args)
         if not timeout:
-            log.write(OPS, canceled)
+            self._cancel("cancel", "recover", tx, "recover", turn.name)
 
-    def _error_text(self, tx: Transition) -> str:
+    def _cancel(self, label: str, event: str, tx: Transition, by: str, handler: str) -> None:
+        target = self._target(tx)
+        said = Sem("cancel", event, target, names=(handler,))
+        self._log.write(OPS, f"[{label}] ({' '.join(target)}) by {by}", said)
+
+    def _error_line(self, tx: Transition) -> tuple[str, Sem]:
         try:
             found = typed(tx.args, ErrorArgs)
         except InvalidArgs:
             found = None
         if found is None:
-            return "[error] missing error in args to ExceptionState"
+            return "[error] missing error in args to ExceptionState", RAISED
         message = str(found.err) or type(found.err).__name__
         text = f"[error:{found.kind}] {' '.join(found.called)} ({message})" if found.kind else f"[error] {message}"
-        return f"{text}\n{found.trace.rstrip()}" if self._log.traces and found.trace else text
+        said = Sem("error", found.kind, tuple(found.called)) if found.kind else RAISED
+        return f"{text}\n{found.trace.rstrip()}" if self._log.traces and found.trace else text, said
 
     # Names that are asked for
 

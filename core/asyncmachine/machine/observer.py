@@ -7,9 +7,10 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogLevel
+from asyncmachine.machine.levels import CHANGES, DECISIONS, OPS, LogLevel, Sem
 from asyncmachine.machine.tracer import Tracer
 from asyncmachine.machine.wait import Once
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from asyncmachine.machine.log import Log
     from asyncmachine.machine.transition import Transition
     from asyncmachine.machine.view import View
+
+
+RAISED = Sem("error", "raised")
 
 
 class Observer(Tracer):
@@ -49,18 +53,32 @@ class Observer(Tracer):
 
     # Waits and scopes
 
-    def waits(self, kind: str, wait: Once, about: str) -> None:
+    def waits(
+        self,
+        kind: str,
+        wait: Once,
+        states: Sequence[str] = (),
+        numbers: Sequence[int] = (),
+        names: Sequence[str] | None = None,
+    ) -> None:
         """A wait was made; its match is told when it comes. One that is met already says nothing."""
         if self._level < OPS or wait.done():
             return
-        self._log.write(OPS, f"[{kind}:new] {about}")
-        wait._file(Match(self._log, f"[{kind}:match] {about}"))
+        parts = (
+            ",".join(states),
+            " ".join(map(str, numbers)),
+            "" if names is None else f"({','.join(names)})",
+        )
+        about = " ".join(part for part in parts if part)
+        told = tuple(states), tuple(numbers), tuple(names or ())
+        self._log.write(OPS, f"[{kind}:new] {about}", Sem(kind, "new", *told))
+        wait._file(Match(self._log, f"[{kind}:match] {about}", Sem(kind, "match", *told)))
 
     def waits_for_query(self, wait: Once) -> None:
         """A wait for a query was made. Queries are numbered."""
         if self._level >= OPS and not wait.done():
             self._queries += 1
-            self.waits("whenQuery", wait, str(self._queries))
+            self.waits("whenQuery", wait, numbers=(self._queries,))
 
     # Bindings
 
@@ -85,6 +103,11 @@ class Observer(Tracer):
         table = self._machine._table
         return 0 if table is None else table.number(binding)
 
+    def called(self, binding: str, handler: str) -> None:
+        """A handler is called."""
+        number = self.number(binding)
+        self._log.write(OPS, f"[handler:{number}] {handler}", Sem("handler", "", (), (number,), (handler,)))
+
     # Else
 
     def not_found(self, name: str) -> None:
@@ -93,22 +116,23 @@ class Observer(Tracer):
 
     def error(self, text: str) -> None:
         """Something failed that became no state of the machine."""
-        self._log.write(CHANGES, f"[error] {text}")
+        self._log.write(CHANGES, f"[error] {text}", RAISED)
 
 
 class Match:
     """Where a wait is filed that the log tells of when it is met."""
 
-    __slots__ = ("_line", "_log")
+    __slots__ = ("_line", "_log", "_sem")
 
-    def __init__(self, log: Log, line: str) -> None:
+    def __init__(self, log: Log, line: str, sem: Sem) -> None:
         self._log = log
         self._line = line
+        self._sem = sem
 
     def pop(self, key: object, default: None, /) -> None:
         """It has ended, or is nobody's any more."""
         if isinstance(key, Once) and key._error is None:
-            self._log.write(OPS, self._line)
+            self._log.write(OPS, self._line, self._sem)
 
 
 class MirrorObserver(Observer):
@@ -120,4 +144,4 @@ class MirrorObserver(Observer):
             self._log.write(CHANGES, f"[state] {' '.join(changes)}")
 
     def handler_start(self, tx: Transition, binding: str, name: str) -> None:
-        self._log.write(OPS, f"[handler:{self.number(binding)}] {name}")
+        self.called(binding, name)

@@ -101,7 +101,7 @@ class View(Reading[N]):
         wait = TimeWait(tuple(names), self._indexes(names), tuple(ticks))
         self._subscriptions().add_states(wait, self._ticks)
         if self._observer is not None:
-            self._observer.waits("whenTime", wait, f"{','.join(names)} {' '.join(map(str, ticks))}")
+            self._observer.waits("whenTime", wait, names, ticks)
         bind_to(wait, scope)
         return wait
 
@@ -131,7 +131,7 @@ class View(Reading[N]):
         wait = ArgsWait(name, raw_args(args, kw))
         self._subscriptions().add_args(wait)
         if self._observer is not None:
-            self._observer.waits("whenArgs", wait, f"{name} ({','.join(wait.args)})")
+            self._observer.waits("whenArgs", wait, (name,), names=tuple(wait.args))
         bind_to(wait, scope)
         return wait
 
@@ -141,7 +141,7 @@ class View(Reading[N]):
             wait = Wait()
             tick.then(wait._end)
             if self._observer is not None:
-                self._observer.waits("whenQueue", wait, str(tick.tick))
+                self._observer.waits("whenQueue", wait, numbers=(tick.tick,))
             bind_to(wait, scope)
             return wait
         if not isinstance(tick, int):
@@ -151,7 +151,7 @@ class View(Reading[N]):
         if self._finished_queue_tick() >= tick:
             queued._end()
         if self._observer is not None:
-            self._observer.waits("whenQueue", queued, str(tick))
+            self._observer.waits("whenQueue", queued, numbers=(tick,))
         bind_to(queued, scope)
         return queued
 
@@ -180,7 +180,7 @@ class View(Reading[N]):
         wait = StatesWait(names, self._indexes(names) if found is None else (found,), odd)
         (self._subs or self._subscriptions()).add_states(wait, self._ticks)
         if self._observer is not None:
-            self._observer.waits("when" if odd else "whenNot", wait, ",".join(names))
+            self._observer.waits("when" if odd else "whenNot", wait, names)
         if scope is not None:
             bind_to(wait, scope)
         return wait
@@ -202,7 +202,7 @@ class View(Reading[N]):
             if found.tick != self._ticks[i]:
                 self._end_scopes((i,))
             if self._observer is not None:
-                self._observer.waits("ctx", found, name)
+                self._observer.waits("ctx", found, (name,))
         return found
 
     def _missing_scope(self, name: str) -> Scope:

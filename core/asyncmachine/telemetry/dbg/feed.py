@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from asyncmachine.machine.levels import LogEntry
+from asyncmachine.machine.levels import LogEntry, Sem
 from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.plan import Plan
 from asyncmachine.machine.schema import Schema
@@ -343,7 +343,15 @@ def source_of(source: MutationSource) -> m.Source:
 
 def lines_of(entries: Sequence[LogEntry]) -> tuple[m.Line, ...]:
     """Log entries as they travel."""
-    return tuple([m.Line(int(entry.level), entry.text) for entry in entries])
+    return tuple([m.Line(int(entry.level), entry.text, entry.sem and sem_of(entry.sem)) for entry in entries])
+
+
+def sem_of(sem: Sem) -> m.Sem:
+    """What an entry says, as it travels: names cut, and numbers to those that can be told."""
+    most = m.MOST_STATES
+    numbers = [min(max(number, 0), m.MOST_NUMBER) for number in sem.numbers[:most]]
+    states, names = names_of(sem.states[:most]) or (), names_of(sem.names[:most]) or ()
+    return m.Sem(sem.kind, sem.event, states, tuple(numbers), names)
 
 
 def stack_text(stack: Stack) -> str:

@@ -141,11 +141,22 @@ class Failure(Part, frozen=True):
     handler: Name = ""
 
 
+class Sem(Part, frozen=True):
+    """What an entry of the log says, for programs: `asyncmachine.Sem` has the table. States are told by name here."""
+
+    kind: Name
+    event: Name = ""
+    states: Names = ()
+    numbers: Annotated[tuple[Count, ...], Meta(max_length=MOST_STATES)] = ()
+    names: Names = ()
+
+
 class Line(Part, frozen=True):
-    """One entry of the machine's log."""
+    """One entry of the machine's log: as text, and what it says."""
 
     level: Annotated[int, Meta(ge=0, le=5)]
     text: Text = ""
+    sem: Sem | None = None
 
 
 Lines = Annotated[tuple[Line, ...], Meta(max_length=MOST_LINES)]

@@ -16,7 +16,7 @@ from time import monotonic_ns
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from asyncmachine.machine.levels import NOTHING, LogEntry
+from asyncmachine.machine.levels import NOTHING, LogEntry, Sem
 from asyncmachine.machine.log import Log
 from asyncmachine.machine.mutation import Mutation
 from asyncmachine.machine.plan import Plan
@@ -319,13 +319,18 @@ def shown(log: Log, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         if room < 0 or len(found) == MOST_LINES - 1:
             found.append(LogEntry(entry.level, "(further entries are not sent)"))
             break
-        found.append(LogEntry(entry.level, text))
+        found.append(LogEntry(entry.level, text, entry.sem))
     return found
 
 
 def weight_of(entries: Sequence[LogEntry]) -> int:
     """About the bytes of these entries."""
-    return sum(LINE_WEIGHT + len(entry.text) for entry in entries)
+    return sum(LINE_WEIGHT + len(entry.text) + (0 if entry.sem is None else sem_weight(entry.sem)) for entry in entries)
+
+
+def sem_weight(sem: Sem) -> int:
+    """About the bytes of what an entry says."""
+    return LINE_WEIGHT + 10 * len(sem.numbers) + sum(map(len, sem.states)) + sum(map(len, sem.names))
 
 
 def groups_of(machine: View[Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
