@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import cast
 
 from asyncmachine.rpc.transport import FRAME_TOO_LARGE, LOST, NORMAL, Peer, TransportClosed
+from asyncmachine_relay.holding import JOINED, OVERHEAD, Unsent
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.policy import clip
 
@@ -26,7 +27,10 @@ _GOODBYE = b"\xc1\x01"
 
 
 class TcpEnd(asyncio.Protocol):
-    """A connected socket. Bytes are read until `limits.buffer_high` wait; `send` waits while as many have not left."""
+    """A connected socket. Bytes are read until `limits.buffer_high` wait; `send` waits while as many have not left.
+
+    What each message and each write takes beside its bytes is counted along (`holding`).
+    """
 
     tells_why = False
     """Whether the other side learns the code of an end."""
@@ -44,6 +48,7 @@ class TcpEnd(asyncio.Protocol):
         self._closing = False
         self._heard_all = False
         self._transport: asyncio.Transport
+        self._waits: Unsent
         self.peer = Peer("tcp")
 
     @property
@@ -56,6 +61,7 @@ class TcpEnd(asyncio.Protocol):
         if self.closed:
             raise self._ended or TransportClosed(LOST, "the connection is closed")
         self._write(data)
+        self._waits.wrote()
         while not self._room.is_set():
             await self._room.wait()
             if self._gone.is_set():
@@ -69,7 +75,7 @@ class TcpEnd(asyncio.Protocol):
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         data = self._inbox.popleft()
-        self._waiting -= len(data)
+        self._waiting -= len(data) + OVERHEAD
         if not self._reading and self._waiting <= self._limits.buffer_low:
             self._read(on=True)
         return data
@@ -117,7 +123,7 @@ class TcpEnd(asyncio.Protocol):
 
     @property
     def bytes_waiting(self) -> int:
-        """Bytes that are held here, either way."""
+        """Bytes that are held here, either way, with `OVERHEAD` for each message that has come."""
         return self._waiting + self._transport.get_write_buffer_size()
 
     # What differs
@@ -140,7 +146,7 @@ class TcpEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=self._limits.buffer_high, low=self._limits.buffer_low)
+        self._waits = Unsent(self._transport, self._limits)
         host, port = transport.get_extra_info("peername")[:2]
         self.peer = Peer("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._room.set()
@@ -165,11 +171,12 @@ class TcpEnd(asyncio.Protocol):
         self._room.clear()
 
     def resume_writing(self) -> None:
+        self._waits.resumed()
         self._room.set()
 
     def _put(self, data: bytes) -> None:
         self._inbox.append(data)
-        self._waiting += len(data)
+        self._waiting += len(data) + OVERHEAD
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -211,7 +218,11 @@ class FramedEnd(TcpEnd):
 
     def _write(self, data: bytes) -> None:
         if data:  # a WebSocket has empty messages, this framing has none
-            self._transport.writelines((len(data).to_bytes(_HEAD, "big"), data))
+            head = len(data).to_bytes(_HEAD, "big")
+            if len(data) <= JOINED:
+                self._transport.write(head + data)
+            else:
+                self._transport.writelines((head, data))
 
     def _say_goodbye(self, code: int, reason: str) -> None:
         body = _GOODBYE + code.to_bytes(2, "big") + clip(reason).encode()

@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asyncmachine.rpc.errors import TooLarge
 from asyncmachine.rpc.transport import LOST, NORMAL, Peer, TransportClosed
+from asyncmachine_relay.holding import OVERHEAD
 from asyncmachine_relay.limits import Limits, RateGate
 from asyncmachine_relay.policy import Reason, Refused, clip
 
@@ -32,9 +33,6 @@ WIRE = "asyncmachine.wire"
 
 NOTICE = 0.25
 """Seconds of waiting, either way, from which on a tunnel is called congested."""
-
-OVERHEAD = 64
-"""Bytes that a message takes beside its content; else a flood of tiny ones would pass for little."""
 
 _NO_CODE = 1005
 _UNSENDABLE = frozenset({1004, _NO_CODE, LOST, 1015})

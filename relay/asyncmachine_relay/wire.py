@@ -27,6 +27,7 @@ from asyncmachine.rpc.transport import FRAME_TOO_LARGE, GOING_AWAY, LOST, NORMAL
 from asyncmachine_relay.addresses import Network
 from asyncmachine_relay.forwarding import is_trusted
 from asyncmachine_relay.heads import StrictConnection
+from asyncmachine_relay.holding import JOINED, Unsent
 from asyncmachine_relay.limits import Limits, Sockets, TokenBucket
 from asyncmachine_relay.policy import Reason, Refused
 from asyncmachine_relay.websocket import WIRE
@@ -175,6 +176,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         self.conn.debug = False
         self._last_call: asyncio.TimerHandle | None = None
         self._unsent = 0
+        self._waits: Unsent
         self._others: TokenBucket | None = None
         self._heard = False
         self._arrived: Callable[[bytes], None] | None = None
@@ -207,7 +209,11 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             head = _SHORT.pack(_BINARY, 126, size)
         else:
             head = _LONG.pack(_BINARY, 127, size)
-        self.transport.writelines((head, data))
+        if size <= JOINED:
+            self.transport.write(head + data)
+        else:
+            self.transport.writelines((head, data))
+        self._waits.wrote()
         return True
 
     def hold(self, *, on: bool) -> None:
@@ -227,6 +233,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
             self._arrived(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def resume_writing(self) -> None:
+        self._waits.resumed()
         super().resume_writing()
         if self._room is not None:
             self._room()
@@ -242,8 +249,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        limits = self.config.limits
-        self.transport.set_write_buffer_limits(high=limits.buffer_high, low=limits.buffer_low)
+        self._waits = Unsent(self.transport, self.config.limits)
 
     def data_received(self, data: bytes) -> None:
         if self._last_call is not None and self.conn.parser_exc is not None:
@@ -278,6 +284,7 @@ class TunnelProtocol(WebSocketsSansIOProtocol):
         # Who takes no pong gets none: they would pile up.
         if self._may_go_on() and self.writable.is_set():
             self.transport.write(pong)
+            self._waits.wrote()
 
     def handle_pong(self, event: Frame) -> None:
         if self._may_go_on():
