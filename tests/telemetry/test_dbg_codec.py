@@ -32,7 +32,14 @@ def test_the_frames_of_version_1() -> None:
         "81 01 9c a2 69 64 04 00 c0 80 c0 90 90 90 00 00 a0"
     )
     assert encode(m.Gap(3, 9, 5, (1, 2), 6)).hex(" ") == "96 05 03 09 05 92 01 02 06"
-    assert encode(m.Log(3, 7, (m.Line(3, "x"),))).hex(" ") == "94 04 03 07 91 92 03 a1 78"
+    assert encode(m.Log(3, 7, (m.Line(3, "x"),))).hex(" ") == "94 04 03 07 91 93 03 a1 78 c0"
+    assert decode(bytes.fromhex("94 04 03 07 91 92 03 a1 78")) == m.Log(3, 7, (m.Line(3, "x"),)), (
+        "before entries had a sem"
+    )
+    said = m.Sem("ctx", "new", ("A",), (2,), ("n",))
+    assert encode(m.Log(3, 7, (m.Line(3, "x", said),))).hex(" ") == (
+        "94 04 03 07 91 93 03 a1 78 95 a3 63 74 78 a3 6e 65 77 91 a1 41 91 02 91 a1 6e"
+    )
     assert encode(m.Pipes(3, 7, (m.Pipe(3, "A", "n"),))).hex(" ") == "94 06 03 07 91 93 03 a1 41 a1 6e"
     assert encode(m.Gone(3, 7)).hex(" ") == "93 07 03 07"
     assert encode(m.Bye()).hex(" ") == "91 08"
