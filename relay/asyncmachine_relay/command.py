@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,11 @@ from typing import Any
 from asyncmachine.machine.settings import DEBUGGER_ADDRESS
 from asyncmachine_relay import logs
 from asyncmachine_relay.config import Config
+from asyncmachine_relay.doubts import doubts
 from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
-from asyncmachine_relay.reading import ConfigProblems, Where, located, read
-from asyncmachine_relay.service import check, doubts, run
+from asyncmachine_relay.reading import ConfigProblems, Where, examine, located, read
+from asyncmachine_relay.service import check, run
 
 BAD_USE = 2
 
@@ -123,12 +125,9 @@ def _rotate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     try:
-        config = read(options.file)
+        config = examine(options.file, check)
     except ConfigProblems as error:
         return _complain(error.problems)
-    problems = check(config)
-    if problems:
-        return _complain(located(options.file, problems))
     _complain(located(options.file, doubts(config)))
     count = len(config.targets)
     targets = f"{count} target{'' if count == 1 else 's'}"
@@ -158,7 +157,9 @@ def _serve(
         operation = settings().operation
         logs.configure(operation.log)
         with asyncio.Runner(loop_factory=loop_factory(operation.loop)) as runner:
-            return runner.run(run(settings, say=lambda text: print(text, flush=True), debug=options.debug))
+            code = runner.run(run(settings, say=lambda text: print(text, flush=True), debug=options.debug))
+        gc.freeze()  # the interpreter would look through all modules for garbage, for a second on a busy computer
+        return code
     except ConfigProblems as error:
         return _complain(error.problems)
     except RelayConfigError as error:

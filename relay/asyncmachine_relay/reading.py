@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from asyncmachine_relay.wording import example, excess, mistake, syntax, unknown
 PREFIX = "AM_RELAY_"
 ALL = "AM_RELAY_CONFIG"
 """Names the file."""
+FORM = f"{PREFIX}<SECTION>_<KEY>, as {PREFIX}SERVER_PORT"
 
 BITS = 63
 """Of a whole number, beside its sign. So many have those of TOML."""
@@ -55,12 +56,20 @@ def read(
         path = Path(env[ALL])
     if path is None:
         return parse("", "", env, defaults=defaults)
-    try:
-        text = text_of(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text; save it as such"
-        raise ConfigProblems([f"{path}: {reason}"]) from None
-    return parse(text, str(path), env, base=path.parent, defaults=defaults)
+    return parse(_text_of(path), str(path), env, base=path.parent, defaults=defaults)
+
+
+def examine(
+    path: Path, further: Callable[[Config], Iterable[tuple[Where, str]]], env: Mapping[str, str] | None = None
+) -> Config:
+    """The same for a file, with what `further` finds wrong among the problems, in those sections that are right."""
+    env = os.environ if env is None else env
+    reader, config = _parsed(_text_of(path), str(path), env, path.parent, {})
+    for where, what in further(reader.sound):
+        reader.add(where, what)
+    if reader.problems or config is None:
+        raise ConfigProblems(reader.in_order)
+    return config
 
 
 def parse(
@@ -72,6 +81,15 @@ def parse(
     defaults: Mapping[Where, object] = MappingProxyType({}),
 ) -> Config:
     """The same for a text. `name` stands before each line number."""
+    reader, config = _parsed(text, name, {} if env is None else env, base, defaults)
+    if reader.problems or config is None:
+        raise ConfigProblems(reader.in_order)
+    return config
+
+
+def _parsed(
+    text: str, name: str, env: Mapping[str, str], base: Path, defaults: Mapping[Where, object]
+) -> tuple[_Reader, Config | None]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -81,13 +99,18 @@ def parse(
         number, what = excess(error, text)
         raise ConfigProblems([f"{name}:{number}: {what}"]) from None
     reader = _Reader(name, lines(text), base)
-    reader.overlay(document, {} if env is None else env)
+    reader.overlay(document, env)
     for where, value in defaults.items():
         _table(document, where[:-1]).setdefault(str(where[-1]), value)
-    config: Config | None = reader.record(Config, document, ())
-    if reader.problems or config is None:
-        raise ConfigProblems(reader.in_order)
-    return config
+    return reader, reader.record(Config, document, ())
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return text_of(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text; save it as such"
+        raise ConfigProblems([f"{path}: {reason}"]) from None
 
 
 def text_of(path: Path) -> str:
@@ -114,6 +137,15 @@ class _Reader:
         self._places = places
         self._base = base
         self._texts: dict[Where, str] = {}
+        self._right: dict[str, Any] = {}
+
+    @property
+    def sound(self) -> Config:
+        """The sections that are right, by themselves, and the others as they are by default."""
+        try:
+            return Config(**self._right)
+        except RelayConfigError:
+            return Config(**{name: each for name, each in self._right.items() if name in _ALONE})
 
     @property
     def in_order(self) -> tuple[str, ...]:
@@ -128,7 +160,7 @@ class _Reader:
                 continue
             where = known.get(variable)
             if where is None:
-                self.problems.append((0, f"{variable}: {unknown(variable, known)}"))
+                self.problems.append((0, f"{variable}: {unknown(variable, known, form=FORM)}"))
                 continue
             _table(document, where[:-1])[str(where[-1])] = text
             self._texts[where] = variable
@@ -156,9 +188,19 @@ class _Reader:
             if name not in table and _is_needed(each):
                 self.add(where, f"{name} is missing; {example(hints[name], each)}")
                 wrong.add(name)
-        if wrong and not where:
-            return None  # what its sections have to do with each other can wait until they are right
+        if not where:
+            self._right = given
+            if wrong:
+                self._together({name: each for name, each in given.items() if _NEEDS.get(name) not in wrong})
+                return None
         return self._made(kind, given, wrong, where)
+
+    def _together(self, sections: Mapping[str, Any]) -> None:
+        """Tells what sections that are right have to do with each other."""
+        try:
+            Config(**sections)
+        except RelayConfigError as error:
+            self.add(_steps(error.field), str(error))
 
     def _made(self, kind: type[Any], given: dict[str, Any], wrong: set[str], where: Where) -> Any:
         """A record, None if something in it is or was wrong. Its own rules tell their first breach; so it is mended."""
@@ -308,5 +350,9 @@ def _sections_with(name: str, where: Where) -> list[str]:
 
 _TABLES = frozenset({"targets", "meetings"})
 """Sections of which there may be many."""
+_ALONE = frozenset({"name", "server", "pages", "limits", "operation", "dbg"})
+"""Those that have nothing to do with others."""
+_NEEDS: Mapping[str, str] = MappingProxyType({"cluster": "server"})
+"""Sections that say nothing without another one."""
 _HARMLESS: Mapping[str, Any] = MappingProxyType({"name": "?", "host": "127.0.0.1", "port": 1})
 """What stands in for a wrong value that must be there, while the rest of its record is looked at."""

@@ -24,7 +24,6 @@ from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.app import Relay
 from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.config import Config, Debug
-from asyncmachine_relay.patterns import doubt
 from asyncmachine_relay.policy import RelayConfigError
 from asyncmachine_relay.reading import Where
 from asyncmachine_relay.secret_files import secret_of
@@ -129,14 +128,6 @@ def check(config: Config) -> list[tuple[Where, str]]:
         except RelayConfigError as error:
             problems.append(((section, error.field), str(error)))
     return problems
-
-
-def doubts(config: Config) -> list[tuple[Where, str]]:
-    """What is valid, and most likely not what was meant."""
-    patterns: list[tuple[Where, str]] = [(("targets", n, "ids"), each.ids) for n, each in enumerate(config.targets)]
-    for n, each in enumerate(config.meetings):
-        patterns += [(("meetings", n, "ids"), each.ids), (("meetings", n, "callers"), each.callers)]
-    return [(where, f"warning: {doubt(text)}") for where, text in patterns if doubt(text)]
 
 
 def cluster_of(cluster: Cluster) -> None:

@@ -76,8 +76,13 @@ def mistake(error: Exception, hint: Any, known: Field[Any], value: Any, variable
     return f"{text}; {example(hint, known, value, variable)}{units}"
 
 
-def unknown(name: str, known: Iterable[str], elsewhere: Iterable[str] = (), tables: Iterable[str] = ()) -> str:
-    """What to write instead of a name that is none. `elsewhere` are sections that have it, `tables` names of lists."""
+def unknown(
+    name: str, known: Iterable[str], elsewhere: Iterable[str] = (), tables: Iterable[str] = (), form: str = ""
+) -> str:
+    """What to write instead of a name that is none. `elsewhere` are sections that have it, `tables` names of lists.
+
+    `form` is how such names are made, told in their place if they are many.
+    """
     names = list(known)
     sections = list(elsewhere)
     close = get_close_matches(name, names, 1, 0.75) or _containing(name, names) or get_close_matches(name, names, 1)
@@ -85,7 +90,7 @@ def unknown(name: str, known: Iterable[str], elsewhere: Iterable[str] = (), tabl
         return f"unknown here; it belongs below {' or '.join(sections)}"
     if close:
         return f"unknown; did you mean {f'[[{close[0]}]]' if close[0] in tables else close[0]}?"
-    return f"unknown; there is {', '.join(sorted(names))}" if len(names) <= 20 else "unknown"
+    return f"unknown; there is {form or ', '.join(sorted(names))}"
 
 
 def _containing(name: str, names: Iterable[str]) -> list[str]:

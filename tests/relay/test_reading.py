@@ -182,6 +182,7 @@ port = 1
             "[[meetings]]\nname='x'\nids='*'",
             "ids '*' is no regular expression: nothing to repeat at position 0; for any characters write .*",
         ),
+        ("[limits]\nxyzzy = 1", "limits.xyzzy: unknown; there is body, buffer_high, buffer_low, bytes_per_second, "),
         ("port = 1", "port: unknown here; it belongs below [server] or [[targets]]"),
         ("[server]\nlog = 'json'", "server.log: unknown here; it belongs below [operation]"),
         ("[limits]\nrate = 1", "limits.rate: unknown; did you mean over_rate?"),
@@ -283,6 +284,21 @@ def test_a_wrong_variable_is_named() -> None:
         "AM_RELAY_SERVER_PORT: expected a whole number, got a text; write a number, as AM_RELAY_SERVER_PORT=12733",
         "AM_RELAY_LIMITS_IDLE: limit idle=-1.0 must be greater than 0",
     ]
+
+
+def test_a_variable_that_is_like_no_other_is_told_how_they_are_made() -> None:
+    strange = f"AM_RELAY_{'Q' * 40}"
+    assert problems("", {strange: "1"}) == [
+        f"{strange}: unknown; there is AM_RELAY_<SECTION>_<KEY>, as AM_RELAY_SERVER_PORT"
+    ]
+
+
+def test_sections_that_are_right_are_seen_together_though_another_one_is_wrong() -> None:
+    two = "[[targets]]\nname='x'\nhost='localhost'\nport=1\n[[meetings]]\nname='x'\n"
+    found = problems(f"[limits]\nidle = 0\n{two}")
+    assert [line.split(": ")[1] for line in found] == ["limits.idle", "meetings[0].name"]
+    cluster = "[cluster]\nnats = ['tls://a:1']\nurl = 'https://b'\n"
+    assert len(problems(f"[server]\nport = -1\n{cluster}")) == 1  # origins may be meant to stand there
 
 
 def test_every_setting_but_tables_has_a_variable() -> None:

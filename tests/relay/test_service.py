@@ -9,6 +9,8 @@ import pytest
 import asyncmachine as am
 from asyncmachine_relay import RelayConfigError, RelayStates
 from asyncmachine_relay.config import LONGEST_DRAIN, Operation
+from asyncmachine_relay.doubts import doubts
+from asyncmachine_relay.reading import parse
 from asyncmachine_relay.service import CLOSING, IN_TIME, PARTING, dropping, parting
 from asyncmachine_relay.watching import Watched
 
@@ -21,6 +23,29 @@ def test_draining_closing_and_sending_on_end_together_in_time(drain: float) -> N
     assert parting(dropped) >= PARTING
     assert parting(0.1) == 1, "who is early gives others their time"
     assert dropping(1) == 1 + CLOSING
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("name = 'a b/../c'", ("name",), "cannot be part of a file's name"),
+        ("[server]\nproxies = ['127.0.0.1', '0.0.0.0/0']", ("server", "proxies"), "an address in 0.0.0.0/0 may say"),
+        ("[server]\nproxies = ['::/0']", ("server", "proxies"), "list those of the proxies alone"),
+        ("[pages]\nroots = ['/tmp/..']", ("pages", "roots"), "/tmp/.. is the whole disk"),
+        ("[pages]\nmounts = { '/all/' = '/' }", ("pages", "mounts"), "is the whole disk"),
+        ("[dbg]\nforward = ['foo']", ("dbg", "forward"), "nothing is sent on while ingest = false"),
+    ],
+)
+def test_what_is_valid_and_hardly_meant_is_doubted(text: str, where: tuple[str, ...], says: str) -> None:
+    [(found, warning)] = doubts(parse(text))
+    assert found == where
+    assert warning.startswith("warning: ")
+    assert says in warning
+
+
+def test_what_operators_write_is_not_doubted() -> None:
+    usual = "name = 'edge-1'\n[server]\nproxies = ['127.0.0.1', '10.0.0.0/8', 'fd00::/16']\n[pages]\nroots = ['.']\n"
+    assert doubts(parse(f"{usual}[dbg]\ningest = true\nforward = ['localhost:6831']\n")) == []
 
 
 async def test_a_recorder_does_not_record_itself() -> None:

@@ -371,6 +371,30 @@ def test_check_says_what_is_wrong(text: str, says: str, tmp_path: Path, capsys: 
         assert main(["relay", "wasm", "-l", "127.0.0.1:0", "-c", str(file)]) == 2 or "is no directory" in says
 
 
+def test_check_tells_all_mistakes_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the text, and those of files and functions that are not there; in order."""
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        "[operation]\ntoken_file = 'absent'\n[pages]\nroots = ['absent']\n"
+        "[server]\nhost = '0.0.0.0'\nsecret_file = 'absent'\nauthorize = 'no_such_module:f'\n"
+        "[limits]\nidle = 0\n[dbg]\ningest = true\nforward = ['foo']\n"
+    )
+    assert main(["relay", "check", str(file)]) == 2
+    found = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"{file}:").partition(": ")[2].partition(":")[0] for line in found] == [
+        "operation.token_file",
+        "pages.roots",
+        "server.host",
+        "server.secret_file",
+        "server.authorize",
+        "limits.idle",
+        "dbg.forward",
+    ]
+    file.write_text("[[targets]]\nname='a'\nhost='localhost'\nport=1\n[limits]\nxyzzy = 1\n")
+    assert main(["relay", "check", str(file)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_check_tells_of_a_host_that_others_can_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "relay.toml"
     file.write_text("[server]\nhost = '0.0.0.0'\n")
