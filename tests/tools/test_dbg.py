@@ -65,7 +65,7 @@ def test_what_is_no_dump_fails(content: bytes, tmp_path: Path, capsys: pytest.Ca
     path = tmp_path / "x.amdbg"
     path.write_bytes(content)
     assert main(["dbg", "ls", str(path)]) == 1
-    assert "am dbg: " in capsys.readouterr().err
+    assert f"am dbg: {path}: " in capsys.readouterr().err
     assert main(["dbg", "ls", str(tmp_path / "absent")]) == 1
     assert capsys.readouterr().err == f"am dbg: {tmp_path / 'absent'}: No such file or directory\n"
 

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from asyncmachine.telemetry.dbg.errors import DbgError
 from asyncmachine.telemetry.dbg.replay import ErrorSummary, MachineSummary, Summary, summary
 
 
@@ -23,7 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _ls(options: argparse.Namespace) -> int:
     """Returns 1 for a file that is no dump (raised), or a damaged one."""
-    found = summary(options.file)
+    try:
+        found = summary(options.file)
+    except DbgError as error:
+        raise DbgError(f"{options.file}: {error}") from error
     if options.json:
         json.dump(found.to_dict(), sys.stdout, indent=1, ensure_ascii=True)
         print()
