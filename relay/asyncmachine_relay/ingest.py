@@ -2,7 +2,7 @@
 
 What is in it, and whether it is allowed, is the recorder's business. Here it is a WebSocket with the limits of a
 tunnel, but that it may be silent, and states that show that something comes: `ConnectEvent`, `InitClient` with the
-first frame, `ClientMsg` at most once a second, `DisconnectEvent`.
+first frame, `ClientMsg` at most once a second, `DisconnectEvent`; `ErrGraph` if what came did not fit together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 import asyncmachine as am
-from asyncmachine.rpc.transport import Peer
+from asyncmachine.rpc.transport import GOING_AWAY, Peer
+from asyncmachine.telemetry.dbg.errors import LIMIT
 from asyncmachine.telemetry.dbg.recorder import Recorder
 from asyncmachine_relay.guard import Caller
 from asyncmachine_relay.limits import Limits
@@ -47,7 +48,11 @@ class Ingest:
         serving = asyncio.create_task(self.recorder.serve(_Noticed(transport, self._machine, told)))
         try:
             await transport.pump()
-            await serving
+            fault = await serving
+            if fault is not None and fault.close != GOING_AWAY:
+                state = RelayStates.ErrLimit if fault.close == LIMIT else RelayStates.ErrGraph
+                # Without its stack, whose frames would keep what was sent.
+                self._machine.add_err(fault.with_traceback(None), told, state=state)
         finally:
             serving.cancel()
             self._open.discard(transport)

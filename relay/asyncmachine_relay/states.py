@@ -13,7 +13,8 @@ class RelayStates(Disposed, Basic):
 
     `TunnelUp` and `TunnelDown` come with every tunnel, beside the pair of its kind: `WsTunListen…` for one that is
     listened for, `WsDial…` for one that dialled in. All of them carry a `TunnelArgs`. `ConnectEvent` to `InitClient`
-    are those of the debug stream. `Agreed`: it has a cluster, and the other relays can be asked.
+    are those of the debug stream, and `ErrGraph` says that one sent what does not fit together. `Agreed`: it has a
+    cluster, and the other relays can be asked.
     """
 
     ErrAuth = am.state(multi=True, add="Exception", require="Exception")

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import websockets
 
 from asyncmachine.telemetry import dbg
 from asyncmachine.telemetry.dbg.codec import encode
@@ -130,6 +131,30 @@ async def test_metrics_tell_of_dumps_that_cannot_be_written(tmp_path: Path) -> N
         found = samples((await http(run, "/metrics")).body.decode())
         assert found["am_relay_dbg_records_total"] == 1
         assert found["am_relay_dbg_output_failures_total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "limits", "state"),
+    [
+        ([b"no message"], dbg.RecorderLimits(), RelayStates.ErrGraph),
+        ([encode(HELLO), encode(a_batch())], dbg.RecorderLimits(), RelayStates.ErrGraph),
+        ([encode(HELLO), encode(a_machine())], dbg.RecorderLimits(machines=0), RelayStates.ErrLimit),
+    ],
+    ids=["no message", "of no machine", "too many"],
+)
+async def test_a_sender_that_does_wrong_shows_in_the_relay_s_machine(
+    frames: list[bytes], limits: dbg.RecorderLimits, state: RelayStates
+) -> None:
+    async with running(recorder=dbg.Recorder(limits=limits)) as run:
+        url = run.origin.replace("http", "ws") + "/dbg.ws"
+        origin = websockets.Origin(run.origin)
+        async with websockets.connect(url, origin=origin, proxy=None, compression=None) as sender:
+            for frame in frames:
+                await sender.send(frame)
+            assert (await ending(sender))[0] in {4400, 4429}
+        await run.relay.machine.when(state)
+        assert run.relay.machine.tick(RelayStates.InitClient) == 1
+        assert run.relay.machine.err is not None
 
 
 async def test_metrics_can_be_turned_off() -> None:

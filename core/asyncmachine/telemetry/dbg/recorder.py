@@ -123,21 +123,25 @@ class Recorder:
         inlet = self._inlets[self._last_number] = Inlet(self, self._last_number, peer)
         return inlet
 
-    async def serve(self, transport: Transport) -> None:
-        """Records what comes over a transport, to its end. Closes it with the reason if the sender does wrong."""
+    async def serve(self, transport: Transport) -> StreamFault | None:
+        """Records what comes over a transport, to its end. Closes it with the reason if the sender does wrong.
+
+        Returns what that was.
+        """
         try:
             inlet = self.connect(transport.peer.address)
         except StreamFault as fault:
             await transport.close(fault.close, reason_of(fault))
-            return
+            return fault
         try:
             while True:
                 inlet.receive(await transport.recv())
         except TransportClosed:
-            pass
+            return None
         except StreamFault as fault:
             logger.warning("the stream from %s is not recorded any more: %s", inlet.peer or "a sender", fault)
             await transport.close(fault.close, reason_of(fault))
+            return fault
         finally:
             inlet.close()
 
