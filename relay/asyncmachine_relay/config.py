@@ -162,7 +162,8 @@ class Debug:
     """What pages, workers and programs send to /dbg.ws.
 
     `ingest` turns it on. What arrives is recorded into rotated files `<dir>/<base>-<time>.amdbg` and sent on to
-    `forward`, which are addresses as "ws://localhost:6831/dbg.ws".
+    `forward`, which are addresses as "ws://localhost:6831/dbg.ws". A file ends after `interval_tx` records, `interval`
+    seconds or `file_bytes`; the oldest go, so that `max_files` of `max_bytes` together are left.
     """
 
     ingest: bool = False
@@ -170,6 +171,7 @@ class Debug:
     base: str = "am-dbg-dump"
     interval_tx: int = 10_000
     interval: float = 24 * 3600.0
+    file_bytes: int = 64 << 20
     max_files: int = 100
     max_bytes: int = 1 << 30
     forward: tuple[str, ...] = ()
@@ -179,7 +181,7 @@ class Debug:
             raise RelayConfigError(
                 f"base {self.base!r} must be the beginning of a file name, without a slash", field="base"
             )
-        for name in ("interval_tx", "interval", "max_files", "max_bytes"):
+        for name in ("interval_tx", "interval", "file_bytes", "max_files", "max_bytes"):
             if not getattr(self, name) > 0:
                 raise RelayConfigError(f"{name} {getattr(self, name)!r} must be greater than 0", field=name)
         several(self.forward, "forward")

@@ -87,6 +87,7 @@ def recorder_of(debug: Debug) -> Recorder | None:
     rotation = Rotation(
         records=debug.interval_tx,
         seconds=debug.interval,
+        bytes=debug.file_bytes,
         keep_files=debug.max_files,
         keep_bytes=debug.max_bytes,
     )

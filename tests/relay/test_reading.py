@@ -428,6 +428,6 @@ def test_an_application_that_cannot_be_imported_is_a_problem_of_the_settings(
 
 
 def test_debug_settings_are_bounded() -> None:
-    for name in ("interval_tx", "interval", "max_files", "max_bytes"):
+    for name in ("interval_tx", "interval", "file_bytes", "max_files", "max_bytes"):
         with pytest.raises(RelayConfigError, match=f"{name} 0 must be greater than 0"):
             Debug(**{name: 0})  # type: ignore[arg-type]

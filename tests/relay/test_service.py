@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 import asyncmachine as am
+from asyncmachine.telemetry import dbg
+from asyncmachine.telemetry.dbg.codec import encode
 from asyncmachine_relay import RelayConfigError, RelayStates
-from asyncmachine_relay.config import LONGEST_DRAIN, Operation
+from asyncmachine_relay.config import LONGEST_DRAIN, Debug, Operation
 from asyncmachine_relay.doubts import doubts
 from asyncmachine_relay.reading import parse
-from asyncmachine_relay.service import CLOSING, IN_TIME, PARTING, dropping, parting
+from asyncmachine_relay.service import CLOSING, IN_TIME, PARTING, dropping, parting, recorder_of
 from asyncmachine_relay.watching import Watched
+from tests.telemetry.hearing import HELLO
+from tests.telemetry.messages import a_batch, a_machine
 
 
 @pytest.mark.parametrize("drain", [0, 0.2, 5, Operation().drain, LONGEST_DRAIN])
@@ -46,6 +50,27 @@ def test_what_is_valid_and_hardly_meant_is_doubted(text: str, where: tuple[str, 
 def test_what_operators_write_is_not_doubted() -> None:
     usual = "name = 'edge-1'\n[server]\nproxies = ['127.0.0.1', '10.0.0.0/8', 'fd00::/16']\n[pages]\nroots = ['.']\n"
     assert doubts(parse(f"{usual}[dbg]\ningest = true\nforward = ['localhost:6831']\n")) == []
+
+
+def test_files_end_and_stay_in_code_as_in_the_settings() -> None:
+    debug = Debug()
+    assert dbg.Rotation() == dbg.Rotation(
+        records=debug.interval_tx,
+        seconds=debug.interval,
+        bytes=debug.file_bytes,
+        keep_files=debug.max_files,
+        keep_bytes=debug.max_bytes,
+    )
+
+
+def test_a_file_of_the_debug_stream_ends_after_the_bytes_that_are_set(tmp_path: Path) -> None:
+    recorder = recorder_of(Debug(ingest=True, dir=tmp_path, file_bytes=1))
+    assert recorder is not None
+    inlet = recorder.connect()
+    for message in (HELLO, a_machine(), a_batch()):
+        inlet.receive(encode(message))
+    assert len(recorder.files) == 1
+    recorder.close()
 
 
 async def test_a_recorder_does_not_record_itself() -> None:

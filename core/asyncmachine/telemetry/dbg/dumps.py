@@ -72,8 +72,8 @@ class Rotation:
     records: int = 10_000
     seconds: float = 24 * 3600.0
     bytes: int = 64 << 20
-    keep_files: int = 1_000
-    keep_bytes: int = 4 << 30
+    keep_files: int = 100
+    keep_bytes: int = 1 << 30
 
 
 class Dumps:
