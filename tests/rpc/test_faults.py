@@ -12,6 +12,7 @@ import pytest
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine.rpc import messages as m
+from asyncmachine.rpc import unheard
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
@@ -248,6 +249,59 @@ async def test_notifications_that_are_lost_are_sent_again() -> None:
         await pair.source.when_time(["Ask"], [9])
         await pair.mirror.when_time(["Ask"], [9])
         assert pair.source.tick("Ask") == 9
+        await pair.client.machine.when_not(C.RetryingCall)
+        assert pair.client.statistics.open_calls == 0
+
+
+async def test_nothing_is_tried_again_any_more_once_a_welcome_tells_that_notifications_have_come() -> None:
+    """The cut meets what tells that."""
+    async with paired(FaultyNet(cutting(m.Pong)), timing=rpc.Timing(retry=0.01)) as pair:
+        retrying = pair.client.machine.when_ticks(C.RetryingCall, 1)
+        pair.mirror.add_ns("A")
+        await retrying
+        await pair.client.when_ready()
+        assert C.RetryingCall not in pair.client.machine
+        assert (pair.source.tick("A"), pair.client.statistics.open_calls) == (1, 0)
+
+
+async def test_nothing_is_tried_again_any_more_once_the_answer_comes_that_is_too_late() -> None:
+    async with paired(FaultyNet(losing(m.Add)), errors=True, timing=rpc.Timing(retry=0.05)) as pair:
+        retrying = pair.client.machine.when_ticks(C.RetryingCall, 1)
+        with pytest.raises(rpc.CallTimedOut):
+            await pair.mirror.within(0.01).add("A")
+        await retrying
+        await pair.client.machine.when_not(C.RetryingCall)
+        assert pair.client.statistics.open_calls == 0
+
+
+async def test_a_notification_that_is_lost_with_its_server_is_an_error_at_its_client() -> None:
+    """It was held back for the next connection, of which the server knows nothing of it."""
+    never = rpc.Backoff(first=1000.0, cap=1000.0)
+    async with paired(FaultyNet(cutting(m.AddUnanswered)), errors=True, backoff=never) as pair:
+        failed = pair.client.machine.when_ticks(C.Exception, 2)  # the first is the cut
+        assert (await pair.mirror.add_ns("A")).executed, "it was sent"
+        await pair.client.machine.when(C.RetryingConn)
+        old = pair.server
+        pair.server = rpc.Server(pair.source, "again", push_interval=0.001)
+        await old.stop()
+        pair.client.retry_now()
+        await pair.client.when_ready()
+        await failed
+        assert isinstance(pair.client.machine.err, rpc.UnknownOutcome)
+        assert pair.source.tick("A") == 0
+        old.machine.dispose()
+
+
+async def test_a_notification_whose_client_gives_up_is_an_error_there_and_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unheard, "_told", {})
+    never = rpc.Backoff(tries=0)
+    async with paired(FaultyNet(cutting(m.AddUnanswered)), errors=True, backoff=never) as pair:
+        pair.mirror.add_ns("A")
+        await pair.client.machine.when_not(C.Start)
+        assert isinstance(pair.client.machine.err, rpc.UnknownOutcome)
+        assert "rc-test: nobody awaited a notification, which has failed" in caplog.text
 
 
 def cutting(lost: type[m.Message]) -> Fault:

@@ -263,6 +263,10 @@ class ClientSession(ReceivingSession):
         self.counters.answered_after(now - call.made_at)
         return True
 
+    def _none_left(self, before: int) -> list[e.Event]:
+        """What to tell when there may be no open call any more, of which there were so many."""
+        return [e.CallsArrived()] if before and not len(self.calls) else []
+
     # Reactions
 
     def _on_welcome(self, welcome: m.Welcome, now: float) -> list[e.Event]:
@@ -309,18 +313,19 @@ class ClientSession(ReceivingSession):
 
     def _on_pong(self, pong: m.Pong, now: float) -> list[e.Event]:
         self.keepalive.answered(pong.nonce, now)
+        before = len(self.calls)
         self.calls.arrived(pong.received, now)
         if self._looking is None or pong.nonce != self.keepalive.pings or self.phase is not Phase.READY:
-            return []
+            return self._none_left(before)
         repeated, self._looking = self._ask_again(pong.received, self._looking), None
-        return [e.CallsRepeated(repeated)] if repeated else []
+        return [e.CallsRepeated(repeated)] if repeated else self._none_left(before)
 
     def _on_result(self, result: m.Result, now: float) -> list[e.Event]:
         if not self.calls.was_made(result.id):
             raise PeerFault(f"an answer to call {result.id}, which was not made")
         if result.result > 1:
             raise PeerFault(f"result {result.result} of call {result.id}: expected 0 (executed) or 1 (canceled)")
-        following = self._source()
+        following, before = self._source(), len(self.calls)
         events: list[e.Event] = []
         if result.seq:
             change = Change(result.seq, result.queue, result.machine, result.changes, result.hash)
@@ -328,6 +333,8 @@ class ClientSession(ReceivingSession):
             self.counters.piggybacks += 1
         if self._answered(result.id, now):
             events += following.outcome(e.Replied(result.id, result.result == 0, result.reason))
+        else:
+            events += self._none_left(before)
         return events
 
     def _on_reply(self, reply: m.Reply, now: float) -> list[e.Event]:
@@ -339,8 +346,9 @@ class ClientSession(ReceivingSession):
         refused = CallRefused(error.code, error.message, retryable=error.retryable, details=error.details)
         if error.id == 0:
             return [e.SessionFailed(refused)]
+        before = len(self.calls)
         is_news = self._answered(error.id, now) or self.calls.failed(error.id)
-        return self._source().outcome(e.CallFailed(error.id, refused)) if is_news else []
+        return self._source().outcome(e.CallFailed(error.id, refused)) if is_news else self._none_left(before)
 
     def _on_clock(self, push: m.ClockPush, now: float) -> list[e.Event]:
         events = self._source().change(Change(push.seq, push.queue, push.machine, push.changes, push.hash))

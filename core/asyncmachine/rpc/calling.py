@@ -111,6 +111,8 @@ class Calling:
                 self._settle(event.id, partial(self._failed, error=event.error), link)
             case e.CallsRepeated():
                 self._machine.add(C.RetryingCall)
+            case e.CallsArrived():
+                self.arrived(link.session)
             case e.Synced():
                 _settled(self._syncs.pop(event.id, None), executed=True)
             case _:
@@ -125,6 +127,11 @@ class Calling:
         if coming_back and len(session.calls):
             self._machine.add(C.RetryingCall)
         self.release()
+
+    def arrived(self, session: ClientSession) -> None:
+        """Nothing is tried again any more, if no call is open."""
+        if not len(session.calls) and C.RetryingCall in self._machine:
+            self._machine.remove(C.RetryingCall)
 
     def moved(self) -> None:
         """Another connection has taken the place of the first. Its welcome has told the whole clock."""
@@ -180,8 +187,7 @@ class Calling:
 
     def _settle(self, number: int, tell: Callable[[Result | None], None], link: Link) -> None:
         tell(self._results.pop(number, None))
-        if not len(link.session.calls) and C.RetryingCall in self._machine:
-            self._machine.remove(C.RetryingCall)
+        self.arrived(link.session)
 
 
 def _origin(source: MutationSource | None) -> m.Source | None:

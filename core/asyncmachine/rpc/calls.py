@@ -172,8 +172,13 @@ class Calls:
         ]
 
     def give_up(self) -> list[int]:
-        """Nobody waits any more. Returns the calls whose callers have to be told. They stay open like expired ones."""
-        left = [number for number, call in self._open.items() if call.deadline < NEVER and not call.is_told]
+        """Nobody waits any more. Returns the calls whose callers have to be told, and notifications that may be lost.
+
+        They stay open like expired ones.
+        """
+        left = [number for number, call in self._open.items() if not call.is_told]
+        for number in left:
+            self.failed(number)  # an error that the server tells later is no news
         for call in self._open.values():
             call.frame, call.is_told = b"", True
         self._bytes, self._due = 0, NEVER

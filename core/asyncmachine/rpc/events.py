@@ -189,6 +189,10 @@ class CallsRepeated(Event, frozen=True):
     count: int
 
 
+class CallsArrived(Event, frozen=True):
+    """Client: the last calls that were open have arrived, and nobody waits for an outcome of them."""
+
+
 class Synced(Event, frozen=True):
     """Client: the clock that was asked for is here."""
 

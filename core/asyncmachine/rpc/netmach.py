@@ -78,7 +78,9 @@ class NetworkMachine(Mirror[N]):
     def add_ns(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:
         """Activates states of the source without hearing of it (no sync): the mirror learns of it by a push or `sync`.
 
-        Costs no answer, and is executed once, in its order, as all calls are. The result only tells that it was sent.
+        Costs no answer, and is executed once, in its order, as all calls are. The result only tells that it was sent:
+        if it fails later, or a connection ends for good before it is known whether it has come (`UnknownOutcome`), that
+        is an error of `client.machine`, and logged. An answer to a later call tells that it has come.
         """
         names = called_names(states)
         if self._disposed:

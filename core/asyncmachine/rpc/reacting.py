@@ -107,6 +107,7 @@ class Reacting:
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
         self._mirror_sync.welcomed(event)
         connection.session.ready(connection.now, self._watching.open())
+        self._calling.arrived(connection.session)
         if self.questions is not None:
             self.questions.resume()
         if event.welcome.away:
