@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from asyncmachine.machine.names import several
-from asyncmachine.rpc.grants import Grants
+from asyncmachine.rpc.grants import Grants, fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +41,4 @@ EVERY_TUNNEL = TunnelGrants(ids=("*",), targets=("*",))
 
 
 def _listed(name: str, patterns: Iterable[str]) -> bool:
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    return any(fits(pattern, name) for pattern in patterns)

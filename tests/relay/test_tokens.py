@@ -240,3 +240,9 @@ def test_a_text_in_place_of_patterns_is_refused_with_the_cure(field: str) -> Non
 
 def test_a_dot_in_a_granted_id_is_a_dot() -> None:
     assert not TunnelGrants(ids=("a.b",), targets=("*",)).permits("axb", "t")
+
+
+def test_a_bracket_in_a_grant_is_a_bracket() -> None:
+    assert not TunnelGrants(ids=("[a-z]*",), targets=("*",)).permits("bob", "t")
+    assert not TunnelGrants(ids=("*",), targets=("[!x]*",)).permits("bob", "orchestrator")
+    assert TunnelGrants(ids=("*",), targets=("[::1]:*",)).permits("bob", "[::1]:14000")

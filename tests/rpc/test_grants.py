@@ -46,6 +46,11 @@ def test_a_text_in_place_of_patterns_is_refused_with_the_cure(field: str, text: 
         Grants(**{field: text})
 
 
+def test_a_bracket_in_a_pattern_is_a_bracket() -> None:
+    assert not Grants(mutate=("[A-Z]*",)).mutates(["Open"])
+    assert Grants(read=("[A]?",)).reads("[A]1")
+
+
 def test_patterns_may_come_as_a_list() -> None:
     assert Grants(mutate=["A", "B"]) == Grants(mutate=("A", "B"))  # type: ignore[arg-type]
     assert Grants(mutate=["A"]).mutates(["A"])  # type: ignore[arg-type]

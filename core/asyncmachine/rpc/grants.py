@@ -60,6 +60,11 @@ class Allow(Protocol):
     def __call__(self, id: str, token: str, peer: Peer) -> Grants | None: ...
 
 
+def fits(pattern: str, name: str) -> bool:
+    """Whether the name is what the pattern says: `*` is any characters, `?` is one, the others are themselves."""
+    return pattern in ("*", name) or fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 def decide(allow: Callable[[str, str, Peer], Grants | None] | None, id: str, token: str, peer: Peer) -> Grants | None:
     """The grants of a client: what `allow` says, else what came with the connection, else everything.
 
@@ -77,4 +82,4 @@ def decide(allow: Callable[[str, str, Peer], Grants | None] | None, id: str, tok
 
 @lru_cache(maxsize=4096)
 def _matches(patterns: tuple[str, ...], name: str) -> bool:
-    return any(pattern == "*" or fnmatchcase(name, pattern) for pattern in patterns)
+    return any(fits(pattern, name) for pattern in patterns)
