@@ -5,7 +5,6 @@ Every limit is on by default and every one can be changed: `Limits(tunnels=2_000
 
 from __future__ import annotations
 
-import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -36,8 +35,8 @@ class Limits:
     """What one tunnel may send to us; more is not read until it is due."""
     frames_per_second: int = 5_000
     """Messages likewise. Who sends more pings, pongs and parts of messages than that is closed: they are no work."""
-    over_rate: float = math.inf
-    """How long a tunnel may want more than its rate before it is closed; slowed as it is, it does no harm."""
+    over_rate: float = 3600.0
+    """How long a tunnel may want more than its rate before it is closed; slowed as it is, it does no harm till then."""
     buffer_high: int = 1 << 20
     """Bytes held for one tunnel in one direction; at this mark the writing side waits until `buffer_low`."""
     buffer_low: int = 256 << 10
@@ -140,8 +139,8 @@ class RateGate:
     def admit(self, size: int, now: float) -> float | None:
         """Counts a frame that arrived and returns the seconds to wait before reading on: that is what bounds a flood.
 
-        None, which only comes with `over_rate`, says that the peer has wanted more than its rate for too long, without
-        a pause in which half of its burst would have come back.
+        None says that the peer has wanted more than its rate for longer than `over_rate`, without a pause in which half
+        of its burst would have come back.
         """
         if self._since is not None and self._bytes.is_calm(now) and self._frames.is_calm(now):
             self._since = None

@@ -23,7 +23,7 @@ def test_defaults() -> None:
         "opens_burst": 20,
         "bytes_per_second": 8_388_608,
         "frames_per_second": 5_000,
-        "over_rate": math.inf,
+        "over_rate": 3600.0,
         "buffer_high": 1_048_576,
         "buffer_low": 262_144,
         "congested": 30.0,
