@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from asyncmachine.rpc.transport.shares import share_of
 from asyncmachine_relay.policy import RelayConfigError
@@ -86,6 +86,10 @@ class Limits:
         if self.token > 60:
             wrong = f"limit token={self.token} must be at most 60: a token opens one tunnel, now"
             raise RelayConfigError(wrong, field="token")
+
+    def lasting(self, lifetime: float | None) -> Limits:
+        """Those of a tunnel that may live so long, if that is shorter."""
+        return self if lifetime is None or lifetime >= self.lifetime else replace(self, lifetime=lifetime)
 
 
 class TokenBucket:

@@ -119,7 +119,8 @@ class Opening:
         caller, notes = Caller.of(socket.scope), self._notes
         peer = Peer("websocket", f"{caller.address}:{caller.port}", claims.id, claims.grants)
         must_speak = claims.op is Op.DIAL and not leg
-        transport = WebSocketTransport(socket, peer, self._limits, caller=must_speak)
+        limits = self._limits.lasting(claims.grants.lifetime)
+        transport = WebSocketTransport(socket, peer, limits, caller=must_speak)
         try:
             note = notes.connection
             await self._tunnels.run(claims, matcher, transport, caller.address, many=many, note=note, leg=leg)

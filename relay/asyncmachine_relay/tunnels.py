@@ -127,7 +127,7 @@ class Tunnels:
             if many:
                 place.carrying = Carrying(place.tunnel, matcher, self._limits, note)
                 serve = place.carrying.serve
-                leaving = max(0.0, self._limits.lifetime - FAREWELL)
+                leaving = max(0.0, self._limits.lasting(claims.grants.lifetime).lifetime - FAREWELL)
                 farewell = place.carrying.many.go_away
                 place.farewell = asyncio.get_running_loop().call_later(leaving, farewell, FAREWELL)
             serving = asyncio.create_task(_answer(place.tunnel, serve), name=f"matcher of {place.tunnel}")

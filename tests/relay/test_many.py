@@ -14,7 +14,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.many import Many, ManyConnection, ManyLimits
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
-from asyncmachine_relay import Limits, Match, RelayStates, Target, Tunnel
+from asyncmachine_relay import Limits, Match, RelayStates, Target, Tunnel, TunnelGrants
 from asyncmachine_relay.states import ListeningTunnelStates
 from tests.relay.support import Running, ending, opened, running, token
 from tests.relay.tcp_support import Calls, backend, body_of, dialling, echo_bytes, framed, listener
@@ -230,6 +230,13 @@ async def test_a_target_has_a_limit_of_its_own() -> None:
 
 async def test_a_tunnel_whose_time_is_over_is_asked_to_leave() -> None:
     async with dialling(echo_bytes, limits=Limits(lifetime=0.5, leave=0.02)) as run, many_to(run) as many:
+        assert await many.going_away() == 8
+        assert (await end_of(many.open()))[0] == 1001
+
+
+async def test_a_tunnel_whose_granted_time_is_over_is_asked_to_leave_too() -> None:
+    grants = TunnelGrants(ids=("*",), targets=("*",), lifetime=0.5)
+    async with dialling(echo_bytes, authorize=lambda request: grants) as run, many_to(run) as many:
         assert await many.going_away() == 8
         assert (await end_of(many.open()))[0] == 1001
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import websockets
 
+import asyncmachine as am
 from asyncmachine.telemetry import dbg
 from asyncmachine.telemetry.dbg.codec import encode
-from asyncmachine_relay import Config, Limits, Match, Relay, RelayConfigError, RelayStates, Target, Tunnel
+from asyncmachine_relay import Config, Limits, Match, Relay, RelayConfigError, RelayStates, Target, Tunnel, TunnelGrants
 from asyncmachine_relay.config import Operation, Pages, Server
 from asyncmachine_relay.meetings import Meeting
 from asyncmachine_relay.policy import Reason
@@ -244,6 +245,23 @@ async def test_a_relay_is_made_of_its_settings(tmp_path: Path) -> None:
     relay.dispose()
     with pytest.raises(RelayConfigError, match="No such file"):
         Relay.of(Config(server=Server(secret_file=tmp_path / "absent")))
+
+
+@pytest.mark.parametrize("granted", [0.2, 30.0])
+async def test_a_tunnel_ends_with_the_time_that_it_was_granted(granted: float) -> None:
+    """Whichever is shorter, that or the limit: it is sealed into the token, and no page can have more."""
+    grants = TunnelGrants(ids=("*",), targets=("*",), lifetime=granted)
+    limits = Limits(lifetime=30 if granted < 1 else 0.2)
+    async with running(limits=limits, authorize=lambda request: grants) as run, opened(run) as page:
+        await page.send(b"x")
+        assert await ending(page) == (1001, "EXPIRED")
+        assert page.close_reason == "EXPIRED: a tunnel lives 0.2 s; dial again"
+
+
+@pytest.mark.parametrize("lifetime", [0, -1, float("nan")])
+def test_no_time_at_all_is_no_grant(lifetime: float) -> None:
+    with pytest.raises(am.InvalidArgs, match=r"lifetime=.* must be above 0; for nothing at all return None"):
+        TunnelGrants(lifetime=lifetime)
 
 
 async def test_a_tunnel_has_its_time() -> None:
