@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from weakref import ref
 
 import pytest
 
@@ -11,6 +13,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates, ServerStates
 from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.memory import pair
+from asyncmachine_web.page import feeds
 from asyncmachine_web.page.bindings import BindingError
 from asyncmachine_web.page.ui import Clock, Page
 from tests.web.surface import FakeDocument
@@ -217,7 +220,7 @@ async def test_payloads_feed_values_and_lists() -> None:
     }
     await link.server.send_payload("lines", [{"text": "more"}, {"text": "THREE", "id": 9}])
     assert list(document.draw().values()) == [[["4", "more"], ["9", "THREE"], ["2", "two"]]]
-    assert len(consumer.handlers()) == 2
+    assert len(consumer.handlers()) == 1
     page.close()
     assert not consumer.handlers()
     await link.close()
@@ -261,3 +264,74 @@ def test_a_machine_that_gets_no_payloads_is_refused() -> None:
     page = Page(am.Machine(Shop), surface=FakeDocument().open)
     with pytest.raises(BindingError, match=r"inherit from rpc\.Consumer"):
         page.payloads("lines")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page has no time to ask for what has come."""
+    monkeypatch.setattr(feeds, "GRACE", 0.0)
+
+
+def give(consumer: am.Machine[Shown], *names: str) -> None:
+    for name in names:
+        consumer.add(Shown.ServerPayload, rpc.ServerPayload(name=name, data=1, source="shop", source_tx="", token=b""))
+
+
+async def told_after(consumer: am.Machine[Shown], *names: str) -> None:
+    """When payloads of these names have come, and what is to be told was."""
+    give(consumer, *names)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_a_payload_that_nobody_asks_for_is_told_once_with_what_is_asked_for(
+    at_once: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = am.Machine(Shown, id="shown")
+    page, other = (Page(consumer, surface=FakeDocument().open) for _ in range(2))
+    price, again = page.payload("prise"), other.payload("prise")
+    names = other.payloads("names")
+    await told_after(consumer, "prise", "price", "price", "figure" * 99)
+    assert (price.get(), again.get(), names.get()) == (1, 1, [])
+    assert consumer.err is None
+    assert caplog.messages == [
+        f"shown gets the payload {name!r}, which nothing asks for: a page asks for 'prise', 'names'"
+        for name in ("price", ("figure" * 99)[:40])
+    ]
+    other.close()
+    give(consumer, "prise")
+    assert len(consumer.handlers()) == 1
+    page.close()
+    assert not consumer.handlers()
+    await told_after(consumer, "more")
+    assert len(caplog.messages) == 2
+
+
+async def test_a_payload_that_is_asked_for_later_or_has_a_handler_of_its_own_is_not_told(
+    at_once: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = am.Machine(Shown, id="shown")
+    page = Page(consumer, surface=FakeDocument().open)
+    page.payload("price")
+    give(consumer, "figure")
+    page.payload("figure")
+    await told_after(consumer)
+    own = consumer.bind({"ServerPayloadState": lambda e: None, "ReadyState": lambda e: None})
+    await told_after(consumer, "names")
+    assert caplog.messages == []
+    consumer.detach(own)
+    consumer.bind({"ReadyState": lambda e: None})
+    await told_after(consumer, "names", "lines")
+    assert [told.partition(",")[0] for told in caplog.messages] == ["shown gets the payload 'lines'"]
+    consumer.dispose()
+    page.close()
+
+
+def test_a_page_that_is_gone_keeps_no_consumer() -> None:
+    consumer = am.Machine(Shown, id="shown")
+    page = Page(consumer, surface=FakeDocument().open)
+    page.payload("price")
+    gone = ref(consumer)
+    del page, consumer
+    gc.collect()
+    assert gone() is None
