@@ -17,6 +17,7 @@ from functools import cache
 from typing import Final
 
 import asyncmachine as am
+from asyncmachine_web.page.given import need
 
 
 class PageStates(am.StatesDef):
@@ -84,6 +85,7 @@ class Lifecycle:
 @cache
 def lifecycle() -> Lifecycle:
     """The one of this page or worker."""
+    need("lifecycle()", "discarded", "follow", "visibility")
     import js
     from asyncmachine_js import discarded, follow, visibility
     from pyodide.ffi import create_proxy

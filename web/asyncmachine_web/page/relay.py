@@ -20,6 +20,7 @@ from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.browser import connect
 from asyncmachine.rpc.transport.tunnel import TIMEOUT, Op, Refused, Tunnel, TunnelStates
 from asyncmachine.rpc.transport.tunnel_tokens import Tokens
+from asyncmachine_web.page.given import need
 from asyncmachine_web.page.lifecycle import lifecycle
 
 __all__ = ["Browser", "Refused", "Tunnel", "TunnelStates", "dial", "listen"]
@@ -29,6 +30,7 @@ class Browser:
     """The real outside. The relay is where `boot.mjs` came from, or where `AM_RELAY` leads from there."""
 
     def __init__(self) -> None:
+        need("a tunnel", "base", "tab")
         import js
         from asyncmachine_js import base
 

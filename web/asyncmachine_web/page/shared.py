@@ -32,6 +32,7 @@ from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.channel import Channel
 from asyncmachine_web.page import place
 from asyncmachine_web.page.durable import DurableMachine
+from asyncmachine_web.page.given import need
 from asyncmachine_web.page.lifecycle import lifecycle
 
 S = TypeVar("S", bound=str)
@@ -192,6 +193,7 @@ class Tab(Generic[S]):
 
 def join(name: str, states: type[S], open: Open) -> Tab[S]:
     """Takes part in the machine of this name. `open` opens it, in the tab that leads."""
+    need("shared.join()", "base")
     tab: Tab[S] = Tab(name, states, open)
     tab.enter()
     tab.client.start()

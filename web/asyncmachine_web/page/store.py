@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import asyncmachine as am
+from asyncmachine_web.page.given import need
 from asyncmachine_web.page.place import own
 
 
@@ -79,6 +80,7 @@ class IndexedDb:
     """The store of this browser, shared by all pages of the application."""
 
     def __init__(self, id: str) -> None:
+        need("durable.open()", "records", "base")
         from asyncmachine_js import records
 
         self._records = records(own(id))

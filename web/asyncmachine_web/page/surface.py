@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from asyncmachine_web.page.given import need
+
 
 class Surface(Protocol):
     """Binds elements by selector, and tells of their events."""
@@ -69,6 +71,7 @@ class UiEvent:
 
 def document(flush: Callable[[str], str], emit: Callable[[int, str], None]) -> Surface:
     """The surface of the real document."""
+    need("Page()", "ui")
     from asyncmachine_js import ui
     from pyodide.ffi import create_proxy
 
