@@ -502,6 +502,65 @@ def test_a_form_that_was_done_changes_values_and_no_states(bound: Page) -> None:
     expect(bound.locator(".r").nth(0)).to_be_checked()
 
 
+def test_two_forms_are_sent_and_emptied_each_by_itself(bound: Page) -> None:
+    refused = run(
+        bound,
+        """
+        one = '<form id="%s"><input name="x"><button>go</button> <p data-message></p></form>'
+        body(one % "a" + one % "b")
+        try:
+            page.form("form", "Hit")
+        except Exception as error:
+            refused = f"{type(error).__name__}: {error}"
+        page.form("#a, #none", "Hit", messages={"done": "Done."})
+        page.form("#b", "No")
+        json.dumps(refused)
+        """,
+    )
+    assert refused.startswith("BindingError: 'form' matches 2 forms; call page.form for each")
+    first, second = bound.locator("#a"), bound.locator("#b")
+    for form in (first, second):
+        form.locator("input").fill("tea")
+    first.locator("button").click()
+    expect(first).to_have_attribute("data-state", "done")
+    expect(first).to_have_text("go Done.")
+    expect(first.locator("input")).to_have_value("")
+    expect(second.locator("input")).to_have_value("tea")
+    expect(second).to_have_text("go")
+    second.locator("button").click()
+    expect(second).to_have_text("go This is not possible now.")
+    expect(second.locator("input")).to_have_value("tea")
+    expect(first).to_have_text("go Done.")
+
+
+def test_a_form_with_files_is_refused_and_they_can_be_read_on_their_own(bound: Page) -> None:
+    refused = run(
+        bound,
+        """
+        body('<form id="f"><input id="photo" type="file" name="photo"><input name="x"><button>go</button></form>')
+        got, read = [], asyncio.get_running_loop().create_future()
+        try:
+            page.form("#f", "Hit")
+        except Exception as error:
+            refused = f"{type(error).__name__}: {error}"
+        js.document.querySelector("#photo").removeAttribute("name")
+        page.form("#f", "Hit", args=lambda fields: got.append(dict(fields)))
+
+        async def chosen(event):
+            read.set_result((await js.document.querySelector("#photo").files.item(0).arrayBuffer()).to_bytes())
+
+        page.on("change", "#photo", chosen)
+        json.dumps(refused)
+        """,
+    )
+    assert refused.startswith("BindingError: '#f' sends no files: a form sends texts; leave out the name")
+    bound.locator("#photo").set_input_files({"name": "a.bin", "mimeType": "image/png", "buffer": b"a\0\xff"})
+    assert run(bound, "json.dumps(list(await read))") == [*b"a\0\xff"]
+    bound.locator("button").click()
+    expect(bound.locator("form")).to_have_attribute("data-state", "done")
+    assert run(bound, "json.dumps(got)") == [{"x": ""}]
+
+
 def test_what_is_typed_while_a_form_is_busy_stays_also_when_it_is_sent_too_early(bound: Page) -> None:
     run(bound, SENDING)
     bound.locator("#text").fill("first")
@@ -573,17 +632,24 @@ def test_what_is_no_selector_is_refused_and_keeps_nobody_from_hearing(bound: Pag
         bound,
         """
         body('<button id="b">x</button>')
-        heard = []
-        try:
-            page.on("click", "#b[", heard.append)
-        except Exception as error:
-            refused = f"{type(error).__name__}: {error}"
+        heard, refused = [], []
+        for slip in (
+            lambda: page.on("click", "#b[", heard.append),
+            lambda: page.bind("#b[", visible="On"),
+            lambda: page.each("#b[", lambda m: [], "<li></li>"),
+            lambda: page.fill("#b[", lambda m: None, "<li></li>"),
+            lambda: page.form("#b[", "Hit"),
+        ):
+            try:
+                slip()
+            except Exception as error:
+                refused.append(f"{type(error).__name__}: {error}")
         page.on("click", "#b", heard.append)
         None
         """,
     )
     bound.locator("#b").click()
-    assert run(bound, "json.dumps([refused, len(heard)])") == ["BindingError: '#b[' is no selector", 1]
+    assert run(bound, "json.dumps([refused, len(heard)])") == [["BindingError: '#b[' is no selector"] * 5, 1]
 
 
 def test_an_expression_that_is_cancelled_or_wants_to_exit_disturbs_nobody(bound: Page, mishaps: Mishaps) -> None:

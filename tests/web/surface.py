@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 
 class FakeDocument:
-    """Every selector in `elements` matches that many elements; `frame()` of the test draws one frame."""
+    """Every selector in `elements` matches that many elements, or is none (-2). A test's `draw()` draws one frame."""
 
     def __init__(self, **elements: int) -> None:
         self.elements = elements
@@ -40,7 +41,7 @@ class FakeDocument:
         self.defined[id] = (selector, kind, detail)
         if under:
             self.under[id] = under
-        return 1 if selector == "html" else self.elements.get(selector.strip("#."), 0)
+        return 1 if selector == "html" else self.elements.get(re.sub(r":is\((.*)\)", r"\1", selector).strip("#."), 0)
 
     def drop(self, id: int) -> None:
         self.defined.pop(id, None)

@@ -282,6 +282,15 @@ def test_mistakes_are_refused_at_once_and_leave_nothing() -> None:
     machine, document, page = opened(a=1)
     with pytest.raises(BindingError, match="no element matches '#nowhere'"):
         page.bind("#nowhere", visible="On")
+    document.elements["a["] = -2
+    for refused in (
+        partial(page.bind, visible="On"),
+        partial(page.each, rows=lambda m: [], template="<li></li>"),
+        partial(page.fill, row=lambda m: None, template="<li></li>"),
+        partial(page.form, state="On"),
+    ):
+        with pytest.raises(BindingError, match=r"'#a\[' is no selector"):
+            refused("#a[")
     with pytest.raises(am.StateMissing):
         page.bind("#a", visible="On", cls={"on": "Onn"})
     with pytest.raises(BindingError, match="say what to show"):

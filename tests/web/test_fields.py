@@ -221,6 +221,32 @@ async def test_several_fields_of_one_name_all_arrive() -> None:
     ]
 
 
+def test_what_is_not_one_form_or_has_files_is_refused_and_leaves_nothing() -> None:
+    machine, _, document, page = opened(form=2, div=-1, photo=1)
+    document.elements["photo [type=file][name]"] = 1
+    for selector, why in {
+        "form": "'form' matches 2 forms; call page.form for each",
+        "#div": "'#div' is no form",
+        "#photo": "'#photo' sends no files: a form sends texts; leave out the name of its field of files",
+    }.items():
+        with pytest.raises(BindingError) as refused:
+            page.form(selector, "Order")
+        assert why in str(refused.value)
+    assert not document.defined
+    assert document.draw() == {}
+    assert not machine.tracers
+
+
+async def test_the_message_of_a_form_stands_in_it_however_that_is_selected() -> None:
+    _, _, document, page = opened(**{"form, #order": 1, "form, #order [data-message]": 1})
+    page.form("form, #order", "Order")
+    document.fire("submit", "form, #order")
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("refused", "This is not possible now.")
+    assert (":is(form, #order) [data-message]", "text", "") in document.defined.values()
+
+
 async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:
     _, _, document, page = opened(form=1)
     document.elements["form [data-message]"] = 1
@@ -314,7 +340,7 @@ async def remote(mutate: tuple[str, ...] = ("*",)) -> AsyncIterator[Remote]:
     document = FakeDocument(form=1)
     document.elements["form [data-message]"] = 1
     page = Page(client, surface=document.open)
-    page.form("form", "Order", until="Saved", timeout=0.05)
+    page.form("form", "Order", until="Saved", timeout=5)
     yield Remote(shop, client, document, page)
     page.close()
     await client.stop()

@@ -22,6 +22,13 @@ const age = (/** @type {Element} */ element, /** @type {Bound} */ bound, /** @ty
   element.toggleAttribute("data-stale", all.size > 0);
 };
 
+/** Undefined for what is no selector. @type {(selector: string) => Element[] | undefined} */
+const matching = (selector) => {
+  try {
+    return [...document.querySelectorAll(selector)];
+  } catch {}
+};
+
 /**
  * @param {((ended: string) => string) & Letgo} flush called once a frame with the ids of bindings whose elements have
  *   left the document, answers the changed values as `[[id, value], …]`; both are JSON
@@ -89,11 +96,13 @@ export function open(flush, emit) {
     frame,
     drop,
     /**
-     * Binds every element that matches now; answers how many, or -1 when one of them has none of the kind's property.
+     * Binds every element that matches now; answers how many, -1 when one of them has none of the kind's property, or
+     * -2 for what is no selector.
      * @type {(id: number, selector: string, kind: keyof typeof KINDS, detail: string, under: number) => number}
      */
     define(id, selector, kind, detail, under) {
-      const elements = [...document.querySelectorAll(selector)];
+      const elements = matching(selector);
+      if (!elements) return -2;
       const write = KINDS[kind](detail);
       const value = signal(/** @type {unknown} */ (undefined));
       const stale = bindings.get(under)?.value;
@@ -130,11 +139,7 @@ export function open(flush, emit) {
     },
     /** Answers whether that is a selector. @type {(id: number, type: string, selector: string, prevent: boolean) => boolean} */
     listen(id, type, selector, prevent) {
-      try {
-        document.querySelector(selector);
-      } catch {
-        return false;
-      }
+      if (!matching(selector)) return false;
       if (!listeners.has(type)) {
         listeners.set(type, new Map());
         document.addEventListener(type, heard, true); // capture: focus and blur do not bubble

@@ -16,7 +16,7 @@ class Surface(Protocol):
         """Ask for one call of `flush` at the next frame."""
 
     def define(self, id: int, selector: str, kind: str, detail: str, under: int) -> int:
-        """Bind all elements that match now; how many there are, -1 if one is of a wrong kind.
+        """Bind all elements that match now; how many there are, -1 if one is of a wrong kind, -2 for no selector.
 
         `under` is the binding that tells if they are stale.
         """
@@ -38,6 +38,17 @@ class Surface(Protocol):
 
 
 OpenSurface: TypeAlias = Callable[[Callable[[str], str], Callable[[int, str], None]], Surface]
+
+
+def why_not(selector: str, kind: str, found: int) -> str:
+    """What keeps what `define` has found from being bound; empty for nothing."""
+    if found == -2:
+        return f"{selector!r} is no selector"
+    if found < 0:
+        return f"{selector!r} is no {'form' if kind == 'reset' else f'field that has a {kind}'}"
+    if kind == "reset" and found > 1:
+        return f"{selector!r} matches {found} forms; call page.form for each, or one would show what became of another"
+    return "" if found else f"no element matches {selector!r}; bind after it is in the document"
 
 
 class Fields(dict[str, str]):

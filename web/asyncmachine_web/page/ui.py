@@ -49,7 +49,7 @@ from asyncmachine_web.page.forms import Form
 from asyncmachine_web.page.markup import problem
 from asyncmachine_web.page.reads import Clock, Source, Value
 from asyncmachine_web.page.sources import Ageing, Mirrored, Shown, Sources
-from asyncmachine_web.page.surface import Fields, OpenSurface, Surface, UiEvent, document
+from asyncmachine_web.page.surface import Fields, OpenSurface, Surface, UiEvent, document, why_not
 from asyncmachine_web.page.typed import adds, puts_right, sets, switches
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ class Page:
         `Value` they are bound to when a person changes them, also if that was before Python listened; a `checked` that
         names a state adds or removes it, and shows what became of that.
 
-        Raises BindingError when no element matches or one is no field, StateMissing for an unknown state.
+        Raises BindingError when no element matches or one is no field, and for what is no expression, StateMissing for
+        an unknown state.
         """
         if isinstance(text, str):
             raise BindingError(f"text={text!r} is a name; say what to show of it, e.g. text=lambda m: m.tick({text!r})")
@@ -233,21 +234,20 @@ class Page:
 
         Fields that show then what they showed when they were sent are reset; what was typed meanwhile stays.
         `args` makes other arguments of the fields, `messages` says it in other words; see `forms`. Raises BindingError
-        for an element that is no form, and a message that would never be said.
+        for what is not one form, for one with files, and a message that would never be said.
         """
         report = partial(self._report, f"submit {selector}")
         form = Form(self._sources.machine_of(source), state, until, timeout, args, messages, report)
+        if self._has(f":is({selector}) [type=file][name]"):
+            why = "a form sends texts; leave out the name of its field of files, and read them on their own"
+            raise BindingError(f"{selector!r} sends no files: {why}")
         ids = [
+            reset := self._define(selector, "reset", "", form.done.get),
             self._define(selector, "attr", "data-state", lambda: form.state.get() or None),
             self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None),
-            reset := self._define(selector, "reset", "", form.done.get),
         ]
-        message = self._bindings.new_id()
-        if self._surface.define(message, f"{selector} [data-message]", "text", "", 0):
-            self._bindings.add(Binding(message, f"{selector} message", form.message.get))
-            ids.append(message)
-        else:
-            self._surface.drop(message)
+        if self._has(message := f":is({selector}) [data-message]"):
+            ids.append(self._define(message, "text", "", form.message.get))
 
         def send(event: UiEvent) -> object:
             sending = form.submit(event.form)
@@ -317,15 +317,20 @@ class Page:
     ) -> int:
         number = self._bindings.new_id()
         found = self._surface.define(number, selector, kind, detail, under.id if under else 0)
-        if found < 1:
+        if wrong := why_not(selector, kind, found):
             self._end([number])
-            if found < 0:
-                raise BindingError(f"{selector!r} is no {'form' if kind == 'reset' else f'field that has a {kind}'}")
-            raise BindingError(f"no element matches {selector!r}; bind after it is in the document")
+            raise BindingError(wrong)
         if under:
             under.bindings.add(number)
         self._bindings.add(Binding(number, f"{selector} {kind} {detail}".rstrip(), compute))
         return number
+
+    def _has(self, selector: str) -> bool:
+        """Whether an element matches now."""
+        number = self._bindings.new_id()
+        found = self._surface.define(number, selector, "text", "", 0)
+        self._surface.drop(number)
+        return found > 0
 
     def _listen(
         self, number: int, type: str, selector: str, handler: Callable[[UiEvent], object], prevent: bool
