@@ -110,6 +110,27 @@ def test_rows_keep_their_elements_by_key(ui: Page) -> None:
     ) == [True, True, "3", "z", "<i>"]
 
 
+def test_rows_in_a_picture_are_parts_of_it(ui: Page) -> None:
+    """As HTML elements they would not be drawn. Within a `foreignObject` of one stands HTML again."""
+    assert tell(
+        ui,
+        """
+        document.body.innerHTML = `<svg width="100" height="100"><g id="l"></g>
+            <foreignObject width="9" height="9" id="h"></foreignObject></svg>`;
+        ui.define(1, "#l", "list", JSON.stringify(["<circle cx=", ' cy="9" r="4"><title>', "</title></circle>"]), 0);
+        ui.define(2, "#h", "list", JSON.stringify(["<p>", "</p>"]), 0);
+        await show([1, [["a", "10", "one"], ["b", "20", "two"]]], [2, [["a", "x"]]]);
+        const [a, b] = l.children;
+        await show([1, [["b", "30", "two"], ["a", "10", "one"]]]);
+        return [
+            l.children[0] === b, [...l.children].map((each) => each.cx.baseVal.value), b.textContent,
+            document.elementFromPoint(b.getBoundingClientRect().x + 4, b.getBoundingClientRect().y + 4) === b,
+            h.firstElementChild instanceof HTMLElement,
+        ];
+        """,
+    ) == [True, [30, 10], "two", True, True]
+
+
 def test_what_is_no_selector_is_told_and_binds_nothing(ui: Page) -> None:
     assert tell(
         ui,

@@ -3,7 +3,7 @@
  * a lit-html template.
  */
 import { empty } from "./fields.mjs";
-import { html, render } from "./vendor/lit-html/lit-html.js";
+import { html, render, svg } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { unsafeHTML } from "./vendor/lit-html/directives/unsafe-html.js";
 
@@ -59,9 +59,11 @@ export const KINDS = {
     // A template is its array of strings: made once, so that lit-html keeps the nodes of a row whose values change.
     const tagged = /** @type {TemplateStringsArray} */ (Object.assign(strings, { raw: strings }));
     const hole = (/** @type {any} */ value) => (marked(value) ? unsafeHTML(value.html) : value);
-    const row = (/** @type {Row} */ [, ...values]) => html(tagged, ...values.map(hole));
     const key = (/** @type {Row} */ [first]) => first;
     return (element, rows) => {
+      // What is drawn in a picture is made as such: as HTML it would not be seen.
+      const make = element instanceof SVGElement && element.localName !== "foreignObject" ? svg : html;
+      const row = (/** @type {Row} */ [, ...values]) => make(tagged, ...values.map(hole));
       render(repeat(rows, key, row), /** @type {HTMLElement} */ (element));
       const field = /** @type {HTMLSelectElement | null} */ (element.closest("select"));
       if (field) field.value = wanted.get(field) ?? field.value;
