@@ -150,7 +150,7 @@ def test_the_manual_does_what_it_says(page: Page, context: BrowserContext, shop:
     expect(second.locator("#note")).to_have_value("tea")
     second.locator("#note").fill("tea and cake")
     expect(page.locator("#note")).to_have_value("tea and cake")
-    run(second, "await draft.mirror.when(Draft.Typed); None")
+    run(second, "await draft.mirror.add(Draft.Typed, Text(note.get(), ME)); None")  # what was typed is on disk, too
     page.close()
     expect(second.locator("#note")).to_have_value("tea and cake")
     run(second, "await draft.machine.when('Leading'); await draft.client.when_ready(); None")
