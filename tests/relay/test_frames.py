@@ -477,6 +477,37 @@ async def test_a_peer_that_answers_pings_stays() -> None:
         assert frame == (BINARY, b"x")
 
 
+async def drip(page: RawSocket, whole: bytes) -> tuple[int, int]:
+    """Sends so many bytes, one after the other, until the tunnel ends: how many were sent, and the close code."""
+    ending = asyncio.create_task(page.ending())
+    for number, byte in enumerate(whole):
+        page.writer.write(bytes([byte]))
+        done, _ = await asyncio.wait({ending}, timeout=0.05)
+        if done:
+            return number + 1, ending.result()[0]
+    return len(whole), (await ending)[0]
+
+
+DRIPPING = b"\x82\xfe\x03\xe8" + bytes(4) + bytes(1000)
+
+
+async def test_a_first_frame_that_drips_has_the_time_of_any_first_frame() -> None:
+    async with running(limits=Limits(hello=0.4, leave=0.02)) as run, RawSocket.opened(run) as page:
+        sent, code = await drip(page, DRIPPING)
+        assert 1 < sent < 100
+        assert code == 4408
+
+
+async def test_a_later_frame_that_drips_is_silence() -> None:
+    """Bytes that make no whole frame keep no tunnel."""
+    async with running(limits=Limits(idle=0.4, leave=0.02)) as run, RawSocket.opened(run) as page:
+        page.send(BINARY, b"x")
+        assert await page.frame() == (BINARY, b"x")
+        sent, code = await drip(page, DRIPPING)
+        assert 1 < sent < 100
+        assert code == 4408
+
+
 async def test_a_request_whose_head_does_not_come_is_dropped() -> None:
     async with running(limits=Limits(upgrade=0.2)) as run:
         for start in (b"", b"G", b"GET / HTTP/1.1\r\nhost: x\r\n"):

@@ -62,3 +62,13 @@ async def test_a_head_is_bounded_by_its_limit() -> None:
             request = head(run, b"x: " + size * b"x", line=b"GET /healthz HTTP/1.1")
             last = (b"\r\nConnection: close\r\n\r\n",) if status == 200 else ()
             assert statuses(await raw(run, request[:-2], *last)) == [status]
+
+
+async def test_a_head_that_comes_at_once_is_bounded_too() -> None:
+    async with running(limits=Limits(head=1000)) as run:
+        close = b"Connection: close\r\n"
+        for size, status in ((500, 200), (1000, 400)):
+            lines = (close, b"x: " + size * b"x" + b"\r\n")
+            assert statuses(await raw(run, head(run, *lines, line=b"GET /healthz HTTP/1.1"))) == [status]
+            target = b"GET /healthz?" + size * b"x" + b" HTTP/1.1"
+            assert statuses(await raw(run, head(run, close, line=target))) == [status]

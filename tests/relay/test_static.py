@@ -317,6 +317,18 @@ async def test_ten_thousand_ranges_are_not_sent(site: Path) -> None:
             assert len(answer.body) <= size
 
 
+@pytest.mark.parametrize("count", [10_000, 100_000])
+async def test_a_head_with_ten_thousand_ranges_is_too_long(count: int, site: Path) -> None:
+    """It is refused as it comes, or cut off if it comes faster; nothing of the file is sent."""
+    async with running(static=site) as run:
+        ranges = ",".join(["0-1"] * count)
+        request = f"GET /main.mjs HTTP/1.1\r\nHost: {run.host}\r\nRange: bytes={ranges}\r\n\r\n"
+        answer = await raw(run, request.encode())
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+        assert (site / "main.mjs").read_bytes()[:2] not in answer.partition(b"\r\n\r\n")[2]
+        assert (await http(run, "/healthz")).status == 200
+
+
 async def test_pages_are_isolated_unless_they_are_to_be_embedded(site: Path) -> None:
     async with running(static=site) as run:
         for path in ("/", "/main.mjs", "/nothing", "/healthz"):
