@@ -7,9 +7,8 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine.rpc.transport.tunnel import REPEATED, Tunnel, TunnelStates
-from asyncmachine.telemetry.dbg.address import PATH
-from asyncmachine.telemetry.dbg.attach import attach
-from asyncmachine_web.page import relay
+from asyncmachine.telemetry import dbg
+from asyncmachine_web.page import debug, relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import words
 from asyncmachine_web.page.workers import Context, Worker, spare
@@ -29,24 +28,17 @@ SPARES = 1
 WEATHER = (Page.Hidden, Page.Frozen, Page.Offline)
 """What happens to the page and is shown on it, by the names of `PageStates`."""
 
-RECORDED = "_recorded"
-"""At the end of a main's name: its machine sends all that it does to the page's server."""
-
 
 def page() -> None:
     """The page: browser1, the mirror of the orchestrator, and all that is shown."""
-    from js import URLSearchParams, location
-
-    suffix = RECORDED if URLSearchParams.new(location.search).get("dbg") == "1" else ""
     view = View()
     listening, dialling = relay.listen("browser1", TARGET), relay.dial("browser1", TARGET)
-    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher{suffix}")}
+    workers = {"browser2": Worker("browser2", f"{MODULE}:run_dispatcher", debug.env())}
     node, client = page_node(workers, dialling, view.take)
     am.pipes.bind_many(lifecycle().machine, node.machine, WEATHER)
     am.pipes.sync(lifecycle().machine, node.machine, WEATHER)
     keep_spares(node.machine)
-    if suffix:
-        attach(node.machine, PATH)
+    debug.watch(node.machine)
     view.bind(node.machine, client.netmach)
     for tunnel in (listening, dialling):
         watch_refusals(tunnel, node.machine, view)
@@ -82,33 +74,21 @@ def watch_refusals(tunnel: Tunnel, machine: am.Machine[Page], view: View) -> Non
     tunnel.machine.bind({"ErrRefusedState": refused, "GaveUpState": refused, "ErrRefusedEnd": let_in})
 
 
-async def run_dispatcher(context: Context, suffix: str = "") -> None:
+async def run_dispatcher(context: Context) -> None:
     """browser2. It ends with its page."""
-    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf{suffix}") for leaf in LEAVES}
+    leaves = {leaf: Worker(leaf, f"{MODULE}:run_leaf", debug.env()) for leaf in LEAVES}
     node, handlers = dispatcher(leaves)
     keep_spares(node.machine)
-    if suffix:
-        attach(node.machine, PATH)
+    dbg.debug_env(node.machine)
     lifecycle().on_wake(node.server.retry_now)
     node.server.listen(relay.listen(context.id, TARGET))
     await asyncio.gather(*(handlers.follow_leaf(node.machine, leaf) for leaf in leaves.values()))
 
 
-async def run_dispatcher_recorded(context: Context) -> None:
-    """The same with a record."""
-    await run_dispatcher(context, RECORDED)
-
-
-async def run_leaf(context: Context, suffix: str = "") -> None:
+async def run_leaf(context: Context) -> None:
     """browser3 or browser4. It ends with its parent."""
     node = Node.create(context.id)
-    if suffix:
-        attach(node.machine, PATH)
+    dbg.debug_env(node.machine)
     node.machine.bind(WorkerHandlers(context.id, node.send))
     node.server.listen(context.dial)
     await node.machine.when_disposed()
-
-
-async def run_leaf_recorded(context: Context) -> None:
-    """The same with a record."""
-    await run_leaf(context, RECORDED)

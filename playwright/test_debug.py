@@ -1,0 +1,51 @@
+"""A page tells the recorder of its server what its machines do, when its address says so, and only then."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+from tests.web.browser import Mishaps, run, wait_for_python
+
+WATCH = """
+from asyncmachine_web.page import debug
+machine = am.Machine({"A": {}}, id="told")
+watched = debug.watch(machine)
+json.dumps([debug.asked(), watched is not None, debug.env()])
+"""
+
+
+def test_a_page_that_is_not_asked_tells_nobody(python: Page) -> None:
+    sockets: list[str] = []
+    python.on("websocket", lambda socket: sockets.append(socket.url))
+    assert run(python, WATCH) == [False, False, {}]
+    assert not sockets
+
+
+def test_a_page_opened_with_dbg_1_streams_to_its_own_server(page: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("WebSocket connection|404|dbg.ws: closed with")  # this server does not record
+    page.goto("/pages/python.html?dbg=1")
+    wait_for_python(page)
+    with page.expect_websocket() as found:
+        assert run(page, WATCH) == [True, True, {"AM_DBG_ADDR": "/dbg.ws"}]
+    assert found.value.url == page.evaluate("location.origin").replace("http", "ws") + "/dbg.ws"
+
+
+def test_a_link_cannot_send_the_stream_elsewhere(page: Page) -> None:
+    page.goto("/pages/python.html?dbg=ws://example.org/dbg.ws")
+    wait_for_python(page)
+    assert run(page, WATCH) == [False, False, {}]
+
+
+def test_a_worker_hands_what_it_was_told_on_to_its_own(python: Page) -> None:
+    told = run(
+        python,
+        """
+        import os
+        from asyncmachine_web.page import debug
+        os.environ["AM_DBG_ADDR"] = "/dbg.ws"
+        found = debug.env()
+        del os.environ["AM_DBG_ADDR"]
+        json.dumps(found)
+        """,
+    )
+    assert told == {"AM_DBG_ADDR": "/dbg.ws"}
