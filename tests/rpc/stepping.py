@@ -105,6 +105,21 @@ async def steps_go_on_in_a_session_that_goes_on(net: Net) -> None:
 
 
 @behaviour
+async def what_happens_during_a_cut_is_shown_as_one(net: Net) -> None:
+    """Nothing is replayed: the welcome of the next connection has the whole clock."""
+    async with paired(net, client=STEPS) as pair:
+        sessions = pair.client.machine.tick(C.HandshakeDone)
+        here = Hears(pair.mirror)
+        net.cut()
+        pair.source.add("A")
+        pair.source.add("B")
+        pair.source.remove("A")
+        await pair.client.machine.when_time([C.HandshakeDone], [sessions + 2])
+        assert here.told == [("set", ("B",), True, ("B",))]
+        pair.assert_equal()
+
+
+@behaviour
 async def of_a_partial_mirror_they_name_what_it_follows(net: Net) -> None:
     async with paired(net, Relations, schema=None, client={**STEPS, "allowed": ("A", "C")}) as pair:
         here = Hears(pair.mirror)

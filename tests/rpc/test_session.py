@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
@@ -653,6 +654,26 @@ def test_too_many_open_calls_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(Overloaded, match="4096"):
         duo.client.call("add", (0,), None, None, duo.now)
     assert state_of(duo.client) == before
+
+
+def test_a_client_keeps_to_the_number_of_calls_that_the_server_takes() -> None:
+    """A server that remembers fewer answers than ours could not tell the outcome of the others."""
+    duo = Duo().advance_to(Phase.GREETED)
+    duo.server.welcome(replace(welcome(duo.first), limits=m.Limits(calls=2)), duo.now)
+    duo.to_client()
+    duo.client.ready(duo.now)
+    for _ in range(2):
+        duo.client.call("add", (0,), None, None, duo.now)
+    with pytest.raises(Overloaded, match="2 calls wait"):
+        duo.client.call("add", (0,), None, None, duo.now)
+
+
+@pytest.mark.parametrize("limits", [None, m.Limits(), m.Limits(frame=1024, calls=10 * MAX_CALLS)])
+def test_a_server_that_says_nothing_or_takes_more_calls_gets_as_many_as_ever(limits: m.Limits | None) -> None:
+    duo = Duo().advance_to(Phase.GREETED)
+    duo.server.welcome(replace(welcome(duo.first), limits=limits), duo.now)
+    duo.to_client()
+    assert duo.client.calls.limit == MAX_CALLS
 
 
 def test_a_call_that_is_too_large_changes_nothing() -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
-from asyncmachine.rpc.calls import NEVER, Calls
+from asyncmachine.rpc.calls import MAX_CALLS, NEVER, Calls
 from asyncmachine.rpc.clock import Change, Clock
 from asyncmachine.rpc.codec import encode
 from asyncmachine.rpc.counters import Statistics
@@ -289,6 +289,7 @@ class ClientSession(ReceivingSession):
         else:
             events += self._lose_calls()
             self.calls.reset()
+        self.calls.limit = min(MAX_CALLS, (welcome.limits and welcome.limits.calls) or MAX_CALLS)
         self.id, self.epoch, self.features = welcome.session, welcome.epoch, known(welcome.features)
         self._take_back()
         self._following = Following(clock, welcome.seq, self.counters)

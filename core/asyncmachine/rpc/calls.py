@@ -41,10 +41,13 @@ class Calls:
 
     __slots__ = (
         "_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "_unanswered", "emptied", "last",
+        "limit",
     )  # fmt: skip
 
     def __init__(self, retry: float) -> None:
         self._retry = retry
+        self.limit = MAX_CALLS
+        """How many may be open: fewer where the server says so."""
         self.emptied: Callable[[], None] | None = None
         """Called when the last open call is answered."""
         self._begin()
@@ -68,7 +71,7 @@ class Calls:
 
     def next(self) -> int:
         """The number of the next call. Raises `Overloaded` if there are too many already."""
-        if len(self._open) >= MAX_CALLS or self._bytes >= MAX_BYTES:
+        if len(self._open) >= self.limit or self._bytes >= MAX_BYTES:
             raise Overloaded(f"{len(self._open)} calls wait for their answers: await some of them first")
         return self.last + 1
 

@@ -68,9 +68,9 @@ class Client(MirrorCalls, Generic[S]):
     With `no_schema` it is not asked for one: the mirror has names and no relations. Only states that are `allowed` and
     not `skipped` are followed; of the others those count as active that an active one requires. `shallow` mirrors know
     which states are active, and little of ticks. With `steps` the mirror shows every transition of the source by itself
-    (not those that the connection is too slow for). `filtering` cancels mutations here that the relations rule out.
-    `compression` of large frames is offered to the server; None: only where they travel a network.
-    Payloads of more than `max_payload` bytes are refused (as values they may take several times as much).
+    (not those that the connection is too slow for, and those of a cut as one `set`). `filtering` cancels mutations here
+    that the relations rule out. `compression` of large frames is offered to the server; None: only where they travel a
+    network. Payloads of more than `max_payload` bytes are refused (as values they may take several times as much).
     Raises `Unsendable` for an id, a token or names of states that cannot be sent, `InvalidArgs` for other options that
     cannot be, and `StateMissing` for states to follow or skip that the schema does not have.
     """

@@ -64,7 +64,10 @@ class Sync(Struct, frozen=True, array_like=True):
 
 
 class Resume(Struct, frozen=True, array_like=True):
-    """The session a client had before, and the last clock message it applied."""
+    """The session a client had before.
+
+    `epoch` and `seq`, the last clock message it applied, are reserved: nothing of the clock is replayed.
+    """
 
     session: Token
     epoch: Count = 0
@@ -72,7 +75,11 @@ class Resume(Struct, frozen=True, array_like=True):
 
 
 class Limits(Struct, frozen=True, array_like=True):
-    """What this side accepts: bytes in one frame, calls without an answer."""
+    """What this side accepts: bytes in one frame, calls without an answer. 0: it does not say.
+
+    A client keeps to the `calls` of WELCOME. `frame`, and what HELLO says, are reserved: whatever stands there, frames
+    of 1 MiB are taken, and a server makes no calls.
+    """
 
     frame: Count = 0
     calls: Count = 0
