@@ -133,6 +133,19 @@ async def test_pushes_in_the_wrong_order_are_mended() -> None:
         pair.assert_equal()
 
 
+async def test_full_syncs_that_are_asked_for_are_counted_by_the_machines_of_both_sides() -> None:
+    async with paired(FaultyNet(losing(m.ClockPush))) as pair:
+        counted = pair.client.machine.when_ticks(C.MetricSync, 3)
+        await pair.client.sync()
+        pair.source.add("A")
+        await asyncio.sleep(0)
+        pair.source.add("B")
+        await counted
+        await pair.client.machine.when_not(C.MetricSync)
+        # One for the caller, and one for the mirror that was out of step. Each comes and goes.
+        assert pair.client.machine.tick(C.MetricSync) == pair.server.machine.tick(S.MetricSync) == 4
+
+
 async def test_a_full_sync_that_is_lost_is_asked_for_again() -> None:
     pushes, fulls = losing(m.ClockPush), losing(m.Full)
 

@@ -232,6 +232,7 @@ MISTAKES: Index = {
     "20 a connection that was handed over": (client.test_a_connection_that_was_handed_over_is_not_made_again,),
     "21 declared and dead": (
         payloads.test_after_its_time_nothing_more_of_a_payload_is_sent,
+        faults.test_full_syncs_that_are_asked_for_are_counted_by_the_machines_of_both_sides,
         sync_modes.schema_filtering_sync,
         frames.test_every_message_has_a_golden_frame,
         fuzz.test_every_kind_of_message_is_tried,

@@ -290,7 +290,7 @@ def test_a_gap_asks_for_everything_once() -> None:
     assert isinstance(request, e.SyncRequested)
     assert duo.client.counters.out_of_step == 1
     duo.server.full(Clock((1, 1, 1), 4), request.id)
-    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 1), 4))]
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 1), 4)), e.Synced(request.id)]
     duo.server.push(Clock((2, 1, 1), 5))
     assert duo.to_client() == [e.ClockChanged(Clock((2, 1, 1), 5))]
 
@@ -304,7 +304,11 @@ def test_an_outcome_waits_until_the_mirror_shows_it() -> None:
     (request,) = duo.to_server()
     assert isinstance(request, e.SyncRequested)
     duo.server.full(Clock((1, 1, 1), 4), request.id)
-    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 1), 4)), e.Replied(1, executed=True)]
+    assert duo.to_client() == [
+        e.ClockChanged(Clock((1, 1, 1), 4)),
+        e.Replied(1, executed=True),
+        e.Synced(request.id),
+    ]
 
 
 def test_a_wrong_checksum_asks_for_everything() -> None:
@@ -344,7 +348,7 @@ def test_an_answer_to_a_sync_that_something_newer_overtakes_does_not_turn_the_mi
     (answer,) = duo.server.outgoing()
     duo.server.push(Clock((0, 0, 0), 1))  # back to the beginning: the source tells all of it
     assert duo.to_client() == [e.ClockChanged(Clock((0, 0, 0), 1))]
-    assert duo.client.receive(answer, duo.now) == []
+    assert duo.client.receive(answer, duo.now) == [e.Synced(request.id)], "older, but the mirror is newer"
 
 
 def test_a_sync_without_an_answer_is_asked_again() -> None:
@@ -455,7 +459,7 @@ def test_a_ping_tells_of_a_push_that_was_lost() -> None:
     (request,) = duo.to_server()
     assert isinstance(request, e.SyncRequested)
     duo.server.full(Clock((1, 0, 0), 2), request.id)
-    assert duo.to_client() == [e.ClockChanged(Clock((1, 0, 0), 2))]
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 0, 0), 2)), e.Synced(request.id)]
     duo.now = 30.0
     duo.server.tick(duo.now)
     assert duo.to_client() == []
@@ -474,7 +478,7 @@ def test_a_number_that_is_too_high_is_noticed_and_mended() -> None:
     (request,) = duo.to_server()
     assert isinstance(request, e.SyncRequested)
     duo.server.full(Clock((1, 1, 0), 3), request.id)
-    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 0), 3))]
+    assert duo.to_client() == [e.ClockChanged(Clock((1, 1, 0), 3)), e.Synced(request.id)]
 
 
 def test_a_ping_before_ready_asks_for_nothing_yet() -> None:

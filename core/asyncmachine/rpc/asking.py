@@ -125,10 +125,11 @@ class ClientSession(ReceivingSession):
         return number
 
     def sync(self) -> int:
-        """Asks for the whole clock. Its number comes back in `Synced`."""
-        number = self._ask_for_all()
-        self._wanted[number] = None
-        return number
+        """Asks for the whole clock. Its number comes back in `Synced`, as it does if the session asks by itself."""
+        self._send(m.SyncRequest(self.syncs + 1))
+        self.syncs += 1
+        self._wanted[self.syncs] = None
+        return self.syncs
 
     def ask_arrived(self, now: float) -> None:
         """Asks which calls have arrived. Notifications among them are not open any more then."""
@@ -210,11 +211,6 @@ class ClientSession(ReceivingSession):
         self.counters.retries += len(missing)
         return len(missing)
 
-    def _ask_for_all(self) -> int:
-        self._send(m.SyncRequest(self.syncs + 1))
-        self.syncs += 1
-        return self.syncs
-
     def _due(self) -> float:
         due = self.calls.deadline
         if self._doubt is not None and len(self.calls):
@@ -237,7 +233,7 @@ class ClientSession(ReceivingSession):
     def _received(self, now: float) -> None:
         following = self._following
         if following is not None and following.asks and self._sendable.get(m.SyncRequest) is not None:
-            following.asked(self._ask_for_all(), now + self.timing.sync)
+            following.asked(self.sync(), now + self.timing.sync)
 
     def statistics(self, now: float) -> Statistics:
         """The counters as they are now."""

@@ -115,6 +115,8 @@ class Calling:
                 self.arrived(link.session)
             case e.Synced():
                 _settled(self._syncs.pop(event.id, None), executed=True)
+                self._machine.add(C.MetricSync)
+                self._machine.remove(C.MetricSync)  # not by a handler, which would take memory of each idle mirror
             case _:
                 return False
         return True

@@ -64,6 +64,7 @@ class ClientStates(Shared, Connected):
     """One client: `Ready` while the mirror follows its source.
 
     That may be a mirror itself: `SourceAway` tells that it, or one behind it, is cut off, so that values may be old.
+    `MetricSync` is an event: a whole clock has come that was asked for.
     """
 
     ErrNetwork = state(require="Exception", remove="Connecting")
