@@ -70,6 +70,7 @@ def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserConte
         ("workload:fail", "RuntimeError", "not today"),
         ("workload:nothing", "AttributeError", "nothing"),
         ("nowhere:main", "ModuleNotFoundError", "nowhere"),
+        ("asyncmachine_web.page.ui:Page", "NotGiven", "Page() needs a document, and this is a worker"),
     ],
 )
 def test_a_main_that_fails_is_an_error_state_and_told_in_the_console(
