@@ -31,3 +31,21 @@ def is_held(file: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def share(file: int) -> None:
+    """As `hold`, but others may do the same."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def take(file: int) -> bool:
+    """Locks an open file as `hold` does, unless somebody else who lives holds or shares it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -2,7 +2,8 @@
 
 Libraries come from npm and native wheels from Python's index, through the ordinary clients, by the versions and hashes
 that are pinned in `npm/` (the same that the checkout uses). The cache is shared by all projects; one of its folders is
-complete or not there, and holds what one version of this package needs.
+complete or not there, and holds what one version of this package needs. Whoever makes a new one removes those that no
+process has used for a month.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from asyncmachine import AmError
+from asyncmachine.helpers.file_locks import share, take
 from asyncmachine_web.build.compress import compress, possible
 from asyncmachine_web.build.snapshot import snapshot
 from asyncmachine_web.build.static import static_folder
@@ -43,6 +47,14 @@ LIBRARIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 """Folder in `vendor/`, folder in `node_modules/`, patterns of files (`../`: of the folder above)."""
 
+MARK = "used"
+"""A file in each folder of the cache: shared by the processes that use it, and changed when the last of them came."""
+
+UNUSED = 30 * 86_400.0
+"""Seconds after which a folder that nobody uses is removed."""
+
+KEY = re.compile(r"[0-9a-f]{16}")
+
 
 class NoRuntime(AmError):
     """The runtime could not be got, with the reason and the cure."""
@@ -66,8 +78,10 @@ def vendor_folder() -> Path:
     if (own / "pyodide" / "pyodide.mjs").is_file():
         return own
     home = cache_folder() / key()
-    if not (home / "vendor").is_dir():
+    if not _use(home):
         _fill(home)
+        _use(home)
+        _remove_unused(home.parent)
     return home / "vendor"
 
 
@@ -88,6 +102,37 @@ def key() -> str:
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(home).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+_in_use: set[Path] = set()
+
+
+def _use(home: Path) -> bool:
+    """Whether it is there. Then nobody removes it while this process lives, nor in the month after."""
+    vendor = home / "vendor"
+    if home in _in_use and vendor.is_dir():
+        return True
+    try:
+        mark = os.open(home / MARK, os.O_WRONLY | os.O_CREAT)
+    except OSError:  # it is not there; or nobody may write to the cache, and so nobody removes it
+        return vendor.is_dir()
+    share(mark)  # waits for whoever is removing it
+    if not vendor.is_dir():
+        os.close(mark)
+        return False
+    os.utime(home / MARK)
+    _in_use.add(home)
+    return True
+
+
+def _remove_unused(cache: Path) -> None:
+    for mark in cache.glob(f"*/{MARK}"):
+        if KEY.fullmatch(mark.parent.name) and mark.stat().st_mtime < time.time() - UNUSED:
+            file = os.open(mark, os.O_RDONLY)
+            if take(file):
+                with tempfile.TemporaryDirectory(dir=cache, prefix=".removing-", ignore_cleanup_errors=True) as away:
+                    mark.parent.rename(Path(away) / "home")  # at once: a folder is complete or not there
+            os.close(file)
 
 
 def _fill(home: Path) -> None:
