@@ -321,9 +321,13 @@ def test_mistakes_are_refused_at_once_and_leave_nothing() -> None:
         (lambda page: page.fill("#a", {"id": 1}, "<li>{id}</li>"), "{'id': 1} is a value"),
         (lambda page: page.bind("#a", text=lambda: "x"), "an expression is called with the machine alone (too many"),
         (lambda page: page.bind("#a", text=lambda m, n: "x"), "(missing a required argument: 'n'); write lambda m: …"),
+        (
+            lambda page: page.bind("#a", text=lambda m, *, n: "x"),
+            "(missing a required argument: 'n'); write lambda m: …",
+        ),
         (lambda page: page.bind("#a", text=page.value("x").get), "an expression is called with the machine alone"),
     ],
-    ids=["text", "visible", "class", "attribute", "checked", "rows", "row", "no argument", "two", "method"],
+    ids=["text", "visible", "class", "attribute", "checked", "rows", "row", "no argument", "two", "keyword", "method"],
 )
 def test_a_forgotten_lambda_is_refused_where_it_is_bound(bind: Callable[[Any], object], why: str) -> None:
     """Also without a machine, which a value needs as little."""

@@ -15,6 +15,7 @@ import reprlib
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any, Final, TypeAlias
 
 from asyncmachine import AmError
@@ -172,6 +173,10 @@ def _check(expression: Callable[[Source], object]) -> None:
         raise BindingError(f"{reprlib.repr(expression)} is a value; write lambda m: …, or page.value(…)")
     if inspect.iscoroutinefunction(expression):
         raise BindingError("an expression answers at once; await elsewhere, and show a Value that is set there")
+    if isinstance(expression, FunctionType):
+        code = expression.__code__
+        if code.co_argcount == 1 and not code.co_kwonlyargcount:
+            return  # as nearly all are, and a signature takes long to make
     try:
         signature = inspect.signature(expression)
     except (TypeError, ValueError):
