@@ -1,4 +1,4 @@
-"""A page that Chromium has really frozen, under a native machine that changes a thousand times a second."""
+"""A page that Chromium has really frozen, or hidden, under a native machine that changes a thousand times a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncmachine_relay import Match, Relay, StaticRoot
+from asyncmachine_relay import Limits, Match, Relay, StaticRoot
 from asyncmachine_web.build import pack, static_folder
 from tests.web.browser import IMPORTS, serving, vendor_folder
 from tests.web.devtools import Tab, tab
@@ -50,7 +50,12 @@ def flood() -> Flood:
 
 
 @pytest.fixture
-def shown(flood: Flood, tmp_path: Path) -> Iterator[Tab]:
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+def shown(flood: Flood, limits: Limits, tmp_path: Path) -> Iterator[Tab]:
     pack(PAGES, ["workload.py", "jobs.py"], tmp_path / "sources.zip")
     static: list[StaticRoot] = [
         ("/pages/", PAGES),
@@ -58,7 +63,8 @@ def shown(flood: Flood, tmp_path: Path) -> Iterator[Tab]:
         static_folder(),
         ("/vendor/", vendor_folder()),
     ]
-    with serving(Relay(static, dial=[Match("tab", "flood", flood.serve)])) as origin, tab(tmp_path / "kept") as page:
+    relay = Relay(static, dial=[Match("tab", "flood", flood.serve)], limits=limits)
+    with serving(relay) as origin, tab(tmp_path / "kept") as page:
         page.open(f"{origin}/pages/python.html")
         page.wait_until("document.body?.id === 'python'")
         page.run(IMPORTS + "None")
@@ -110,3 +116,26 @@ def test_a_frozen_page_catches_up_at_once(shown: Tab, flood: Flood, seconds: flo
     assert shown.run("json.dumps(client.machine.tick('Exception'))") == 0
     assert shown.evaluate("python._module.HEAPU8.length") == memory
     assert heap(shown) < used + 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limits"),
+    [
+        (15, Limits(ping=0.5, pong=2, idle=30)),
+        # Chromium lets the timers of a page that has been hidden for five minutes go off once a minute.
+        pytest.param(420, Limits(), marks=[pytest.mark.nightly, pytest.mark.timeout(600)]),
+    ],
+    ids=["pinged twice a second", "seven minutes"],
+)
+def test_a_hidden_page_stays_connected(shown: Tab, flood: Flood, seconds: float) -> None:
+    before = pour(flood, 0.2)
+    shown.wait_until(f"p.innerText === '{before}'")
+    shown.hide()
+    assert shown.evaluate("document.visibilityState") == "hidden"
+    time.sleep(seconds)  # that nothing happens meanwhile is what is tried
+    changes = pour(flood, 0.2)
+    while shown.evaluate("python.runPython('client.netmach.tick(\"Hit\")')") < 2 * changes - 1:
+        time.sleep(0.05)  # by this clock, not by the page's, which may be slow
+    assert shown.evaluate("[document.visibilityState, told]") == ["hidden", []], "it was never frozen"
+    assert shown.run("json.dumps(client.statistics.drops)") == 0
+    assert shown.run("json.dumps(client.machine.tick('Exception'))") == 0

@@ -64,6 +64,11 @@ class Tab:
         told = self.evaluate(f"python.runPythonAsync({json.dumps(textwrap.dedent(code))})")
         return None if told is None else json.loads(told)
 
+    def hide(self) -> None:
+        """Opens another page before it."""
+        front = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self.send("Target.activateTarget", targetId=front)
+
     def freeze(self) -> None:
         """Hides it, and stops all that it does."""
         self.send("Page.setWebLifecycleState", state="frozen")
