@@ -3,9 +3,9 @@
 At rest mirror and source are equal in ticks, queue tick and machine tick, and both sessions in their checksums. Each
 call was answered executed, canceled, failed or unknown (or not sent, without a connection): the source ran it exactly
 once if it was answered executed, at most once if that is unknown, and else not. Those that are not answered ran once,
-and all in their order. Payloads are consumed exactly once, in order; large ones too, and equal to the last byte; only
-those that a server has given up at its end may be missing. All that behind one server, and behind a mux, where each
-connection has another one.
+and all in their order, or an error of the client tells that they may be lost. Payloads are consumed exactly once, in
+order; large ones too, and equal to the last byte; only those that a server has given up at its end may be missing. All
+that behind one server, and behind a mux, where each connection has another one.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Story:
         self.first: rpc.Server | None = None
         self.calls: dict[int, am.Result] = {}
         self.told: dict[int, am.Result] = {}
+        self.heard: list[BaseException] = []
         self.questions: list[tuple[am.Result, bool]] = []
         self.waits: list[tuple[int, am.Wait]] = []
         self.payloads: list[am.Result] = []
@@ -101,6 +102,9 @@ class Story:
             compression=draw.random() < 0.5,
             **self.mirrors,
         )
+        self.client.machine.on_error(lambda _, error: self.heard.append(error))
+        self.never = self.mirror.when_queue(2**60)
+        self.is_lively = self.weather.echo.random() < 0.2
 
     @property
     def mirror(self) -> rpc.NetworkMachine[Any]:
@@ -155,7 +159,15 @@ class Story:
 
     # What happens
 
+    async def live(self) -> None:
+        """The source changes all by itself, too, so that much is pushed, and lost."""
+        draw = self.weather.echo
+        for _ in range(draw.randint(20, 60)):
+            self.source.toggle(draw.choice("AB"))
+            await asyncio.sleep(draw.choice([0.002, 0.02, 0.1]))
+
     async def play(self) -> None:
+        living = asyncio.ensure_future(self.live()) if self.is_lively else None
         for n in range(self.draw.randint(5, 40)):
             steps = ["call", "call", "call", "notify", "source", "payload", "pause", "pause", "go away", "ask", "wait"]
             match self.draw.choice([*steps, "move", *self.rare]):
@@ -186,6 +198,8 @@ class Story:
                     await asyncio.sleep(self.draw.choice([0.0, 0.001, 0.02, 0.3]))
                 case rare:
                     self.rarely(rare, n)
+        if living is not None:
+            await living
         self.weather.clear_up()
 
     def rarely(self, what: str, n: int) -> None:
@@ -248,6 +262,7 @@ class Story:
                 assert (accepted, tried) == (0, outcome == "canceled"), (n, outcome)
 
     async def judge_notifications(self) -> None:
+        lost = 0
         for n, result in self.told.items():
             try:
                 await result
@@ -256,6 +271,11 @@ class Story:
             else:
                 assert self.runs.tried[n] == 1 or (self.counts["restart"] and not self.runs.tried[n])
                 self.counts["notified"] += 1
+                lost += not self.runs.tried[n]
+        # Calls are awaited: what the machine hears of is a notification.
+        heard = sum(isinstance(error, rpc.UnknownOutcome) for error in self.heard)
+        assert lost <= heard, f"{lost} notifications were lost, and {heard} errors told of them"
+        self.counts["notifications lost"] += lost
         for asked, veto in self.questions:
             try:
                 outcome = await asked
@@ -313,6 +333,7 @@ class Story:
 
     def judge_clocks(self) -> None:
         mirror, source = self.mirror, self.source
+        assert not self.never.done() or self.counts["restored"], "the mirror went back, and the source did not"
         assert (mirror.queue_tick, mirror.machine_tick) == (source.queue_tick, source.machine_tick)
         skipped = self.mirrors.get("skipped", ())
         seen = [name for name in source.names if name not in skipped]
@@ -364,6 +385,7 @@ def story(seed: int) -> Counter[str]:
 
 HAPPENS = (
     *("lose", "repeat", "hold", "damage", "pause", "cut", "half-open", "restart", "restored", "gone away", "grown"),
+    *("repeat later", "full syncs repeated later", "notifications lost"),
     *(f"bad for {what}" for what in sorted({*NAMES.values()})),
     *("executed", "canceled", "failed", "late", "unknown", "not sent", "notified", "questions", "waits met", "retries"),
     *("payloads", "given up", "films", "cut in a film", "behind a mux", "films behind a mux"),

@@ -1,7 +1,8 @@
 """Connections in bad weather, of which everything is drawn from a seed.
 
-A frame takes its time, and may be lost, doubled, overtaken by the next one, or arrive with another byte. A connection
-may break, or go on without a word in one direction or both. Whoever reads may pause. What happened is in `counts`.
+A frame takes its time, and may be lost, doubled (the second copy at once, or behind frames that come later), overtaken
+by the next one, or arrive with another byte. A connection may break, or go on without a word in one direction or both.
+Whoever reads may pause. What happened is in `counts`.
 
 Of clocks and calls and of what surrounds them, nothing is missed for long: sides ask again. What else is lost is told
 again in the next connection only, so such a loss is `owed` one. A byte is changed where it can be noticed: the frame
@@ -52,6 +53,7 @@ class Weather:
 
     def __init__(self, draw: random.Random) -> None:
         self.draw = draw
+        self.echo = random.Random(repr(draw.getstate()))  # of its own: it leaves the other draws as they are
         self.badness = draw.choice([0.0, 0.1, 0.3, 0.6])
         self.breakage = draw.choice([0.0, 0.0, 0.02, 0.1])
         self.counts: Counter[str] = Counter()
@@ -79,7 +81,11 @@ class Weather:
             end.cut()
 
     def frames(self, end: End, data: bytes) -> list[Sent]:
-        """What becomes of a frame that this end sends."""
+        """What is sent when this end sends a frame."""
+        return [*self._fate(end, data), *end.echoes()]
+
+    def _fate(self, end: End, data: bytes) -> list[Sent]:
+        """What becomes of a frame."""
         found = decode(data)
         if isinstance(found, m.Compressed):
             self.counts["compressed"] += 1
@@ -87,6 +93,10 @@ class Weather:
         if self.draw.random() < self.breakage:
             self._break(end, found)
         kind = type(found)
+        if self.echo.random() < self.badness * (0.5 if isinstance(found, (m.Full, m.Grown)) else 0.05):
+            self.counts["repeat later"] += 1
+            self.counts["full syncs repeated later"] += isinstance(found, (m.Full, m.Grown))
+            end.later.append((self.echo.randint(1, 6), (kind, data)))
         if not self._is_bad_for(kind):
             held, end.held = end.held, []
             return [(kind, data), *held]
@@ -178,6 +188,8 @@ class End:
         self.peer = Peer("weather", name)
         self.other = self
         self.held: list[Sent] = []
+        self.later: list[tuple[int, Sent]] = []
+        """Second copies, each with the number of frames that go ahead of it."""
         self.is_mute = False
         self._weather = weather
         self._delay = delay
@@ -205,6 +217,12 @@ class End:
             self._writer = self._loop.create_future()
             await self._writer
         self._inbox.check()
+
+    def echoes(self) -> list[Sent]:
+        """The copies whose time has come; a frame goes ahead of them."""
+        due = [sent for left, sent in self.later if not left]
+        self.later = [(left - 1, sent) for left, sent in self.later if left]
+        return due
 
     async def recv(self) -> bytes:
         while True:
