@@ -82,6 +82,17 @@ async def test_a_close_carries_its_code_and_reason_behind_what_was_sent(pipe: Pi
 
 
 @PIPES
+async def test_a_reason_that_is_no_unicode_closes_too(pipe: Pipe) -> None:
+    async with pipe() as (a, b):
+        await a.close(4409, "gone: \ud800")
+        assert a.closed
+        with pytest.raises(TransportClosed) as caught:
+            await b.recv()
+        assert caught.value.code == 4409
+        assert caught.value.reason.startswith("gone: ")
+
+
+@PIPES
 async def test_a_reader_that_waits_is_told_of_the_end(pipe: Pipe) -> None:
     async with pipe() as (a, b):
         reading = asyncio.create_task(a.recv())

@@ -139,7 +139,7 @@ class PortTransport:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side, and lets the port go."""
         if not self.closed:
-            self._post(bytes((CONTROL, CLOSE)) + code.to_bytes(2, "big") + reason.encode()[:512])
+            self._post(bytes((CONTROL, CLOSE)) + code.to_bytes(2, "big") + reason.encode(errors="replace")[:512])
             self._end(code, reason)
 
     def lost(self, reason: str = "the other side is gone") -> None:
