@@ -16,7 +16,8 @@ from asyncmachine.rpc.states import MuxStates as M
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport
 from asyncmachine.rpc.transport.memory import pair
-from tests.rpc.behaviour import QUICK, Basic
+from tests.rpc.behaviour import QUICK, Basic, Taking, paired
+from tests.rpc.nets import NETS
 from tests.rpc.test_client import told
 
 NOWHERE = "tcp://127.0.0.1:1"
@@ -176,6 +177,32 @@ def test_times_are_numbers_and_not_negative() -> None:
         with pytest.raises(am.InvalidArgs, match="keep is a number of seconds, at least 0"):
             rpc.Timing(keep=value)  # type: ignore[arg-type]
     assert rpc.Timing(keep=0, doubt=None).keep == 0
+
+
+NO_LIMITS = ["3", -1, float("nan"), float("inf"), 1e30]
+"""Of time."""
+
+
+async def test_a_payload_with_a_limit_that_is_none_is_not_kept_and_the_server_goes_on() -> None:
+    taking = Taking()
+    consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")
+    async with NETS["memory"]() as net, paired(net, consumer=consumer) as both:
+        for within in NO_LIMITS:
+            with pytest.raises(am.InvalidArgs, match="within is a number of seconds from 0 to 1e"):
+                both.server.send_payload("x", 1, within=within)  # type: ignore[arg-type]
+        net.cut()
+        await both.client.machine.when_not(C.Ready)
+        await both.client.when_ready()
+        assert (await both.server.send_payload("x", 2, within=60)).executed
+        assert [got.data for got in taking.got] == [2]
+
+
+async def test_a_call_with_a_limit_that_is_none_is_refused_where_it_is_given() -> None:
+    async with NETS["memory"]() as net, paired(net) as both:
+        for within in NO_LIMITS:
+            with pytest.raises(am.InvalidArgs, match="within is a number of seconds from 0 to 1e"):
+                both.mirror.within(within)  # type: ignore[arg-type]
+        assert (await both.mirror.within(1e9).add("A")).executed
 
 
 async def test_a_server_is_at_one_place_until_it_stops() -> None:

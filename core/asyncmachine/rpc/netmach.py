@@ -25,6 +25,7 @@ from asyncmachine.rpc.caller import Caller
 from asyncmachine.rpc.errors import RpcError
 from asyncmachine.rpc.events import CanKind
 from asyncmachine.rpc.mirror import Mirror
+from asyncmachine.rpc.options import check_within
 from asyncmachine.rpc.reasoning import refusal
 from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import new_watch
@@ -89,7 +90,11 @@ class NetworkMachine(Mirror[N]):
         return self._caller.notify(names, raw_args(args, kw), source_of(e))
 
     def within(self, seconds: float) -> Within[N]:
-        """`mirror.within(2.0).add("A")`: fails if there is no answer in that time, and is not run later than that."""
+        """`mirror.within(2.0).add("A")`: fails if there is no answer in that time, and is not run later than that.
+
+        Raises `InvalidArgs` for what is no number of seconds, or less than 0.
+        """
+        check_within(seconds)
         return Within(self._mutate, seconds)
 
     def toggle(self, states: N | Iterable[N], args: ArgsLike = None, /, *, e: Source = None, **kw: Any) -> Result:

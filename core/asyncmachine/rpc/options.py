@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Final
 
 from asyncmachine.machine.errors import InvalidArgs, StateMissing, nearest
 from asyncmachine.machine.schema import Schema
@@ -63,6 +63,16 @@ def check_seconds(what: str, value: Any, *, more_than_none: bool = False) -> Non
         raise InvalidArgs(
             f"{what} is a number of seconds, {'more than' if more_than_none else 'at least'} 0: {value!r}"
         )
+
+
+LONGEST: Final = 1e9
+"""Seconds that a limit of time may have: about 30 years, and few enough to be counted in milliseconds on the wire."""
+
+
+def check_within(within: Any) -> None:
+    """Raises `InvalidArgs` for what is no limit of time: no number, less than 0, or beyond all use."""
+    if not isinstance(within, int | float) or not 0 <= within <= LONGEST:
+        raise InvalidArgs(f"within is a number of seconds from 0 to {LONGEST:.0e}, got {within!r}")
 
 
 def check_share(what: str, value: Any) -> None:

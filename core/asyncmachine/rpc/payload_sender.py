@@ -30,7 +30,8 @@ class PayloadSender:
         session of its client is forgotten, since a short time would lose what a cut only delays). Meanwhile it tells
         how far it has come. `e` stamps the payload with the machine and transition it comes from. Raises `Unsendable`
         for data that would not arrive equal and for names that are too long, `TooLarge` beyond `max_payload`. Payloads
-        of one name arrive in their order; one that is in chunks lets those of other names pass.
+        of one name arrive in their order; one that is in chunks lets those of other names pass. Raises `InvalidArgs`
+        for a `within` that is no number of seconds, or less than 0.
 
         `destination` is the id of the client. From a mux, and from a server with several clients, a payload without one
         is for the client whose mutation is being handled; there has to be one. A mux sends to a client wherever it is:

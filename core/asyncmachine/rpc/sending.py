@@ -22,6 +22,7 @@ from asyncmachine.rpc.errors import Code, DeliveryFailed, TooLarge
 from asyncmachine.rpc.events import PayloadSettled, PayloadWanted
 from asyncmachine.rpc.features import CHUNKS
 from asyncmachine.rpc.messages import LARGEST_CHUNK, Payload
+from asyncmachine.rpc.options import check_within
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.sessions import Sessions
@@ -85,6 +86,8 @@ class Sending:
         within: float | None = None,
     ) -> Delivery:
         """Keeps a payload and sends it if its client is there. Raises as `Server.send_payload` does."""
+        if within is not None:
+            check_within(within)
         payload = Payload(
             token=token_bytes(8),
             name=name,
