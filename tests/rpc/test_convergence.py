@@ -399,7 +399,7 @@ HAPPENS = (
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_mirror_and_source_are_equal_after_any_weather() -> None:
     total: Counter[str] = Counter()
     for seed in range(SCENARIOS):
