@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from examples.pyscript.__main__ import relay
+from asyncmachine_relay import Match, Relay, Tunnel
+from asyncmachine_web.build import static_folder
+from examples.pyscript.__main__ import PAGE, relay
 from tests.web.browser import Mishaps, serving
 from tests.web.looks import check_looks, tab_to
 
@@ -24,8 +26,16 @@ def mishaps(address: str) -> Mishaps:
     return Mishaps(address.removesuffix("/pyscript"))
 
 
+def used_a_snapshot(mishaps: Mishaps) -> bool:
+    asked = [url.rpartition("/")[2] for url in mishaps.requests]
+    assert ("python.snapshot" in asked) != ("python_stdlib.zip" in asked)
+    return "python.snapshot" in asked
+
+
 @pytest.mark.parametrize("name", ["main", "bare", "micropip"])
-def test_a_page_follows_its_machine_and_keys_alone_will_do(page: Page, address: str, name: str) -> None:
+def test_a_page_follows_its_machine_and_keys_alone_will_do(
+    page: Page, address: str, mishaps: Mishaps, name: str
+) -> None:
     page.goto(f"{address}/{name}.html")
     light = page.locator("#light")
     expect(light).to_have_text("Red")
@@ -36,9 +46,10 @@ def test_a_page_follows_its_machine_and_keys_alone_will_do(page: Page, address: 
         expect(light).to_have_attribute("data-colour", colour)
     expect(page.locator("#steps")).to_have_text("4")
     check_looks(page)
+    assert used_a_snapshot(mishaps) == (name == "main")
 
 
-def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str) -> None:
+def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str, mishaps: Mishaps) -> None:
     page.goto(f"{address}/worker.html")
     expect(page.locator("#ready #light")).to_have_text("Red")
     tab_to(page, page.locator("#step"))
@@ -46,6 +57,34 @@ def test_a_machine_in_pyscripts_worker_serves_the_page(page: Page, address: str)
         page.keyboard.press(key)
         expect(page.locator("#light")).to_have_text(colour)
     check_looks(page)
+    assert used_a_snapshot(mishaps)
+
+
+ASKS = """
+from asyncmachine_web.page import relay
+from asyncmachine_web.page.expressions import duration
+from asyncmachine_web.page.pool import Pool
+from pyscript import window
+
+tunnel = await relay.dial("worker", "echo")()
+await tunnel.send(b"hello")
+told = f"{(await tunnel.recv()).decode()}, {await Pool(1).run(duration, 120.0)}"
+window.document.querySelector("#light").textContent = told
+"""
+
+
+async def echo(tunnel: Tunnel) -> None:
+    await tunnel.transport.send(await tunnel.transport.recv())
+
+
+def test_pyscripts_worker_has_tunnels_and_workers_too(page: Page, mishaps: Mishaps) -> None:
+    dial = [Match("worker", target="echo", serve=echo)]
+    with serving(Relay([("/pyscript/", PAGE), static_folder()], dial=dial, csp={"/pyscript/": "pyscript"})) as found:
+        mishaps._own = found
+        page.route("**/worker.py", lambda route: route.fulfill(body=ASKS))
+        page.goto(f"{found}/pyscript/worker.html")
+        expect(page.locator("#light")).to_have_text("hello, 2 min")
+        page.goto("about:blank")
 
 
 @pytest.mark.parametrize(
