@@ -7,6 +7,7 @@ import re
 import socketserver
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ FOUND = list(blocks(MANUAL))
 PYTHON = [block for block in FOUND if block.info == "python no-run" and HERE.name in block.before]
 FILES = {named[1]: block for block in PYTHON if (named := FILE.match(block.code))}
 STEPS = [block for block in PYTHON if block not in FILES.values()]
-(HTML,) = [block.code for block in FOUND if block.info == "html"]
+(HTML,) = [block.code for block in FOUND if block.info == "html" and not block.code.startswith("<!-- page/")]
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -145,6 +146,15 @@ def test_the_manual_does_what_it_says(page: Page, context: BrowserContext, shop:
     page.get_by_label("Quiet").check()
     run(page, "await shown.when(Shown.Quiet); None")
 
+    expect(page.locator("#saved")).to_have_js_property("value", 1)
+    expect(page.locator("#shop b")).to_have_text("Open")
+    expect(page.locator("#since")).to_have_text(re.compile(r"\d+ (s|min)"))
+    expect(page.locator("#time")).to_have_text(re.compile(r"\d\d:\d\d"))
+    page.evaluate("dispatchEvent(new Event('offline'))")
+    run(page, "await shown.when(Shown.Offline); None")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    run(page, "await shown.when_not(Shown.Offline); None")
+
     page.locator("#note").fill("tea")
     second = opened(context.new_page(), shop)
     expect(second.locator("#note")).to_have_value("tea")
@@ -172,6 +182,15 @@ def test_the_list_of_the_manual_is_there_without_a_server(page: Page, shop: str,
     expect(page.locator("#names")).to_have_attribute("data-stale", "")
 
 
+def table(head: str) -> str:
+    return MANUAL.partition(f"| {head} |")[2].partition("\n\n")[0]
+
+
 def test_every_method_of_a_page_is_in_the_table() -> None:
-    table = MANUAL.partition("| of a `Page` |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"`(\w+)\(", table)) == {name for name in vars(ui.Page) if not name.startswith("_")}
+    names = set(re.findall(r"`(\w+)\(", table("of a `Page`")))
+    assert names == {name for name in vars(ui.Page) if not name.startswith("_")}
+
+
+def test_every_fact_of_an_event_is_in_the_table() -> None:
+    names = re.findall(r"`(\w+)`", re.sub(r"\|[^|]*\|$", "", table("of an event"), flags=re.MULTILINE))
+    assert names == [field.name for field in fields(ui.UiEvent)]

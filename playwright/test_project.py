@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from asyncmachine_web.build import static_folder
+from tests.docs.pages import ROOT, blocks
 from tests.ports import free_port
 from tests.web.browser import Mishaps
 from tests.web.looks import check_looks
@@ -84,6 +87,70 @@ def test_the_manuals_server_serves_behind_a_proxy_that_cuts_a_prefix_off(
         finally:
             serving.stop()
     assert serving.process.returncode == 0
+
+
+MANUAL = list(blocks((ROOT / "docs" / "pages.md").read_text(encoding="utf-8")))
+OWN, SCRIPTED = [
+    block.code for block in MANUAL if block.info == "html" and block.code.startswith("<!-- page/index.html")
+]
+(CONFIGURATION,) = [block.code for block in MANUAL if block.info == "json"]
+PHASES = """
+    window.phases = [];
+    addEventListener("asyncmachine:boot", ({ detail }) => phases.push(detail));
+"""
+
+
+@pytest.mark.parametrize("scripted", [False, True], ids=["page.mjs", "PyScript"])
+def test_the_manuals_page_of_ones_own_starts_python(
+    page: Page, project: Path, mishaps: Mishaps, scripted: bool
+) -> None:
+    """docs/pages.md: HTML of a few lines, and what takes its place for PyScript."""
+    html = OWN.replace("my_app", NAME)
+    (project / NAME / "page.py").write_text("import js\n\ndef main():\n    js.document.title = 'Open'\n")
+    if scripted:
+        html = html.replace('<script type="module" src="__release__/page.mjs"></script>', SCRIPTED)
+        html = html.replace(f'"main": "{NAME}.page:main", ', "")
+        (project / "page" / "pyscript.json").write_text(CONFIGURATION)
+        (project / "page" / "main.py").write_text(f"from {NAME}.page import main\n\nmain()\n")
+        command = project / NAME / "__main__.py"
+        text = command.read_text()
+        command.write_text(text.replace('Backend(ROOT / "dist", ', 'Backend(ROOT / "dist", csp={"/": "pyscript"}, ', 1))
+    (project / "page" / "index.html").write_text(html)
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    mishaps.expect("404")  # Chromium looks for an icon
+    page.add_init_script(PHASES)
+    try:
+        page.goto(running.address)
+        expect(page).to_have_title("Open")
+        expect(page.locator("[data-offline]")).to_be_visible()
+        expect(page.locator("[data-boot]").filter(visible=True)).to_have_count(0)
+        told = page.evaluate("phases")
+        assert [detail["phase"] for detail in told] == re.findall(r"`([a-zP ]+)`", PHASE)[:4]
+        assert [detail.get("snapshot") for detail in told] == [None, "USED", None, None]
+    finally:
+        running.stop()
+
+
+(PHASE,) = re.findall(r"^\| `phase` \|(.*)$", (ROOT / "docs" / "pages.md").read_text(), re.MULTILINE)
+
+
+def test_the_manual_has_every_phase_and_code_of_a_boot() -> None:
+    boot, page, runtime, snapshot = (
+        (static_folder() / f"{name}.mjs").read_text() for name in ("boot", "page", "runtime", "snapshot")
+    )
+    (phases,) = re.findall(r"@typedef \{(.*)\} Phase", boot)
+    assert re.findall(r"`([a-zP ]+)`", PHASE) == re.findall(r'"([^"]+)"', phases)
+    manual = (ROOT / "docs" / "pages.md").read_text()
+    (why,) = re.findall(r"^\| `snapshot` \| with (.*)$", manual, re.MULTILINE)
+    reasons = {"OFF", "USED", *re.findall(r'NoSnapshot\("(\w+)"\)', boot + runtime + snapshot), "UNFIT"}
+    assert set(re.findall(r"`([A-Z]+)`", why)) == reasons
+    (codes,) = re.findall(r"^\| `code`, `message` \|(.*)$", manual, re.MULTILINE)
+    (told,) = re.findall(r"`code` is ([A-Z, or]+),", boot)
+    assert set(re.findall(r"`([A-Z]+)`", codes)) == {
+        *re.findall(r"[A-Z]+", told),
+        *re.findall(r'code: "([A-Z]+)"', page),
+    }
 
 
 FIELDS = """
