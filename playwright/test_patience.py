@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Route
 from tests.web.browser import Mishaps, open_python, run, without_isolation
 
 BEAT = 250
-"""Milliseconds between two looks of a parent at its worker, `fork.mjs`."""
+"""Milliseconds between two looks of a parent at its worker, `supervision`."""
 
 
 def open_still(page: Page, main: str = "stand_still") -> None:

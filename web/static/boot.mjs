@@ -6,7 +6,7 @@
  * memory snapshot makes it several times faster. There need be none: Python then starts from scratch, and the event says
  * why.
  */
-import { fork, spare } from "./fork.mjs";
+import { hatch } from "./hatch.mjs";
 import { lead } from "./leader.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
@@ -26,6 +26,7 @@ export { version };
  * @typedef {import("./runtime.mjs").Options} Options
  * @typedef {{module: WebAssembly.Module, snapshot: import("./runtime.mjs").Bytes | string}} Parts what threads
  *   share; instead of a snapshot there may be the reason why there is none
+ * @typedef {{settings: Settings, parts: Parts, tab: import("./tab.mjs").Tab}} Inherited what a worker's Python starts from
  * @typedef {(phase: Phase, snapshot?: string) => void} Enter
  */
 
@@ -62,7 +63,7 @@ let context;
 
 /**
  * Takes over what the parent of a worker has already, and the worker's own context.
- * @param {import("./fork.mjs").Inherited & {context: object}} given
+ * @param {Inherited & {context: object}} given
  */
 export function inherit(given) {
   settings = given.settings;
@@ -171,9 +172,8 @@ async function boot(options, enter) {
     records: (/** @type {string} */ id) => new Records(id),
     tab: mine,
     base: at("."),
-    /** @type {(order: string, tell: import("./fork.mjs").Tell) => import("./fork.mjs").Forked} */
-    fork: (order, tell) => fork(JSON.parse(order), inherited, tell),
-    spare: (/** @type {number} */ count) => spare(count, inherited),
+    /** @type {(name: string, hear: (type: string, json: string) => void) => import("./hatch.mjs").Hatched} */
+    hatch: (name, hear) => hatch(name, inherited, hear),
   });
   python.pyimport("asyncmachine_web.page.start").start(JSON.stringify(env));
   enter("ready");

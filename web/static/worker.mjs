@@ -1,4 +1,4 @@
-/** The script of every worker: takes part in the start protocol of `fork.mjs`, boots Python and runs its main. */
+/** The script of every worker: takes part in the protocol of `page/supervision.py`, boots Python and runs its main. */
 import { inherit, loadPyodide } from "./boot.mjs";
 import { tell } from "./lifecycle.mjs";
 import { Tab } from "./tab.mjs";
@@ -45,7 +45,7 @@ addEventListener("asyncmachine:download", (event) => say("DOWNLOAD", /** @type {
 addEventListener("asyncmachine:boot", (event) => say("PHASE", /** @type {CustomEvent} */ (event).detail));
 say("READY");
 
-/** @param {Omit<import("./fork.mjs").Inherited, "tab"> & {interrupt?: Uint8Array}} given */
+/** @param {Omit<import("./boot.mjs").Inherited, "tab"> & {interrupt?: Uint8Array}} given */
 async function boot({ settings, parts, interrupt }) {
   inherit({ settings, parts, tab, context });
   const booted = await loadPyodide();
@@ -55,8 +55,9 @@ async function boot({ settings, parts, interrupt }) {
 }
 
 /**
+ * @typedef {{id: string, main: string, env: Record<string, string>}} Order
  * @typedef {{secrets: import("./tab.mjs").Secrets, page: string, port: MessagePort}} Given
- * @param {import("./fork.mjs").Order & Given} order
+ * @param {Order & Given} order
  */
 async function run({ id, main, env, secrets, page, port }) {
   scope.name = id; // a spare had none

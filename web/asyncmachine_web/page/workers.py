@@ -11,13 +11,13 @@
 Who forked a worker follows it through `worker.machine`: `Starting` while Python boots, `Ready` while main runs, `Dead`
 when it has ended in whatever way, with `ErrWorker` when that was a failure. A failure that no handler of `ErrWorker`,
 `Exception` or `Dead` there hears of is told in the console, with the worker's traceback. `restart` begins anew under
-the same id; `dial` then leads to the new one. The protocol below this is written down in `fork.mjs`.
+the same id; `dial` then leads to the new one. The protocol below this is written down in `supervision`.
 
 A worker must let go of its thread now and then, as each `await` does. One that does not for longer than its *patience*
 is stuck. In an isolated page `HandlerDeadline` is raised in the application's code that does it (`interrupts`), which
 fails as for any other error, and the worker goes on. Where that does not help within half that time again (counted from
 when Python has looked, if it does), or the page is not isolated, the worker is ended with SILENT; a successor has begun
-to start by then. The head of `fork.mjs` has the times. While an import waits for a download it may take a minute.
+to start by then. The head of `supervision` has the times. While an import waits for a download it may take a minute.
 
 `spare(2)` keeps two workers with a Python that has started, so that the next ones run at once. A spare that dies is
 replaced; to find out costs a message each way every 5 s.
@@ -32,20 +32,15 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import asyncmachine as am
 from asyncmachine.machine.recovery import is_heard
 from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
-from asyncmachine_web.page import interrupts
+from asyncmachine_web.page import interrupts, threads
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
 from asyncmachine_web.page.reads import Value
-
-if TYPE_CHECKING:
-    from asyncmachine_js import Forked
-    from pyodide.ffi import JsDoubleProxy
-
 
 logger = logging.getLogger("asyncmachine.page")
 
@@ -97,7 +92,7 @@ class Worker:
         """How far its Python is, to be shown: the boot phase told last."""
         self._order = {"id": id, "main": main, "env": dict(env or {})}
         self._patience = patience
-        self._forked: Forked | None = None
+        self._forked: threads.Forked | None = None
         self._open: list[PortTransport] = []
         self._connected = False
         self._reason = ""
@@ -131,15 +126,12 @@ class Worker:
 
     def restart(self) -> None:
         """Start it, after terminating the one that still runs. The machine stays, its `Starting` ticks."""
-        from asyncmachine_js import fork
-        from pyodide.ffi import create_proxy
-
         self.terminate()
         self.machine.remove([WorkerStates.ErrWorker, WorkerStates.Exception])
         self.machine.add(WorkerStates.Starting)
-        tell: JsDoubleProxy = create_proxy(lambda kind, detail: self._told(kind, json.loads(detail), tell))
         self._connected = False
-        self._forked = fork(json.dumps({**self._order, "patience": self._patience}), tell)
+        self._forked = threads.Forked(self._order, self._patience, self._told)
+        self._forked.begin()
 
     def terminate(self) -> None:
         """End it at once, wherever it is. Does nothing for a dead one."""
@@ -171,7 +163,7 @@ class Worker:
         self._connected = True
         return port
 
-    def _told(self, kind: str, detail: dict[str, str], tell: JsDoubleProxy) -> None:
+    def _told(self, kind: str, detail: Mapping[str, str]) -> None:
         """A message of the start protocol; EXIT or ERROR is the last of its worker."""
         match kind:
             case "PHASE":
@@ -179,13 +171,11 @@ class Worker:
             case "STARTED":
                 self.machine.add(WorkerStates.Ready)
             case "EXIT":
-                self._ended(detail["reason"], tell)
+                self._ended(detail["reason"])
             case "ERROR":
-                self._ended("failed", tell, WorkerFailed(self.id, detail["code"], detail["message"]))
+                self._ended("failed", WorkerFailed(self.id, detail["code"], detail["message"]))
 
-    def _ended(self, reason: str, tell: JsDoubleProxy, error: WorkerFailed | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_soon(tell.destroy)  # it is being called right now
+    def _ended(self, reason: str, error: WorkerFailed | None = None) -> None:
         if self._forked is not None and not self._connected:
             self._forked.port.close()  # nobody else has it
         self._forked = None
@@ -229,9 +219,7 @@ class Context:
 
 def spare(count: int) -> None:
     """Keep so many workers without an order, 0 for none. Each costs the memory of a Python, some 50 MB."""
-    from asyncmachine_js import spare
-
-    spare(count)
+    threads.nest().keep(count)
 
 
 def prepare() -> Callable[[], Awaitable[None]]:
