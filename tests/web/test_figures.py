@@ -1,4 +1,4 @@
-"""Seconds that the documents tell are those of our JavaScript."""
+"""Seconds that the documents tell are those of the code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from asyncmachine_web.build import static_folder
+from asyncmachine_web.page import supervision
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +33,8 @@ def test_how_long_a_leader_may_stand_still() -> None:
 
 
 def dead(patience: float) -> tuple[float, float]:
-    """When a stuck worker is ended, and how much later at most: `fork.mjs`, whose timing is in test_patience.py."""
-    beat = constants("fork.mjs")["BEAT"] / 1000
+    """When a stuck worker is ended, and how much later at most: `supervision`, timed in test_patience.py."""
+    beat = supervision.BEAT
     limit = ceil(patience / beat)
     return (limit + 1 + ceil(limit / 2)) * beat, ceil(limit / 2) * beat
 
@@ -44,4 +45,4 @@ def test_when_a_stuck_worker_is_ended() -> None:
     workflow = words("examples/wasm_workflow/README.md")
     assert f"{after:g} s after its last sign of life (up to {more:g} s later" in workflow
     assert f"the same with 5 s instead of 1.5: it is ended after {dead(5)[0]:g} s" in workflow
-    assert constants("fork.mjs")["STARTING"] * constants("fork.mjs")["BEAT"] == 60_000, "a minute"
+    assert supervision.STARTING * supervision.BEAT == 60, "a minute"
