@@ -38,13 +38,20 @@ async def stops_reading(pair: Pair) -> tuple[rpc.Client[Any], Deaf, Any]:
     await slow.when_ready()
     deaf.hears.clear()
     served = next(client for client in pair.server._clients if client.id == "rc-slow")
-    for _ in range(100):
-        pair.server.send_payload("filler", bytes(500_000), destination="rc-slow")
-        await pair.client.sync()  # as long as everything on the way takes more
-        if len(served.connection._backlog) >= 5:
-            break
-    assert served.connection.congested
+    while await changes_reach(pair):  # sockets find room a little later, too
+        for _ in range(100):
+            pair.server.send_payload("filler", bytes(500_000), destination="rc-slow")
+            await pair.client.sync()  # as long as everything on the way takes more
+            if len(served.connection._backlog) >= 5:
+                break
+        assert served.connection.congested
     return slow, deaf, served
+
+
+async def changes_reach(pair: Pair) -> bool:
+    before = pair.server.statistics()["rc-slow"].pushes
+    await changes(pair, 2000)
+    return pair.server.statistics()["rc-slow"].pushes > before
 
 
 async def changes(pair: Pair, count: int) -> None:
@@ -82,11 +89,12 @@ async def slow_reader(net: Any) -> dict[str, float]:
             growth = min(after - before for before, after in pairwise(marks))
         finally:
             tracemalloc.stop()
-        conflated = pair.server.statistics()["rc-slow"].conflated - told.conflated
+        waiting = pair.server.statistics()["rc-slow"]
+        conflated = waiting.conflated - told.conflated
         deaf.hears.set()
         await slow.netmach.when_time(["Ask"], [pair.source.tick("Ask")])
         assert slow.netmach.clock() == pair.source.clock()
-        late = pair.server.statistics()["rc-slow"].pushes - told.pushes
+        late = pair.server.statistics()["rc-slow"].pushes - waiting.pushes
         assert pair.client.statistics.drops == pair.client.statistics.out_of_step == 0
         await slow.stop()
         slow.machine.dispose()

@@ -76,7 +76,9 @@ def test_a_summary(tmp_path: Path) -> None:
     records = {item.id: item for item in dbg.transitions(path)}
     assert all(records[error.id].number == error.number for error in found.errors)
     json.dumps(found.to_dict())
-    json.dumps([item.to_dict() for item in dbg.transitions(path)])
+    plain = json.loads(json.dumps([item.to_dict() for item in dbg.transitions(path)]))
+    sems = [line["sem"] for item in plain for line in (*item["pre"], *item["log"]) if line["sem"]]
+    assert {"kind": "error", "event": "add", "states": ["Start"], "numbers": [], "names": []} in sems
 
 
 def test_machines_come_and_go(tmp_path: Path) -> None:

@@ -63,10 +63,14 @@ class Record(Struct, frozen=True):
         found = asdict(self)
         found["source"] = self.source and asdict(self.source)
         found["failure"] = self.failure and asdict(self.failure)
-        found["log"] = [asdict(line) for line in self.log]
-        found["pre"] = [asdict(line) for line in self.pre]
+        found["log"] = [_entry(line) for line in self.log]
+        found["pre"] = [_entry(line) for line in self.pre]
         found["steps"] = [str(step) for step in self.steps]
         return found
+
+
+def _entry(line: m.Line) -> dict[str, Any]:
+    return {**asdict(line), "sem": line.sem and asdict(line.sem)}
 
 
 def records_of(batch: m.Transitions, machine: m.Machine, before: Sequence[int], received: int = 0) -> Iterator[Record]:
