@@ -133,7 +133,7 @@ def test_what_no_start_needs_is_kept_when_somebody_stays(page: Page, site: Site,
     page.clock.run_for(29_000)
     assert not asked_for(site, LATER)
     page.clock.run_for(1_000)
-    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+    page.evaluate(KEPT, [f"{site.address}/r-1/{name}" for name in LATER])
     assert asked_for(site, LATER) == [f"GET /r-1/{name}" for name in LATER], "each once"
     mishaps.expect(UNANSWERED)
     site.stop()
@@ -147,7 +147,7 @@ def test_what_no_start_needs_and_a_page_has_loaded_all_the_same_is_kept_at_once(
     page.goto(f"{site.address}/?phase=downloading")
     page.evaluate(f"fetch('r-1/{LATER[0]}').then((answer) => answer.text())")
     page.evaluate("dispatchEvent(new CustomEvent('asyncmachine:boot', { detail: { phase: 'ready' } }))")
-    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+    page.evaluate(KEPT, [f"{site.address}/r-1/{name}" for name in LATER])
 
 
 def test_a_rest_that_cannot_be_had_is_asked_for_by_the_next_page(page: Page, site: Site, mishaps: Mishaps) -> None:
@@ -159,19 +159,20 @@ def test_a_rest_that_cannot_be_had_is_asked_for_by_the_next_page(page: Page, sit
     page.goto(f"{site.address}/")
     expect(page.locator("[data-offline]")).to_be_visible()
     page.clock.run_for(30_000)
-    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{LATER[1]}"])
+    page.evaluate(KEPT, [f"{site.address}/r-1/{LATER[1]}"])
     there.write_bytes(content)
     page.reload()
     expect(page.locator("[data-offline]")).to_be_visible()
     page.clock.run_for(30_000)
-    page.wait_for_function(KEEPS, arg=[f"{site.address}/r-1/{name}" for name in LATER])
+    page.evaluate(KEPT, [f"{site.address}/r-1/{name}" for name in LATER])
 
 
 def asked_for(site: Site, names: tuple[str, ...]) -> list[str]:
     return [line for line in site.asked if line.endswith(names)]
 
 
-KEEPS = "async (all) => (await Promise.all(all.map((one) => caches.match(one)))).every(Boolean)"
+KEPT = "async (all) => { while (!(await Promise.all(all.map((one) => caches.match(one)))).every(Boolean)); }"
+"""Returns when all of these are kept."""
 
 
 def test_what_changes_something_and_what_is_not_of_the_release_goes_to_the_server(
