@@ -79,12 +79,9 @@ async def test_a_chunk_that_is_missing_ends_the_connection_and_the_payload_goes_
         assert on.client.statistics.drops == 1
 
 
-async def test_data_that_are_no_value_are_refused() -> None:
-    _, consumer = taking_machine()
-    near, far = pair()
-    client: rpc.Client = rpc.Client.over(far, Basic, id="raw", consumer=consumer)
+async def welcoming(client: rpc.Client, server: Raw) -> Raw:
+    """The client has heard of the source by this server, and is ready."""
     client.start()
-    server = Raw(near)
     await server.hear()
     schema = am.Machine(Basic).schema
     states = tuple(schema.names)
@@ -94,6 +91,14 @@ async def test_data_that_are_no_value_are_refused() -> None:
         )
     )
     assert isinstance(await server.hear(), m.Ready)
+    return server
+
+
+async def test_data_that_are_no_value_are_refused() -> None:
+    _, consumer = taking_machine()
+    near, far = pair()
+    client: rpc.Client = rpc.Client.over(far, Basic, id="raw", consumer=consumer)
+    server = await welcoming(client, Raw(near))
     await server.say(m.Payload(b"t", "film", size=3))
     assert await server.hear() == m.PayloadAck(b"t", consumed=False)
     data = b"\xc1\xc1\xc1"
@@ -123,17 +128,7 @@ async def test_a_payload_that_was_refused_is_refused_again_and_not_consumed() ->
     consumer: am.Machine[Any] = am.Machine(Basic, taking, id="consumer")
     near, far = pair()
     client: rpc.Client = rpc.Client.over(far, Basic, id="raw", consumer=consumer, max_payload=10)
-    client.start()
-    server = Raw(near)
-    await server.hear()
-    schema = am.Machine(Basic).schema
-    states = tuple(schema.names)
-    await server.say(
-        m.Welcome(
-            1, b"s", 1, 0, (CHUNKS,), None, "source", states, None, bytes.fromhex(schema.hash), (0,) * len(states), 1, 0
-        )
-    )
-    assert isinstance(await server.hear(), m.Ready)
+    server = await welcoming(client, Raw(near))
     for payload in (m.Payload(b"t", "news", data=1), m.Payload(b"u", "film", size=11)):
         await server.say(payload)
         nack = await server.hear()
