@@ -15,7 +15,6 @@ const FORGOTTEN = 2000;
 const HOUR = 3_600_000;
 /** How long somebody has stayed when what no start needs is kept too: the rest of the library. */
 const STAYS = 30_000;
-const REST = /\/python_stdlib\.zip$|\.whl$/;
 /** How often in a row a page reloads itself: for ever would help nobody. */
 const RELOADS = 3;
 /** For a release that somebody agreed to, and for one that controls the page already. */
@@ -87,10 +86,10 @@ async function register() {
   registration.addEventListener("updatefound", () => follow(registration));
   follow(registration);
   await container.ready;
-  const rest = () => registration.active?.postMessage({ type: "REST" });
-  if (performance.getEntriesByType("resource").some(({ name }) => REST.test(name))) rest(); // this page needs it
+  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+  registration.active?.postMessage({ type: "LOADED", loaded });
   show("offline");
-  setTimeout(rest, STAYS);
+  setTimeout(() => registration.active?.postMessage({ type: "REST" }), STAYS);
   // A page that stays open for days learns of new releases when it is looked at, or on a wall after an hour.
   const look = () => document.hidden || registration.update().catch(() => undefined);
   document.addEventListener("visibilitychange", look);

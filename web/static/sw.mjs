@@ -25,6 +25,8 @@ worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUnti
 worker.addEventListener("message", (/** @type {any} */ event) => {
   if (event.data?.type === "TAKE_OVER") event.waitUntil(worker.skipWaiting());
   if (event.data?.type === "REST") event.waitUntil(keepRest());
+  // A page that needed some of the rest would not start without it.
+  if (event.data?.type === "LOADED" && event.data.loaded.some(isLater)) event.waitUntil(keepRest());
   if (event.data?.type === "RELEASE") event.ports[0].postMessage(version);
 });
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
@@ -46,6 +48,9 @@ async function install() {
   }
   if (atOnce) worker.skipWaiting();
 }
+
+/** @param {string} address */
+const isLater = (address) => later.includes(ours(address) ?? "");
 
 /** Keeps what is not kept yet; what cannot be had, the next page asks for again. */
 async function keepRest() {
