@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncmachine_web.build.runtime import LIT
 from scripts import vendor
 from scripts.console import SetupError
 
@@ -55,3 +56,7 @@ def test_a_package_that_lost_a_file_is_an_error_and_the_old_copy_stays(modules: 
     with pytest.raises(SetupError, match=r"has no parts/\*\.js"):
         vendor.copy_all(modules, tmp_path / "vendor")
     assert before <= names(tmp_path / "vendor")
+
+
+def test_a_checkout_and_an_installed_package_take_the_same_modules_of_lit() -> None:
+    assert vendor.LIT == LIT

@@ -144,4 +144,5 @@ class MirrorObserver(Observer):
             self._log.write(CHANGES, f"[state] {' '.join(changes)}")
 
     def handler_start(self, tx: Transition, binding: str, name: str) -> None:
-        self.called(binding, name)
+        if self._level >= OPS:
+            self.called(binding, name)
