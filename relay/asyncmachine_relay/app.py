@@ -232,12 +232,17 @@ class Relay:
             logger.info("%d tunnels did not leave within %g s", len(self.tunnels), seconds)
 
     async def stop(self) -> None:
-        """Refuses new tunnels and closes all that are open with 1001; returns when their matchers have ended."""
+        """Refuses new tunnels and closes all that are open with 1001; returns when their matchers have ended.
+
+        Whoever cancels it waits for no tunnel any more; their ids are given back all the same.
+        """
         self._set_stopping(True)
-        await self.tunnels.close_all(stopping())
-        if self._ingest is not None:
-            await self._ingest.close_all(stopping())
-        await self._agreement.stop()
+        try:
+            await self.tunnels.close_all(stopping())
+            if self._ingest is not None:
+                await self._ingest.close_all(stopping())
+        finally:
+            await self._agreement.stop()
         self.machine.remove([RelayStates.Draining, RelayStates.HttpReady, RelayStates.HttpStarting])
 
     def dispose(self) -> None:

@@ -171,6 +171,8 @@ class NatsAgreement:
         with suppress(Exception):  # whatever goes wrong now, the lease says it too
             if self._agreed:
                 async with asyncio.timeout(ANSWER):
+                    if self._registry is not None:
+                        self._owed += self._registry.holds.values()  # of tunnels that have not ended in time
                     await self._pay()
                     await self._leases.delete(self.relay)
         self._set(agreed=False)

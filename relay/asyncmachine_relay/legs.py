@@ -32,6 +32,7 @@ from asyncmachine_relay.bridge import Finishing
 from asyncmachine_relay.cluster import NatsAgreement
 from asyncmachine_relay.cluster_config import Cluster
 from asyncmachine_relay.forwarding import is_trusted
+from asyncmachine_relay.leg_connection import made_with
 from asyncmachine_relay.limits import Limits
 from asyncmachine_relay.matchers import Tunnel
 from asyncmachine_relay.meetings import Calls, Meeting, Waiting
@@ -113,7 +114,7 @@ class Legs:
                 ssl=self.cluster.tls() if secure else None,
                 max_size=self.limits.frame,
                 max_queue=MESSAGES,
-                write_limit=(self.limits.buffer_high, self.limits.buffer_low),
+                create_connection=made_with(self.limits),
                 ping_interval=self.limits.ping,
                 ping_timeout=self.limits.pong,
             )

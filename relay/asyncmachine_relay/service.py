@@ -36,8 +36,8 @@ IN_TIME = 9.0
 """Seconds from the first signal until nothing is waited for any more; what is there after 10 s is killed."""
 CLOSING = 1.5
 """Seconds of these for closing what did not leave, less after the longest drain; after that it is dropped."""
-PARTING = 0.2
-"""Seconds of these that are kept for those to whom the debug stream is sent on."""
+PARTING = 0.1
+"""Seconds of these that are kept for the other relays, and as many for those to whom the debug stream is sent on."""
 
 RELOADED = frozenset({"targets", "meetings", "server.secret_file", "operation.token_file"})
 """Settings that SIGHUP takes over. To have no secret file any more is not among them."""
@@ -152,7 +152,7 @@ def _check_directory(path: Path | None) -> None:
 
 def dropping(drain: float) -> float:
     """Seconds from the first signal until what has not ended is dropped."""
-    return min(drain + CLOSING, IN_TIME - PARTING)
+    return min(drain + CLOSING, IN_TIME - 2 * PARTING)
 
 
 def parting(passed: float) -> float:
@@ -168,6 +168,8 @@ async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None
     hurrying.cancel()
     if not stopping.done():
         logger.warning("what has not ended by now is dropped")
+        stopping.cancel()
+        await asyncio.wait({stopping}, timeout=PARTING)  # for a word to the other relays
     stopping.cancel()
     with suppress(asyncio.CancelledError):
         await stopping

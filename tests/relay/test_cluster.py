@@ -6,16 +6,20 @@ import asyncio
 import hashlib
 import logging
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 import websockets
+from nats.js.errors import KeyNotFoundError
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.many import Many
 from asyncmachine.rpc.transport.websocket import WebSocketTransport
-from asyncmachine_relay import EVERY_TUNNEL, Limits, Op, Relay, RelayConfigError, RelayStates
+from asyncmachine_relay import EVERY_TUNNEL, Limits, Match, Op, Relay, RelayConfigError, RelayStates, Tunnel
+from asyncmachine_relay.cluster import NatsAgreement
 from asyncmachine_relay.tokens import Claims, Tokens
 from tests.nats_server import NatsServer
 from tests.ports import free_port
@@ -244,6 +248,31 @@ async def test_an_id_that_was_given_back_while_nats_was_away_is_free_afterwards(
         async with through(there, "browser1") as anybody:
             await anybody.send(b"x")
             assert await anybody.recv() == b"x"
+
+
+async def test_a_relay_that_does_not_wait_for_its_matchers_says_goodbye_to_the_others(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
+    async def stay(tunnel: Tunnel) -> None:
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    async with together(tmp_path, listen=[Match(".*", "orchestrator", stay)], limits=replace(QUIET, leave=30)) as run:
+        here, there = (each.relay for each in run.relays)
+        async with through(run.relays[0], "page", "listen"):
+            while not list(here.tunnels):
+                await asyncio.sleep(0)
+            stopping = asyncio.create_task(here.stop())
+            await asyncio.wait({stopping}, timeout=0.1)
+            stopping.cancel()
+            await asyncio.wait({stopping})
+            assert stopping.cancelled()
+            assert isinstance(here._agreement, NatsAgreement)
+            assert isinstance(there._agreement, NatsAgreement)
+            with pytest.raises(KeyNotFoundError):
+                await there._agreement._leases.get(here._agreement.relay)
+            over.set()
 
 
 async def test_a_relay_that_starts_without_nats_is_not_ready_until_it_has_it(tmp_path: Path) -> None:

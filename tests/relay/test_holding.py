@@ -11,9 +11,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import uvloop
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection, serve
 
+from asyncmachine.rpc.transport import websocket
 from asyncmachine_relay import Limits, Match, Tunnel
 from asyncmachine_relay.holding import WRITE
+from asyncmachine_relay.leg_connection import made_with
 from asyncmachine_relay.states import TunnelStates
 from asyncmachine_relay.tcp import FramedEnd, RawEnd, TcpEnd
 from tests.own_loop import checked
@@ -157,6 +161,55 @@ def test_tiny_messages_to_a_page_count_with_what_they_take(new_loop: NewLoop) ->
                     got += 1
                     assert frame[1] == got.to_bytes(3, "big")
             assert got == sent
+
+    run(new_loop, story())
+
+
+@on_each_loop
+def test_tiny_messages_to_another_relay_count_with_what_they_take(new_loop: NewLoop) -> None:
+    sent, paused, enough = 0, asyncio.Event(), asyncio.Event()
+
+    def watched(*args: object, **settings: object) -> ClientConnection:
+        connection = made_with(Limits())(*args, **settings)
+        pause = connection.pause_writing
+
+        def pause_writing() -> None:
+            pause()
+            paused.set()
+
+        connection.pause_writing = pause_writing  # type: ignore[method-assign]
+        return connection
+
+    async def story() -> None:
+        got = asyncio.Queue[bytes]()
+
+        async def take(page: ServerConnection) -> None:
+            await enough.wait()
+            async for message in page:
+                assert isinstance(message, bytes)
+                got.put_nowait(message)
+
+        async with serve(take, "127.0.0.1", 0, compression=None, max_queue=2) as server:
+            host, port = server.sockets[0].getsockname()
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            leg = await websocket.connect(f"ws://{host}:{port}", create_connection=watched, ping_interval=None)
+            leg._connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+            async def pour() -> None:
+                nonlocal sent
+                while not enough.is_set():
+                    sent += 1
+                    await leg.send(sent.to_bytes(3, "big"))
+
+            with counted() as taken:
+                pouring = asyncio.create_task(pour())
+                await paused.wait()
+                assert taken() < 4 * MIB
+            enough.set()
+            await pouring
+            for number in range(1, sent + 1):
+                assert await got.get() == number.to_bytes(3, "big")
+            await leg.close()
 
     run(new_loop, story())
 
