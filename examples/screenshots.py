@@ -21,12 +21,12 @@ from examples.dashboard.states import Queue, Wanted
 from examples.wasm.app import App as Chat
 from examples.wasm.chat import Patience
 from examples.wasm_workflow.app import App as Workflow
-from examples.wasm_workflow.chromium import NO_STACK_SCAN, find
+from examples.wasm_workflow.chromium import SWITCHES, find
 from examples.wasm_workflow.settings import DEMO_ITERATIONS, Settings
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = [
-    NO_STACK_SCAN,
+    *SWITCHES,
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",

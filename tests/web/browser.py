@@ -23,11 +23,11 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, R
 
 from asyncmachine_relay import Relay, RelayServer, bind
 from asyncmachine_web.build import static_folder
-from examples.wasm_workflow.chromium import NO_STACK_SCAN
+from examples.wasm_workflow.chromium import SWITCHES
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
-    NO_STACK_SCAN,
+    *SWITCHES,
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
