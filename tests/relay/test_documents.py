@@ -16,6 +16,7 @@ import pytest
 
 from asyncmachine_relay import Limits, Op, Reason
 from asyncmachine_relay.config import Config
+from asyncmachine_relay.headers import POLICIES
 from asyncmachine_relay.meetings import Meeting
 from asyncmachine_relay.reading import parse
 from asyncmachine_relay.targets import Target
@@ -97,6 +98,11 @@ def settings(kind: type[Any] = Config) -> Iterator[str]:
             yield each.name
     if kind is Config:
         yield from (each.name for kind in (Target, Meeting) for each in fields(kind) if each.init)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_content_policies_are_told_to_who_serves_the_files_otherwise(name: str) -> None:
+    assert POLICIES[name] in (ROOT / "docs" / "server.md").read_text().splitlines()
 
 
 def test_reasons_have_names_that_fit_into_a_close_frame() -> None:
