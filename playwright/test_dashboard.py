@@ -257,6 +257,26 @@ def test_a_draft_outlives_a_reload_and_a_crash(dashboard: Page, native: Native) 
     expect(again.locator("#draft")).to_be_hidden()
 
 
+def test_a_page_that_comes_back_says_no_more_that_its_draft_is_kept_when_another_has_it(
+    caching: Page, native: Native, mishaps: Mishaps
+) -> None:
+    mishaps.expect("in memory only: TakenOver|404")  # Chromium looks for a favicon of the image
+    caching.add_init_script(WATCH)
+    second = caching.context.new_page()
+    for page, text in ((caching, "half a thought"), (second, "another")):
+        page.goto(native.app.address)
+        expect(page.locator("#link")).to_have_text("live")
+        page.locator("#title").fill(text)
+        expect(page.locator("#draft")).to_be_visible()
+        if page is caching:
+            expect(page.locator("[data-offline]")).to_be_visible()  # what still loads something is not kept
+            page.goto(f"{native.app.address}icon.svg")
+    caching.go_back(wait_until="commit")
+    expect(caching.locator("#title")).to_have_value("half a thought")
+    expect(caching.locator("#draft")).to_be_hidden()
+    assert caching.evaluate("told") == CACHED
+
+
 def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
     dashboard: Page, native: Native, mishaps: Mishaps
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Playwright, Route
 
-from tests.web.browser import Mishaps, chromium, kill, open_python, run, wait_for_python
+from tests.web.browser import CACHED, WATCH, Mishaps, chromium, kill, open_python, run, wait_for_python
 
 OPEN = """
 import shop
@@ -247,3 +247,23 @@ def test_a_machine_outlives_the_back_forward_cache(caching: Page) -> None:
     told = run(caching, "await machine.add('Paid'); json.dumps([kept, shop.told(machine)])")
     assert told[0] == 42
     assert (told[1]["clock"]["Paid"], told[1]["keeping"]) == (1, ["Kept"])
+
+
+def test_a_page_that_comes_back_from_the_cache_knows_at_once_that_another_has_its_machine(
+    caching: Page, mishaps: Mishaps
+) -> None:
+    mishaps.expect("in memory only: TakenOver")
+    caching.add_init_script(WATCH)
+    open_python(caching)
+    opened(caching)
+    caching.goto("/pages/blank.html")
+    second = caching.context.new_page()
+    open_python(second)
+    opened(second)
+    run(second, PAY)
+    caching.go_back(wait_until="commit")
+    caching.wait_for_selector("#python", state="attached")
+    told = run(caching, "await machine.keeping.when('InMemory'); json.dumps(shop.told(machine))")
+    assert told["keeping"] == ["ErrTakenOver", "Exception", "InMemory"]
+    assert told["clock"]["Paid"] == 0
+    assert caching.evaluate("told") == CACHED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncmachine as am
 from asyncmachine_web.page import durable
-from asyncmachine_web.page.journal import KeepingStates
 from asyncmachine_web.page.ui import Page, UiEvent
 
 EMPTY = {"title": "", "steps": "10"}
@@ -32,6 +31,10 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
 
     machine = await durable.open(Draft, id="dashboard-draft", save=save, load=load)
     kept = page.value(machine.tick(Draft.Typed))
+    # Told when it is on disk, not before; nor where the browser stores nothing, or another page has it by now.
+    machine.keeping.bind(
+        {"KeptState": lambda _: kept.set(machine.tick(Draft.Typed)), "InMemoryState": lambda _: kept.set(0)}
+    )
 
     def typed(event: UiEvent) -> None:
         load(event.form)
@@ -40,10 +43,8 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
     def keep() -> None:
         if save() == EMPTY:
             machine.remove(Draft.Typed)
-            return
-        written = machine.add(Draft.Typed)
-        tick = machine.tick(Draft.Typed)
-        written.then(lambda: kept.set(tick if is_kept(machine) else 0))
+        else:
+            machine.add(Draft.Typed)
 
     left = save()
     for name, field in fields.items():
@@ -51,7 +52,6 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
     page.on("input", "#add", typed)
     if save() != left:
         keep()
-    # Told when it is on disk, not before.
     page.bind(
         "#draft",
         machine,
@@ -59,8 +59,3 @@ async def keep_draft(page: Page) -> durable.DurableMachine[Draft]:
         attr={"data-kept": kept},
     )
     return machine
-
-
-def is_kept(machine: durable.DurableMachine[Draft]) -> bool:
-    """Not where the browser stores nothing, and not when another tab has the draft."""
-    return KeepingStates.InMemory not in machine.keeping

@@ -220,14 +220,20 @@ def _nothing() -> None:
 
 
 def _leave_with(machine: DurableMachine[Any], store: Store) -> None:
-    """Writes what is left and lets go of the database when the page goes."""
+    """Writes what is left and lets go of the database when the page goes. One that is back writes once more.
+
+    Another page may have opened the machine meanwhile: a write tells.
+    """
     page = lifecycle()
 
     def leave() -> None:
         machine.flush()
         store.close()
 
-    bound = page.on_leave(leave)
+    def come_back() -> None:
+        machine._journal.changed()
+
+    bound = page.machine.bind({"LeavingState": lambda _: leave(), "LeavingEnd": lambda _: come_back()})
 
     def forget(_id: str) -> None:
         page.machine.detach(bound)
