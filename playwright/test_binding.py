@@ -561,6 +561,28 @@ def test_a_form_with_files_is_refused_and_they_can_be_read_on_their_own(bound: P
     assert run(bound, "json.dumps(got)") == [{"x": ""}]
 
 
+def test_a_field_of_files_that_comes_into_a_bound_form_is_named_and_nothing_is_sent(
+    bound: Page, mishaps: Mishaps
+) -> None:
+    """It may stand elsewhere, and nobody need have chosen a file."""
+    why = "BindingError: nothing was sent, since there are files in photo: a form sends texts"
+    mishaps.expect(why)
+    run(
+        bound,
+        """
+        body('<form id="f"><input name="x"><button>go</button></form>')
+        got = []
+        page.form("#f", "Hit", args=lambda fields: got.append(dict(fields)))
+        js.document.body.insertAdjacentHTML("beforeend", '<input type="file" name="photo" form="f">')
+        None
+        """,
+    )
+    bound.locator("button").click()
+    expect(bound.locator("form")).to_have_attribute("data-state", "failed")
+    assert run(bound, "json.dumps([got, 'Hit' in machine])") == [[], False]
+    assert why in "".join(mishaps.seen)
+
+
 def test_what_is_typed_while_a_form_is_busy_stays_also_when_it_is_sent_too_early(bound: Page) -> None:
     run(bound, SENDING)
     bound.locator("#text").fill("first")

@@ -14,7 +14,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.transport.memory import pair
 from asyncmachine_web.page.bindings import BindingError, Html, as_content
-from asyncmachine_web.page.ui import Page
+from asyncmachine_web.page.ui import Page, UiEvent
 from tests.web.surface import FakeDocument
 
 
@@ -235,6 +235,34 @@ def test_what_is_not_one_form_or_has_files_is_refused_and_leaves_nothing() -> No
     assert not document.defined
     assert document.draw() == {}
     assert not machine.tracers
+
+
+async def test_a_field_of_files_that_came_later_is_named_and_nothing_is_sent() -> None:
+    machine, handlers, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    machine.add(Shop.Open)
+    page.form("form", "Order")
+    document.draw()
+    files = [["photo", None], ["scan", None], ["photo", None]]
+    document.fire("submit", "form", form=[["name", "tea"], *files])
+    await settled(page)
+    assert ("form", "reset", "") not in document.draw()
+    assert form_state(document) == ("failed", "Something went wrong, and this did not work.")
+    (told,) = document.reports
+    assert "submit form" in told
+    assert "BindingError: nothing was sent, since there are files in photo, scan: a form sends texts" in told
+    assert handlers.orders == []
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    assert handlers.orders == [{"name": "tea"}]
+
+
+def test_an_event_names_the_fields_of_files_that_it_leaves_out() -> None:
+    _, _, document, page = opened(form=1)
+    told: list[UiEvent] = []
+    page.on("submit", "form", told.append)
+    document.fire("submit", "form", form=[["name", "tea"], ["photo", None]])
+    assert [(event.form, event.form.files) for event in told] == [({"name": "tea"}, ("photo",))]
 
 
 async def test_the_message_of_a_form_stands_in_it_however_that_is_selected() -> None:

@@ -81,7 +81,7 @@ export function facts(event, element) {
     checked,
     data: { .../** @type {HTMLElement} */ (element).dataset },
     key: event.key ?? "",
-    form: fields.filter(([, field]) => typeof field === "string"),
+    form: fields.map(([name, field]) => [name, typeof field === "string" ? field : null]), // null for a file
     reset: event.detail === RESET,
   };
 }

@@ -38,6 +38,8 @@ MESSAGES: Final[Mapping[str, str]] = {
 STATES: Final = frozenset({BUSY, DONE, *MESSAGES})
 UNFIT: Final = "This did not work: {error}"
 """What `args` has to say of the fields."""
+TEXTS_ALONE: Final = "a form sends texts; leave out the name of its field of files, and read them on their own"
+"""Why there is a BindingError: where the form is bound, or when it is sent if such a field has come since."""
 UNKEPT: Final = "This was done, but could not be stored: it may be gone when this page is."
 """Of a durable machine."""
 ELSEWHERE: Final = "an error that is told where it happened"
@@ -94,6 +96,8 @@ class Form:
             raise
 
     async def _carry_out(self, fields: Fields) -> None:
+        if fields.files:
+            raise BindingError(f"nothing was sent, since there are files in {', '.join(fields.files)}: {TEXTS_ALONE}")
         try:
             args = self._args(fields)
         except AmError as error:

@@ -52,12 +52,17 @@ def why_not(selector: str, kind: str, found: int) -> str:
 
 
 class Fields(dict[str, str]):
-    """The text fields of a form by name. Where several have one name, this is the last, and `all` has each."""
+    """The text fields of a form by name. Where several have one name, this is the last, and `all` has each.
 
-    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        pairs = tuple(fields.items() if isinstance(fields, Mapping) else fields)
+    `files` are the names of its fields of files (None among what it is made of), which are left out.
+    """
+
+    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str | None]] = ()) -> None:
+        given = tuple(fields.items() if isinstance(fields, Mapping) else fields)
+        pairs = tuple([(name, text) for name, text in given if text is not None])
         super().__init__(pairs)
         self._pairs = pairs
+        self.files = tuple(dict.fromkeys([name for name, text in given if text is None]))
 
     def all(self, name: str) -> list[str]:
         """What all fields of that name have, in the order of the page: none if there is no such field."""

@@ -45,7 +45,7 @@ from asyncmachine_web.page.bindings import (
 )
 from asyncmachine_web.page.expressions import ago, progress
 from asyncmachine_web.page.feeds import Received, Rows, take
-from asyncmachine_web.page.forms import Form
+from asyncmachine_web.page.forms import TEXTS_ALONE, Form
 from asyncmachine_web.page.markup import problem
 from asyncmachine_web.page.reads import Clock, Source, Value
 from asyncmachine_web.page.sources import Ageing, Mirrored, Shown, Sources
@@ -239,8 +239,7 @@ class Page:
         report = partial(self._report, f"submit {selector}")
         form = Form(self._sources.machine_of(source), state, until, timeout, args, messages, report)
         if self._has(f":is({selector}) [type=file][name]"):
-            why = "a form sends texts; leave out the name of its field of files, and read them on their own"
-            raise BindingError(f"{selector!r} sends no files: {why}")
+            raise BindingError(f"{selector!r} sends no files: {TEXTS_ALONE}")
         ids = [
             reset := self._define(selector, "reset", "", form.done.get),
             self._define(selector, "attr", "data-state", lambda: form.state.get() or None),
