@@ -254,6 +254,43 @@ def test_a_person_is_told_what_a_form_met_and_that_a_page_is_refused(
     running.stop()
 
 
+def test_a_page_of_a_release_that_the_server_speaks_no_more_says_so_and_is_reloaded_into_the_new_one(
+    page: Page, project: Path, mishaps: Mishaps
+) -> None:
+    """A reload alone would do without a service worker; here the person changes over behind it."""
+    mishaps.expect("WebSocket is closed before the connection is established")  # a page that is left while it asks
+    running = Running(project)
+    mishaps._own = running.address.rstrip("/")
+    opened(page, running.address)
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("[data-offline]")).to_be_visible()
+    with mishaps.server_away():
+        running.stop()
+        for name in ("backend.py", "page.py"):
+            code = project / NAME / name
+            code.write_text(f"{code.read_text()}\n\n{SPEAKS_ANOTHER}")
+            if name == "backend.py":
+                running = Running(project, running.port)
+                expect(page.locator("#link")).to_have_text("refused")
+        build(Project.read(project), project / "dist")
+    refused = page.locator("#refused")
+    expect(refused).to_contain_text(
+        "this page and the server do not understand each other, as after an update. This is"
+    )
+    check_looks(page)
+    refused.get_by_role("link", name="reload the page").click()
+    expect(page.locator("[data-update]")).to_be_visible()
+    page.locator("[data-update] button").click()
+    expect(page.locator("#link")).to_have_text("live")
+    expect(refused).to_be_hidden()
+    running.stop()
+
+
+SPEAKS_ANOTHER = """
+from asyncmachine.rpc import messages
+messages.VERSION = 2
+"""
+
 FAILING = """
 import asyncmachine as am
 from {name}.backend import GuestHandlers

@@ -24,7 +24,8 @@ def shown(document: FakeDocument) -> tuple[str, bool]:
     """Text and visibility of the notice."""
     document.draw()
     found = {document.defined[number][1]: value for number, value in document.shown.items()}
-    return found["text"], found["visible"]
+    text = found["text"]
+    return text["html"] if text else "", found["visible"]
 
 
 def notice(tunnel: Tunnel, *more: rpc.Client) -> FakeDocument:
@@ -85,7 +86,15 @@ async def test_a_refusal_behind_the_tunnel_is_told_too() -> None:
         machine.dispose()
 
 
-@pytest.mark.parametrize("name", ["AUTH", "FORBIDDEN", "TARGET", "DUPLICATE", "LIMIT", "NO_RELAY", "SOMETHING"])
+NAMES = ["AUTH", "FORBIDDEN", "TARGET", "DUPLICATE", "LIMIT", "NO_RELAY", "VERSION", "SOMETHING"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_refusal_is_told_with_what_becomes_of_it_and_what_the_server_said(name: str) -> None:
     assert words(name, "the hint", again=True).endswith(f"every few seconds. ({name}: the hint)")
     assert words(name, "the hint", again=False).endswith(f"once it can work. ({name}: the hint)")
+    assert ['href=""' in words(name, "", again=again) for again in (True, False)] == [False, True]
+
+
+def test_what_a_server_says_of_its_refusal_is_text() -> None:
+    assert words("AUTH", '<img src="x">', again=False).endswith("(AUTH: &lt;img src=&quot;x&quot;&gt;)")

@@ -2,8 +2,9 @@
 
     told = refusal(tunnel, client)
 
-The text says what is wrong and whether it is tried again; it is empty while there is nothing to tell, which is also so
-for the first refusals: many pass, such as that of an id whose page before has only just gone.
+The text says what is wrong and whether it is tried again, with a link that reloads the page if it is not: it is `Html`.
+It is empty while there is nothing to tell, which is also so for the first refusals: many pass, such as that of an id
+whose page before has only just gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 from asyncmachine.rpc.errors import Rejected
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.transport.tunnel import REPEATED, Tunnel, TunnelStates
+from asyncmachine_web.page.bindings import Html
 from asyncmachine_web.page.reads import Source
 from asyncmachine_web.page.sources import Mirrored
 
@@ -30,8 +32,8 @@ WHY: Final[Mapping[str, str]] = {
 }
 """By the name of the refusal."""
 OTHERWISE: Final = "the server refuses it"
-AGAIN: Final = "This is tried again every few seconds."
-NEVER: Final = "This is not tried again by itself: reload the page once it can work."
+AGAIN: Final = Html("This is tried again every few seconds.")
+NEVER: Final = Html('This is not tried again by itself: <a href="">reload the page</a> once it can work.')
 
 
 def refusal(*links: Tunnel | Mirrored) -> Callable[[Source], str]:
@@ -68,6 +70,7 @@ def _client(client: Mirrored) -> Callable[[], str]:
     return tell
 
 
-def words(name: str, hint: str, *, again: bool) -> str:
+def words(name: str, hint: str, *, again: bool) -> Html:
     """`hint` is the server's own, for whoever has to mend it."""
-    return f"No connection: {WHY.get(name, OTHERWISE)}. {AGAIN if again else NEVER} ({name}: {hint})"
+    told = Html("No connection: {}. {} ({}: {})")
+    return told.format(WHY.get(name, OTHERWISE), AGAIN if again else NEVER, name, hint)

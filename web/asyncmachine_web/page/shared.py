@@ -16,7 +16,10 @@ debugger, is ousted by a visible tab after 8 to 10 s: when it goes on it follows
 refused. One that cannot open the machine lets another tab try, and waits for its turn again after a pause.
 
 `tab.machine` tells whether this tab is `Leading` or `Following`, `Away` while it is frozen or was left, and by
-`ErrOpen` that it could not lead.
+`ErrOpen` that it could not lead. Tabs do not tell each other why: if none can open the machine, each has an `ErrOpen`
+of its own after its turn. A tab that is `Following` while `tab.client.machine` is not `Ready` waits for one that leads,
+as while `open` runs there; of one that leads and refuses it, as a tab of another release does,
+`refusals.refusal(tab.client)` tells.
 """
 
 from __future__ import annotations
