@@ -133,7 +133,7 @@ ASKS_OFTEN = """
         return every(() => { asked += 1; call(...rest); }, 400);
     };
 """
-"""Five times as often as `leader.mjs` does."""
+"""Five times as often as `leading` does."""
 
 WAKE_TO_WRITE = """void setTimeout(() => {
     const request = new XMLHttpRequest();

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from math import ceil
 from pathlib import Path
 
-from asyncmachine_web.build import static_folder
-from asyncmachine_web.page import supervision
+from asyncmachine_web.page import candidacy, supervision
 
 ROOT = Path(__file__).parents[2]
-
-
-def constants(name: str) -> dict[str, float]:
-    """The numbers that a module begins with."""
-    text = (static_folder() / name).read_text()
-    return {name: float(value) for name, value in re.findall(r"^const ([A-Z]+) = ([\d_]+);", text, re.MULTILINE)}
 
 
 def words(name: str) -> str:
@@ -25,9 +17,8 @@ def words(name: str) -> str:
 
 def test_how_long_a_leader_may_stand_still() -> None:
     """It has answered up to one question's time before it stops, and one more is waited for than it may miss."""
-    leader = constants("leader.mjs")
-    least = leader["PATIENCE"] * leader["ASK"] / 1000
-    told = f"after {least:g} to {least + leader['ASK'] / 1000:g} s"
+    least = candidacy.PATIENCE * candidacy.ASK
+    told = f"after {least:g} to {least + candidacy.ASK:g} s"
     assert f"{told} a visible one takes its place" in words("docs/cookbook.md")
     assert told in words("web/asyncmachine_web/page/shared.py")
 

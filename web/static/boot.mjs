@@ -7,7 +7,6 @@
  * why.
  */
 import { hatch } from "./hatch.mjs";
-import { lead } from "./leader.mjs";
 import { discarded, follow, visibility } from "./lifecycle.mjs";
 import { NoSnapshot, readHeader } from "./snapshot.mjs";
 import { PACKAGES, WrongMediaType, compile, downloadSnapshot, fetchOk, restore, start, version } from "./runtime.mjs";
@@ -168,7 +167,6 @@ async function boot(options, enter) {
     follow,
     visibility,
     discarded,
-    lead,
     records: (/** @type {string} */ id) => new Records(id),
     tab: mine,
     base: at("."),

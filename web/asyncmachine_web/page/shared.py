@@ -36,6 +36,7 @@ from asyncmachine.rpc.transport.channel import Channel
 from asyncmachine_web.page import place
 from asyncmachine_web.page.durable import DurableMachine
 from asyncmachine_web.page.given import need
+from asyncmachine_web.page.leading import Leading
 from asyncmachine_web.page.lifecycle import lifecycle
 
 S = TypeVar("S", bound=str)
@@ -114,11 +115,8 @@ class Tab(Generic[S]):
         self._release()
 
     def _queue(self) -> None:
-        from asyncmachine_js import lead
-        from pyodide.ffi import create_once_callable
-
         self.machine.add(TabStates.Following)
-        self._release = lead(self._place, create_once_callable(self._granted), create_once_callable(self._ousted))
+        self._release = Leading(self._place, self._granted, self._ousted).leave
 
     def _step_down(self) -> None:
         self._term += 1
