@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -225,12 +227,25 @@ def test_what_a_project_says_wrongly_of_its_page_is_told(tmp_path: Path, line: s
         Project.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", [b"\xe9", b"[tool]"], ids=["Latin-1", "no table"])
-def test_the_command_tells_it_in_one_line(tmp_path: Path, text: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"\xe9", "pyproject.toml cannot be read: 'utf-8' codec"),
+        (b"[tool]", "pyproject.toml needs [tool.asyncmachine.page]"),
+        (
+            b"[tool.asyncmachine.page]\npackages = ['app']\nfoldr = 'page'",
+            "unknown field `foldr` in [tool",
+        ),
+    ],
+    ids=["Latin-1", "no table", "a slip"],
+)
+def test_the_command_tells_it_in_one_line(
+    tmp_path: Path, text: bytes, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "pyproject.toml").write_bytes(text)
     assert main(["build", str(tmp_path)]) != 0
     error = capsys.readouterr().err
-    assert "pyproject.toml needs [tool.asyncmachine.page]" in error
+    assert why in error
     assert "Traceback" not in error
 
 
@@ -238,6 +253,23 @@ def test_a_target_that_is_a_file_is_told(project: Project, tmp_path: Path) -> No
     (tmp_path / "dist").write_text("mine")
     with pytest.raises(NoSite, match="dist cannot be made a folder: File exists"):
         build(project, tmp_path / "dist")
+
+
+@pytest.mark.parametrize("place", ["page", "page/out", ".", "..", "app"])
+def test_nothing_is_built_over_what_it_is_built_from(project: Project, place: str) -> None:
+    before = {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
+    with pytest.raises(NoSite, match="build it into a folder of its own"):
+        build(project, project.root / place)
+    assert {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_build_left_that_was_killed_is_gone_an_hour_later(project: Project, tmp_path: Path) -> None:
+    old, young = tmp_path / ".dist-abandone", tmp_path / ".dist-underway"
+    for path in (old, young):
+        (path / "site").mkdir(parents=True)
+    os.utime(old, (time.time() - 3700, time.time() - 3700))
+    build(project, tmp_path / "dist")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [young.name]
 
 
 def test_a_page_may_have_files_in_any_encoding(project: Project, tmp_path: Path) -> None:

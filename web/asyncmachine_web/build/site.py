@@ -18,8 +18,10 @@ import json
 import re
 import shutil
 import tempfile
+import time
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +53,8 @@ LATER = r"vendor/(pyodide/python_stdlib\.zip|wheels/.+\.whl|[\w-]+/LICENSE)"
 RELEASE = re.compile(r"r-[0-9a-f]{12}")
 KEPT = 2
 """Releases that stay in a directory that is built again."""
+ABANDONED = 3600.0
+"""Seconds after which no build is under way any more in a folder that it was made in."""
 
 
 class NoSite(AmError):
@@ -74,14 +78,18 @@ class Project:
         """Raises NoSite."""
         path = root / "pyproject.toml"
         try:
-            told = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["asyncmachine"]["page"]
-            said = msgspec.convert(told, Told)
+            told = tomllib.loads(path.read_text(encoding="utf-8"))
+            said = msgspec.convert(told["tool"]["asyncmachine"]["page"], Told)
         except FileNotFoundError:
             raise NoSite(f"there is no {path}; run this in the project's folder, or make one with `am new`") from None
         except OSError as error:
             raise NoSite(f"{path} cannot be read: {error.strerror}") from None
-        except (KeyError, TypeError, ValueError) as error:  # of TOML, of the encoding, and of msgspec
-            raise NoSite(f'{path} needs [tool.asyncmachine.page] with packages = ["…"] ({error})') from None
+        except (KeyError, TypeError):
+            raise NoSite(f'{path} needs [tool.asyncmachine.page] with packages = ["…"]') from None
+        except msgspec.ValidationError as error:
+            raise NoSite(f"{path}: {error} in [tool.asyncmachine.page], {KEYS}") from None
+        except ValueError as error:  # of TOML, and of the encoding
+            raise NoSite(f"{path} cannot be read: {error}") from None
         return cls(root, said.packages, said.folder, said.leave_out)
 
 
@@ -91,6 +99,9 @@ class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     folder: str = "page"
     leave_out: tuple[str, ...] = ()
+
+
+KEYS = f"which has {', '.join(Told.__struct_fields__)}"
 
 
 def build(project: Project, target: Path, *, at_once: bool = False) -> str:
@@ -105,10 +116,12 @@ def build(project: Project, target: Path, *, at_once: bool = False) -> str:
         raise NoSite(f"there is no index.html in {page}")
     if (page / WORKER).exists():
         raise NoSite(f"{page / WORKER}: the build writes a file of that name, the service worker; call yours otherwise")
+    _check_target(project, target)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NoSite(f"{target} cannot be made a folder: {error.strerror}") from None
+    _sweep(target)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as made:
         sources = pack(project.root, project.packages, Path(made) / SOURCES, leave_out=project.leave_out)
         left_out = {name for name in OPTIONAL if not _mentions(page, f"vendor/{name}/")}
@@ -125,6 +138,22 @@ def build(project: Project, target: Path, *, at_once: bool = False) -> str:
         )
         _put(site, target, release)
     return release
+
+
+def _check_target(project: Project, target: Path) -> None:
+    """Raises NoSite for a folder in which the build would write over what it is made from."""
+    place, page = target.resolve(), (project.root / project.folder).resolve()
+    sources = [page, *((project.root / name).resolve() for name in project.packages)]
+    if page in place.parents or any(place in (source, *source.parents) for source in sources):
+        raise NoSite(f"{target} has files that the page is built from: build it into a folder of its own, as dist")
+
+
+def _sweep(target: Path) -> None:
+    """Removes what builds have left that were killed."""
+    for path in target.parent.glob(f".{target.name}-*"):
+        with suppress(OSError):  # somebody else's
+            if path.is_dir() and time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path)
 
 
 def _ours(left_out: Collection[str]) -> dict[str, Path]:
