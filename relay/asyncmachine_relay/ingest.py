@@ -8,6 +8,7 @@ first frame, `ClientMsg` at most once a second, `DisconnectEvent`; `ErrGraph` if
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -24,6 +25,9 @@ from asyncmachine_relay.websocket import WebSocketTransport
 
 EVERY = 1.0
 """Seconds between two `ClientMsg` of one sender."""
+NOT_RUN = "nobody runs the recorder, so its file ends only with its close(): async with recorder.running(): ..."
+
+logger = logging.getLogger("asyncmachine.relay")
 
 
 class Ingest:
@@ -42,6 +46,8 @@ class Ingest:
         transport = WebSocketTransport(socket, Peer("websocket", address), self._limits, caller=False)
         transport.may_idle(True)
         self._number += 1
+        if self._number == 1 and not self.recorder.is_running:
+            logger.warning(NOT_RUN)
         told = SenderArgs(self._number, address)
         self._open.add(transport)
         self._machine.add(RelayStates.ConnectEvent, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,28 @@ async def test_a_sender_that_does_wrong_shows_in_the_relay_s_machine(
         await run.relay.machine.when(state)
         assert run.relay.machine.tick(RelayStates.InitClient) == 1
         assert run.relay.machine.err is not None
+
+
+@pytest.mark.parametrize("is_run", [False, True], ids=["nobody runs", "runs"])
+async def test_a_recorder_that_nobody_runs_is_told_of(
+    is_run: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = dbg.Recorder(dbg.SingleDump(tmp_path / "seen.amdbg"))
+    async with AsyncExitStack() as stack:
+        if is_run:
+            await stack.enter_async_context(recorder.running())
+        run = await stack.enter_async_context(running(recorder=recorder))
+        for _ in range(2):
+            async with websockets.connect(
+                run.origin.replace("http", "ws") + "/dbg.ws", origin=websockets.Origin(run.origin), proxy=None
+            ) as sender:
+                for message in (HELLO, a_machine(), a_batch()):
+                    await sender.send(encode(message))
+        await run.relay.machine.when(RelayStates.ClientMsg)
+    told = [record.message for record in caplog.records if "nobody runs the recorder" in record.message]
+    assert len(told) == (0 if is_run else 1)
+    recorder.close()
+    assert (tmp_path / "seen.amdbg").exists()
 
 
 async def test_metrics_can_be_turned_off() -> None:

@@ -103,6 +103,8 @@ class Recorder:
         self._machines = 0
         self._described = 0
         self._is_closed = False
+        self.is_running = False
+        """Whether somebody runs it: else files are not rotated, and the last one is never finished."""
         self._records = self._lost = self._frames = self._bytes = self._faults = self._files = self._failures = 0
         self._no_output_before = 0
         hello = m.Hello(m.MAGIC, m.VERSION, SESSION, this_process())
@@ -162,6 +164,7 @@ class Recorder:
 
     async def run(self) -> None:
         """Keeps time and forwards, until it is cancelled; then ends as `close` does."""
+        self.is_running = True
         try:
             for forwarder in self._forwarders:
                 forwarder.line.start()
@@ -169,6 +172,7 @@ class Recorder:
                 await asyncio.sleep(TICK)
                 self.tick()
         finally:
+            self.is_running = False
             self.close()
             await asyncio.gather(*(forwarder.line.close(self.farewell) for forwarder in self._forwarders))
 
