@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     wasm = commands.add_parser(
         "wasm",
         help="serve a page, and tunnels to the targets of a configuration",
-        description="Without any option: loopback only, own Origin only, no targets, no files.",
+        description="Serves the files of pages, and carries what they send through WebSockets to TCP targets and back. "
+        "Without any option: loopback only, own Origin only, no targets, no files. Every setting of the file can be an "
+        "environment variable, as AM_RELAY_SERVER_PORT.",
     )
     _common(wasm, "localhost:12733")
     wasm.add_argument("-s", "--static-dir", metavar="DIR", type=Path, help="serve these files at /")

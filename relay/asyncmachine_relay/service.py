@@ -68,6 +68,8 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print, debug
         stack.callback(signals.close)
         await serving.start()
         say(f"{relay.machine.id} on {serving.origin}")
+        if recorder is not None:
+            say(f"records what machines do into {config.dbg.dir.resolve() / config.dbg.base}-*.amdbg")
         await signals.first.wait()
         begun = asyncio.get_running_loop().time()
         await _end(serving, config.operation.drain, signals.second)

@@ -235,6 +235,9 @@ async def test_rotate_dbg_records_what_programs_send(tmp_path: Path) -> None:
     )
     async with program("rotate-dbg", "-l", "localhost:0", "-d", tmp_path / "dumps", "-o", "night") as relay:
         run: Any = relay
+        assert relay.process.stdout is not None
+        told = (await relay.process.stdout.readline()).decode()
+        assert told == f"records what machines do into {tmp_path / 'dumps' / 'night'}-*.amdbg\n"
         sender = await asyncio.create_subprocess_exec(
             sys.executable, "-c", script, f"127.0.0.1:{relay.port}", stdin=asyncio.subprocess.PIPE
         )
