@@ -111,6 +111,18 @@ def test_machines_come_and_go(tmp_path: Path) -> None:
     ]
 
 
+def test_a_machine_is_there_from_the_earliest_to_the_latest_of_its_messages(tmp_path: Path) -> None:
+    """A new file repeats its description, at a time after that of the batch with which the file begins."""
+    path = tmp_path / "x.amdbg"
+    with path.open("wb") as file:
+        writer = DumpWriter(file, 42)
+        for received, message in ((60, HELLO), (60, a_machine(0, "a")), (50, a_batch())):
+            writer.write(1, received, encode(message))
+        writer.finish()
+    [told] = dbg.summary(path).machines
+    assert (told.first, told.last) == (50, 60)
+
+
 def test_records_of_one_machine(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.amdbg", HELLO, a_machine(0, "a"), a_machine(1, "b"), a_batch(0, count=2), a_batch(1), m.Gone(0, 1)

@@ -205,7 +205,8 @@ def summary_of(story: Iterable[Told]) -> Summary:
         else:
             found = open_now[key][0]
         open_now[key] = found, machine, track
-        found.last = told.received
+        # What a new file repeats at its beginning was written after what it begins with had come.
+        found.first, found.last = min(found.first, told.received), max(found.last, told.received)
         match message:
             case m.Machine():
                 found.states = len(message.names)
