@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from asyncmachine_relay.tokens import Claims, Tokens
 from tests.nats_server import NatsServer
 from tests.ports import free_port
 from tests.relay.cluster_support import CALLER, FORWARDED, QUIET, SECRET, ask, through, together, waits
-from tests.relay.support import ending, http
+from tests.relay.support import Running, ending, http
 
 DATA = os.urandom(3 << 20)
 
@@ -287,15 +288,36 @@ async def test_a_relay_that_starts_without_nats_is_not_ready_until_it_has_it(tmp
         assert (await http(run, "/readyz", headers=FORWARDED)).status == 200
 
 
-async def test_a_relay_that_never_had_nats_stops_at_once(tmp_path: Path) -> None:
+@contextmanager
+def said(text: str, times: int = 1) -> Iterator[asyncio.Event]:
+    """Set once the relay's log has told this so often."""
+    happened, lines = asyncio.Event(), list[str]()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text in record.getMessage():
+                lines.append(record.getMessage())
+            if len(lines) >= times:
+                happened.set()
+
+    listener, logger = Listener(), logging.getLogger("asyncmachine.relay")
+    logger.addHandler(listener)
+    try:
+        yield happened
+    finally:
+        logger.removeHandler(listener)
+
+
+async def test_a_relay_that_never_had_nats_stops_at_once(caplog: pytest.LogCaptureFixture) -> None:
     from asyncmachine_relay import Cluster, RelayServer, bind
 
     bound = bind()
     cluster = Cluster(nats=(f"nats://127.0.0.1:{free_port()}",), url=bound.origin)
     relay = Relay(origins=[bound.origin], secret=SECRET, cluster=cluster)
-    async with RelayServer(relay, bound):
-        await asyncio.sleep(0.3)  # some tries
-        assert RelayStates.Agreed not in relay.machine
+    with caplog.at_level(logging.INFO, "asyncmachine.relay"), said("NATS: ", times=2) as tried_again:
+        async with RelayServer(relay, bound) as server:
+            await tried_again.wait()
+            assert (await http(Running(relay, server), "/readyz")).status == 503
     relay.dispose()
 
 
@@ -311,11 +333,10 @@ async def test_a_wrong_word_for_nats_is_told_and_nothing_is_accepted(
         bound = bind()
         cluster = Cluster(nats=(nats.url,), url=bound.origin, token_file=word)
         relay = Relay(origins=[bound.origin], secret=SECRET, cluster=cluster)
-        with caplog.at_level(logging.INFO, "asyncmachine.relay"):
-            async with RelayServer(relay, bound):
-                while "uthorization" not in caplog.text:
-                    await asyncio.sleep(0.01)
-                assert RelayStates.Agreed not in relay.machine
+        with caplog.at_level(logging.INFO, "asyncmachine.relay"), said("uthorization") as refused:
+            async with RelayServer(relay, bound) as server:
+                await refused.wait()
+                assert (await http(Running(relay, server), "/readyz")).status == 503
         relay.dispose()
         assert word.read_text() not in caplog.text
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc import messages as m
+from asyncmachine.rpc.asking import ClientSession
 from asyncmachine.rpc.chunks import WINDOW
+from asyncmachine.rpc.events import Event
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerDelivering
@@ -45,9 +48,21 @@ def has_come(pair: Pair) -> int:
 
 
 async def come(pair: Pair, size: int) -> None:
-    """Waits until so many bytes of a payload have come."""
-    while has_come(pair) < size:
-        await asyncio.sleep(0)
+    """Waits until so many bytes of a payload have come. No state tells of each chunk: the session's reaction does."""
+    enough, reactions = asyncio.Event(), ClientSession.reactions
+
+    def noted(session: ClientSession, chunk: m.Chunk, now: float) -> list[Event]:
+        events = reactions[m.Chunk](session, chunk, now)
+        if has_come(pair) >= size:
+            enough.set()
+        return events
+
+    ClientSession.reactions = {**reactions, m.Chunk: noted}
+    try:
+        if has_come(pair) < size:
+            await enough.wait()
+    finally:
+        ClientSession.reactions = reactions
 
 
 def bytes_out(pair: Pair) -> int:
@@ -256,8 +271,8 @@ async def who_leaves_keeps_nothing_of_a_large_payload(net: Net) -> None:
         await pair.client.when_ready()
         await come(pair, MIB)
         pair.client.machine.dispose()
-        while has_come(pair):
-            await asyncio.sleep(0)
+        await asyncio.wait(pair.client._connections.running)
+        assert not has_come(pair)
         await pair.server.stop()
         with raises(rpc.DeliveryFailed) as caught:
             await sent
