@@ -56,6 +56,16 @@ def test_notifications_are_done_with_when_they_have_arrived() -> None:
     assert calls.notifications == 0, "an answer tells of all before it"
 
 
+def test_the_last_open_notification_that_has_arrived_is_told() -> None:
+    calls, told = made(2, NEVER), list[int]()
+    calls.told = lambda: told.append(calls.notifications)
+    calls.made(b"call", 0.0, 60.0)
+    calls.arrived(1, 1.0)
+    assert told == []
+    calls.arrived(3, 1.0)
+    assert (told, len(calls)) == ([0], 1)
+
+
 def test_an_answer_gives_the_others_the_whole_time_again() -> None:
     calls = made(3)
     assert calls.deadline == 3.0

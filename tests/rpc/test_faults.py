@@ -314,7 +314,7 @@ async def test_a_notification_whose_client_gives_up_is_an_error_there_and_logged
         pair.mirror.add_ns("A")
         await pair.client.machine.when_not(C.Start)
         assert isinstance(pair.client.machine.err, rpc.UnknownOutcome)
-        assert "rc-test: nobody awaited a notification, which has failed" in caplog.text
+        assert "rc-test: nobody awaited a notification, whose outcome is unknown" in caplog.text
 
 
 def cutting(lost: type[m.Message]) -> Fault:

@@ -132,8 +132,9 @@ class ClientSession(ReceivingSession):
         return self.syncs
 
     def ask_arrived(self, now: float) -> None:
-        """Asks which calls have arrived. Notifications among them are not open any more then."""
-        self._ping(now)
+        """Asks which notifications have arrived, if any are open. Of other answers only those to calls tell that."""
+        if self.calls.notifications:
+            self._ping(now)
 
     def ask_args(self) -> int:
         """Asks for the names of arguments. Its number comes back in `QuestionAnswered`. Raises `Misuse`, as `can`."""
@@ -200,7 +201,7 @@ class ClientSession(ReceivingSession):
         return self.questions
 
     def _lose_calls(self) -> list[e.Event]:
-        lost = "the connection ended before the answer: the source may have run it or not"
+        lost = "the connection ended before the source had told of it: it may have run or not"
         return [e.CallFailed(call, UnknownOutcome(lost)) for call in self.calls.give_up()]
 
     def _ask_again(self, received: int, made_before: float) -> int:

@@ -41,7 +41,7 @@ class Calls:
 
     __slots__ = (
         "_bytes", "_due", "_look_at", "_notifications", "_open", "_pause", "_retry", "_unanswered", "emptied", "last",
-        "limit",
+        "limit", "told",
     )  # fmt: skip
 
     def __init__(self, retry: float) -> None:
@@ -50,6 +50,8 @@ class Calls:
         """How many may be open: fewer where the server says so."""
         self.emptied: Callable[[], None] | None = None
         """Called when the last open call is answered."""
+        self.told: Callable[[], None] | None = None
+        """Called when the last open notification has arrived."""
         self._begin()
 
     def _begin(self) -> None:
@@ -115,6 +117,8 @@ class Calls:
         while waiting and waiting[0] <= last:
             self._take(waiting.popleft(), now)
         self._notifications = waiting or None
+        if not waiting and self.told is not None:
+            self.told()
 
     def _take(self, number: int, now: float) -> Open | None:
         found = self._open.pop(number, None)

@@ -173,7 +173,10 @@ class Client(MirrorCalls, Generic[S]):
         return ready_or_over(self.machine, lambda: self.last_end, was_started=was_started)
 
     def stop(self) -> Wait:
-        """Says goodbye and closes; await the returned wait for the end of all connections. It can be started again."""
+        """Says goodbye and closes; await the returned wait for the end of all connections. It can be started again.
+
+        If it is not known whether all of `add_ns` has come, the source is asked before, for at most a second.
+        """
         if self.machine.any_(C.Connecting, C.Connected):
             self.machine.add(C.Disconnecting)
         self.machine.remove(C.Start)
@@ -285,5 +288,5 @@ class Client(MirrorCalls, Generic[S]):
             link.probe(within)
 
     def _disposed(self, _: str) -> None:
-        self._connections.hang_up()
+        self._connections.hang_up(at_once=True)
         self.netmach.dispose()

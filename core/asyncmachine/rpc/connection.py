@@ -75,6 +75,10 @@ class Connection(Generic[S]):
         """Calls it in the loop's next turn, behind what has arrived meanwhile."""
         self._loop.call_soon(call)
 
+    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Calls it after that time."""
+        return call_at(self._loop, self.now + seconds, call)
+
     @property
     def congested(self) -> bool:
         """True while something waits to be sent."""

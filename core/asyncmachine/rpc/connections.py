@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.rpc.asking import ClientSession
@@ -33,6 +34,9 @@ from asyncmachine.rpc.transport import (
     failed_dial,
 )
 
+PARTING: Final = 1.0
+"""Seconds that a client stays which leaves, to hear whether its notifications have come."""
+
 
 class Lost(Protocol):
     """Told of the end of a connection, and whether another one will be made."""
@@ -45,11 +49,13 @@ class Connections:
 
     `hello(resume, peer)` is what each begins with, `react` gets the events. `lost` is told of the end of one,
     `nothing_came` of a next one that has not taken the place of the first. Without `reconnect` there is only one.
+
+    `parting` is one that was left, and has still to tell whether the client's notifications have come.
     """
 
     __slots__ = (
         "_backoff", "_dial", "_dial_timeout", "_expiring", "_hello", "_last", "_left", "_lost", "_moving", "_next_task",
-        "_nothing_came", "_react", "_timing", "connection", "end", "reconnect", "session", "task",
+        "_nothing_came", "_parted", "_react", "_timing", "connection", "end", "parting", "reconnect", "session", "task",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +89,8 @@ class Connections:
         self._moving: Moving | None = None
         self._next_task: asyncio.Task[None] | None = None
         self._left: tuple[asyncio.Task[None], ...] = ()
+        self.parting: Link | None = None
+        self._parted: asyncio.TimerHandle | None = None
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
@@ -107,18 +115,56 @@ class Connections:
 
     def begin(self, transport: Transport, machine: Machine[Any]) -> None:
         """Says HELLO on a transport, and carries the session on it from now on."""
+        self._come_back()
         self.connection = connection = self._greet(transport)
         self.session = connection.session
         self._retire(self.task)
         self.task = self._run(connection, machine)
 
-    def hang_up(self) -> None:
-        """Says goodbye on the connection that there is, and makes no other one."""
+    def hang_up(self, *, at_once: bool = False) -> None:
+        """Says goodbye on the connection that there is, and makes no other one.
+
+        Of notifications that may not have come it asks first, and stays for the answer. Else each stop behind one
+        would leave it unknown, though it has come.
+        """
         if self._moving is not None:
             self._moving.stop()
-        if self.connection is not None:
-            self.connection.session.bye()
-            self.connection.close(GOING_AWAY, "the client leaves")
+        if self.connection is None:
+            return
+        self.parting = link = self.connection
+        calls, is_ready = link.session.calls, link.session.phase is Phase.READY
+        if at_once or not calls.notifications or not is_ready:
+            self._part()
+            return
+        calls.told = partial(link.soon, self._part)  # not while a message is reacted to
+        self._parted = link.later(PARTING, self._part)
+        link.session.ask_arrived(link.now)
+        link.flush()
+
+    def _part(self) -> None:
+        """Says goodbye on the connection that was left."""
+        left = self._end_parting()
+        if left is not None:
+            left.session.bye()
+            left.close(GOING_AWAY, "the client leaves")
+
+    def _come_back(self) -> None:
+        """The client has started again before it has said goodbye: the session goes on in the next connection."""
+        left = self._end_parting()
+        if left is not None:
+            for event in left.session.leave():
+                self._react(left, event)
+            left.close(GOING_AWAY, "the session goes on in another connection")
+            self._lost(left.session, coming_back=True)
+
+    def _end_parting(self) -> Link | None:
+        left, self.parting = self.parting, None
+        if self._parted is not None:
+            self._parted.cancel()
+            self._parted = None
+        if left is not None:
+            left.session.calls.told = None
+        return left
 
     def give_up(self) -> None:
         """None will be made after the last one, if it has ended."""
@@ -198,6 +244,8 @@ class Connections:
                 heeding.cancel()
         else:
             end = await connection.run()
+        if connection is self.parting:
+            self._part()
         if self._moving is not None:
             if connection is self._moving.next:
                 self._moving.decide(welcomed=False)

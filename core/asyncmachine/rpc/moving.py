@@ -117,9 +117,8 @@ async def until_idle(link: Link, latest: float) -> None:
     """Waits until nothing is under way on a connection, or until this time of the loop."""
     loop = asyncio.get_running_loop()
     calls = link.session.calls
-    if calls.notifications:
-        link.session.ask_arrived(loop.time())
-        link.flush()
+    link.session.ask_arrived(loop.time())
+    link.flush()
     while link.session.is_busy and loop.time() < latest:
         idle = asyncio.Event()
         calls.emptied = idle.set

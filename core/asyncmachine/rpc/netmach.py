@@ -81,7 +81,8 @@ class NetworkMachine(Mirror[N]):
 
         Costs no answer, and is executed once, in its order, as all calls are. The result only tells that it was sent:
         if it fails later, or a connection ends for good before it is known whether it has come (`UnknownOutcome`), that
-        is an error of `client.machine`, and logged. An answer to a later call tells that it has come.
+        is an error of `client.machine`, and logged. An answer to a later call tells that it has come; that to
+        `sync` does not, and `client.stop` asks.
         """
         names = called_names(states)
         if self._disposed:

@@ -49,18 +49,29 @@ class Reacting:
         self.questions: Questions | None = None
 
     def react(self, connection: Link, event: e.Event) -> None:
-        """To an event of the connection there is, or of the one that is to take its place."""
+        """To an event of the connection there is, or of the one that is to take its place.
+
+        Of one that was left calls count still, and while it is parting the clock that their answers have led to.
+        """
         if self._calling.settle(connection, event):
             return
-        if connection is not self._connections.connection:
-            if connection is self._connections.next:
-                self._react_to_next(connection, event)
-            return  # the others of one that was left already, and is only ending, do not count
+        if connection is self._connections.connection:
+            self._react(connection, event)
+        elif connection is self._connections.next:
+            self._react_to_next(connection, event)
+        elif connection is self._connections.parting and isinstance(event, e.ClockChanged | e.SourceGrew):
+            self._show(event)
+
+    def _show(self, event: e.ClockChanged | e.SourceGrew) -> None:
+        if isinstance(event, e.ClockChanged):
+            self._mirror_sync.show(event)
+        else:
+            self._mirror_sync.grew(event)
+
+    def _react(self, connection: Link, event: e.Event) -> None:
         match event:
-            case e.ClockChanged():
-                self._mirror_sync.show(event)
-            case e.SourceGrew():
-                self._mirror_sync.grew(event)
+            case e.ClockChanged() | e.SourceGrew():
+                self._show(event)
             case e.QuestionAnswered() if self.questions is not None:
                 self.questions.answered(event.reply)
             case e.Fired():

@@ -14,6 +14,7 @@ from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.levels import CHANGES
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.tracer import ErrorTracer
+from asyncmachine.rpc.errors import UnknownOutcome
 
 logger = logging.getLogger("asyncmachine.rpc")
 
@@ -43,4 +44,5 @@ def _log(id: str, what: tuple[str, ...], error: AmError) -> None:
     if len(_told) >= KINDS:
         _told.clear()
     _told[key] = now
-    logger.warning("%s: nobody awaited %s, which has failed: %s", id, " ".join(what), error)
+    known = "whose outcome is unknown" if isinstance(error, UnknownOutcome) else "which has failed"
+    logger.warning("%s: nobody awaited %s, %s: %s", id, " ".join(what), known, error)
