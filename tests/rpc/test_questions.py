@@ -45,7 +45,7 @@ def asked(e: am.Event) -> bool:
 async def test_a_dry_run_asks_the_handlers_of_the_source_and_changes_nothing() -> None:
     async with paired(MemoryNet(), Basic, {"AskEnter": asked, "AExit": lambda e: False}) as pair:
         assert (await pair.mirror.can_add_remote("Ask", please=True)).executed
-        assert not (await pair.mirror.can_add_remote("Ask")).executed
+        assert await pair.mirror.can_add_remote("Ask") == am.Result.refused(""), "why not is not told"
         assert pair.mirror.can_add("Ask").executed, "the relations alone would let it pass"
         await pair.mirror.add("A")
         assert not (await pair.mirror.can_remove_remote("A")).executed

@@ -59,6 +59,17 @@ async def test_what_an_error_says_stays_at_the_source() -> None:
         assert till.add("Paid", broken=True).reason == "PaidEnter raised OSError: no room in /srv/till"
 
 
+async def test_a_mirror_shows_that_its_source_has_an_error_and_not_which() -> None:
+    async with told(None) as (till, link):
+        till.add_err(OSError("no room in /srv/till"))
+        await link.mirror.when_err()
+        assert link.mirror.is_err()
+        assert link.mirror.err is None
+        here = ValueError("of this side")
+        await link.mirror.add_err(here)
+        assert link.mirror.err is here
+
+
 async def test_whoever_may_not_read_all_is_told_no_reason() -> None:
     async with told(rpc.Grants(read=("Open", "Paid", "Audited", "E*"))) as (_, link):
         for state in ("Audited", "Paid"):

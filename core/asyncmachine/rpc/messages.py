@@ -284,7 +284,8 @@ class WhenCancel(Message, frozen=True, tag=23):
 class Can(Message, frozen=True, tag=24):
     """C→S, with the feature "ask": would the source add these states (or remove them), if it were called so now?
 
-    The source asks its relations and its negotiation handlers, and changes nothing. Answered by REPLY.
+    The source asks its relations and its negotiation handlers, and changes nothing. Answered by REPLY, which does not
+    say why not.
     """
 
     id: Count

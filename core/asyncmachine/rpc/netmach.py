@@ -118,6 +118,15 @@ class NetworkMachine(Mirror[N]):
         names = tuple(dict.fromkeys(name for name in wanted if name in self._index))
         return self._mutate("add", names, {**raw_args(args), ErrorArgs.key: ErrorArgs(err)}, e)
 
+    @property
+    def err(self) -> BaseException | None:
+        """The last error that was added here, by `add_err` or as a handler of the mirror raised.
+
+        Not that of the source: `Exception` may be active while this is None, or something else. States and ticks are
+        all that a source tells of its errors; what they say is for those who run it.
+        """
+        return self._err
+
     def _mutate(
         self,
         kind: MirrorKind,
@@ -152,7 +161,8 @@ class NetworkMachine(Mirror[N]):
         """Asks the source, with its negotiation handlers; nothing changes there. Await the result.
 
         Raises `Unsendable`. It fails with `CallRefused` if this client may not mutate the states, with `NotConnected`
-        without a connection, and with `Misuse` if the server is too old to be asked.
+        without a connection, and with `Misuse` if the server is too old to be asked. If it is canceled there is no
+        `reason`, which only a mutation that was tried has (and `can_add`, where the relations are in the way).
         """
         return self._can_remotely("add", states, raw_args(args, kw))
 
