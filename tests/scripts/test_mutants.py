@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts import mutants
-from scripts.mutants import Mutant, Outcome, Verdict
+from scripts.mutants import Bench, Mutant, Outcome, Verdict
 
 ROOT = Path(__file__).parents[2]
 CODE = "limit = 3\nif limit > 2:\n    limit = 2\n"
@@ -37,8 +39,8 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def judge(tree: Path, runner: Runner, *tried: Mutant, seconds: float = 60.0) -> list[Outcome]:
-    outcomes = list(mutants.judge(tried, tree, runner, time.monotonic() + seconds))
+def judge(tree: Path, runner: mutants.Runner, *tried: Mutant, seconds: float = 60.0) -> list[Outcome]:
+    outcomes = list(mutants.judge(tried, Bench([tree], runner, time.monotonic() + seconds)))
     assert (tree / "code.py").read_text() == CODE
     return outcomes
 
@@ -79,6 +81,88 @@ def test_tests_that_fail_anyway_prove_nothing(tree: Path) -> None:
     assert runner.seen == [CODE], "the sound tree is tried once for the same tests"
 
 
+class Named:
+    """Stands in for pytest: which tests fail in the sound tree. In a broken one all do."""
+
+    def __init__(self, *failing: str) -> None:
+        self.failing, self.runs = failing, list[tuple[str, ...]]()
+
+    def __call__(self, tree: Path, tests: Sequence[str], seconds: float) -> int | None:
+        if (tree / "code.py").read_text() != CODE:
+            return mutants.FAILED
+        self.runs.append(tuple(tests))
+        return mutants.FAILED if set(self.failing) & set(tests) else mutants.PASSED
+
+
+def test_tests_with_the_same_options_are_run_together_while_nothing_is_broken(tree: Path) -> None:
+    runner = Named()
+    named = [("b", "a"), ("c", "-k", "x"), ("a::one",), ("d", "-k", "y"), ("e", "-k", "x")]
+    outcomes = judge(tree, runner, *[mutant(tests=tests) for tests in named])
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.KILLED] * 5
+    assert runner.runs == [("a::one", "b", "a"), ("c", "e", "-k", "x"), ("d", "-k", "y")]
+
+
+def test_where_tests_fail_together_each_is_judged_by_itself(tree: Path) -> None:
+    runner = Named("b")
+    outcomes = judge(tree, runner, *[mutant(tests=(test,)) for test in ("a", "b", "c")])
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.KILLED, Verdict.BROKEN, Verdict.KILLED]
+    assert runner.runs == [("a", "b", "c"), ("a",), ("b",), ("c",)]
+
+
+def test_mutants_are_tried_side_by_side_each_in_a_tree_of_its_own(tmp_path: Path) -> None:
+    trees = [tmp_path / "1", tmp_path / "2"]
+    for each in trees:
+        each.mkdir()
+        (each / "code.py").write_text(CODE)
+    both, seen = threading.Barrier(2), set[tuple[Path, str]]()
+
+    def runner(tree: Path, tests: Sequence[str], seconds: float) -> int | None:
+        if (text := (tree / "code.py").read_text()) == CODE:
+            return mutants.PASSED
+        seen.add((tree, text))
+        both.wait(10)
+        return mutants.FAILED
+
+    outcomes = list(mutants.judge([mutant(), mutant("= 3", "= 4")], Bench(trees, runner, time.monotonic() + 60)))
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.KILLED] * 2
+    assert {tree for tree, _ in seen} == set(trees)
+    assert {text for _, text in seen} == {CODE.replace("> 2", "> 9"), CODE.replace("= 3", "= 4")}
+    assert [(each / "code.py").read_text() for each in trees] == [CODE] * 2
+
+
+def test_mutants_that_need_a_browser_are_tried_after_the_others_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "with.py").write_text("from playwright.sync_api import Page\n")
+    (tmp_path / "without.py").write_text("import asyncio\n")
+    judged = []
+
+    def judge(mutants: Sequence[Mutant], bench: Bench) -> list[Outcome]:
+        judged.append((bench.size, [each.tests for each in mutants]))
+        return []
+
+    monkeypatch.setattr(mutants, "copy_tree", lambda root, target: None)
+    monkeypatch.setattr(mutants, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(mutants, "judge", judge)
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    named = [("with.py",), ("without.py",), ("without.py", "with.py::test_it"), ("without.py", "-k", "x")]
+    assert not list(mutants.try_all([mutant(tests=tests) for tests in named], 0.0))
+    assert judged == [(2, [named[1], named[3]]), (1, [named[0], named[2]])]
+
+
+def test_tests_that_the_end_of_the_time_stops_have_caught_nothing(tree: Path) -> None:
+    def slow(tree: Path, tests: Sequence[str], seconds: float) -> int | None:
+        if (tree / "code.py").read_text() == CODE:
+            return mutants.PASSED
+        bench._deadline = time.monotonic()
+        return None
+
+    bench = Bench([tree], slow, time.monotonic() + 60)
+    (outcome,) = mutants.judge([mutant()], bench)
+    assert outcome.verdict is Verdict.NOT_RUN
+    assert (tree / "code.py").read_text() == CODE
+
+
 def test_what_the_time_does_not_reach_is_not_run(tree: Path) -> None:
     runner = Runner(1)
     (outcome,) = judge(tree, runner, mutant(), seconds=0.0)
@@ -93,7 +177,7 @@ def test_the_file_is_put_back_when_the_run_is_interrupted(tree: Path) -> None:
         return 0
 
     with pytest.raises(KeyboardInterrupt):
-        list(mutants.judge([mutant()], tree, interrupted, time.monotonic() + 60))
+        list(mutants.judge([mutant()], Bench([tree], interrupted, time.monotonic() + 60)))
     assert (tree / "code.py").read_text() == CODE
 
 
@@ -140,7 +224,7 @@ def test_from_the_file_to_the_table(
     first, second, total = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["small-1", "killed"]
     assert second.split()[:2] == ["small-2", "survived"]
-    assert total == "1 killed, 1 survived"
+    assert re.fullmatch(r"1 of 2 caught in \d\.\d minutes, 1 survived", total)
 
 
 def test_each_mutant_of_the_project_fits_its_file_and_names_tests_that_are_there() -> None:
@@ -155,7 +239,14 @@ def test_each_mutant_of_the_project_fits_its_file_and_names_tests_that_are_there
         f"{mutant.name}: no {test}"
         for path in sorted((ROOT / "tests" / "mutants").glob("*.toml"))
         for mutant in mutants.read(path)
-        for test in mutant.tests
-        if "/" in test and not (ROOT / test.partition("::")[0]).exists()
+        for test in mutants.places(mutant.tests)
+        if not is_there(test)
     ]
     assert not stale + missing
+
+
+def is_there(test: str) -> bool:
+    """Whether there is such a file, and the test in it."""
+    file, _, name = test.partition("::")
+    path = ROOT / file
+    return path.exists() and (not name or f"def {name.partition('[')[0]}(" in path.read_text())
