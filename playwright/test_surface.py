@@ -310,7 +310,7 @@ def test_events_tell_their_facts_at_the_element_that_was_asked_for(ui: Page) -> 
         await show();
         return [prevented, events.map(([id, event]) => [id, event.type, event.data, event.form])];
         """,
-    ) == [True, [[1, "click", {"name": "go"}, [["n", "1"]]], [2, "submit", {}, [["n", "1"]]]]]
+    ) == [True, [[1, "click", {"name": "go"}, [["n", "1"], ["x", None]]], [2, "submit", {}, [["n", "1"], ["x", None]]]]]
 
 
 def test_an_element_tells_the_fields_of_the_form_it_belongs_to(ui: Page) -> None:
