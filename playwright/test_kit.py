@@ -113,7 +113,7 @@ def test_a_worker_that_could_not_be_loaded_is_started_again_until_it_runs(
     browser: Browser, browser_context_args: dict[str, Any], running: Running, mishaps: Mishaps
 ) -> None:
     """As while the server begins anew. A service worker would have its files."""
-    mishaps.expect("404|registration blocked")
+    mishaps.expect("404|registration blocked|worker 'primes' failed")
     context = browser.new_context(**browser_context_args, service_workers="block")
     mishaps.watch(context)
     context.route("**/worker.mjs", lambda route: route.fulfill(status=404))
@@ -128,7 +128,8 @@ def test_a_worker_that_could_not_be_loaded_is_started_again_until_it_runs(
     mishaps.check()
 
 
-def test_a_worker_that_has_ended_is_started_again(page: Page, running: Running) -> None:
+def test_a_worker_that_has_ended_is_started_again(page: Page, running: Running, mishaps: Mishaps) -> None:
+    mishaps.expect("worker 'primes' failed")
     page.add_init_script(KEEP_WORKERS)
     opened(page, running.address)
     found = page.locator("#found")

@@ -30,6 +30,7 @@ import importlib
 import json
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -56,13 +57,30 @@ class WorkerStates(am.StatesDef):
 
 
 class WorkerFailed(am.AmError):
-    """A worker ended by a failure. `code` is CRASH, SILENT, that of a failed boot, or the class of what main raised."""
+    """A worker ended by a failure. `code` is CRASH, SILENT, that of a failed boot, or the class of what main raised.
+
+    Its text is one line, for people; `trace` has the worker's traceback, too.
+    """
 
     state = "ErrWorker"
 
     def __init__(self, worker: str, code: str, message: str) -> None:
-        super().__init__(f"worker {worker!r} failed: {code}: {message}")
+        why = _last_line(message)
+        told = why if why.partition(":")[0].rpartition(".")[2] == code else f"{code}: {why}"
+        super().__init__(f"worker {worker!r} failed: {told}")
         self.code = code
+        self.trace = f"worker {worker!r} failed: {code}: {message.rstrip()}"
+        if why != message:
+            self.add_note(message.rstrip())
+
+
+def _last_line(message: str) -> str:
+    """What a traceback ends with, and where the code is that is no Python."""
+    if not message.startswith("Traceback "):
+        return message
+    why = message.rstrip().rpartition("\n")[2]
+    place = re.search(r'^ *File "([^"]+)", line (\d+)$', message, re.MULTILINE)
+    return f"{why} ({place[1]}, line {place[2]})" if place else why
 
 
 @dataclass(frozen=True)
@@ -186,7 +204,7 @@ class Worker:
         if error is not None:
             leaving = PageStates.Leaving in lifecycle().machine  # then all ends, and nobody is to mend anything
             if not leaving and not is_heard(self.machine, error, WorkerStates.Dead):
-                logger.error("%s", str(error).rstrip())
+                logger.error("%s", error.trace)
             self.machine.add_err(error)
         self.machine.add(WorkerStates.Dead, Ended(reason))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from secrets import token_hex
 
 import asyncmachine as am
@@ -11,7 +12,7 @@ from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import refusal
 from asyncmachine_web.page.ui import Page, Source, Value
-from asyncmachine_web.page.workers import Worker
+from asyncmachine_web.page.workers import Worker, WorkerFailed
 
 from .states import Guests, Name, Primes, Shown
 
@@ -60,7 +61,10 @@ class WorkerHandlers:
         self.pause = 1
 
     async def DeadState(self, e: am.Event) -> None:
-        self.trouble.set(str(self.worker.machine.err or ""))
+        error = self.worker.machine.err
+        self.trouble.set(str(error or ""))
+        if isinstance(error, WorkerFailed):
+            logging.getLogger(__name__).error(error.trace)
         await asyncio.sleep(self.pause)
         self.pause = min(self.pause * 2, 30)
         self.worker.restart()
