@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,6 @@ class GuestHandlers:
         """The last who signed, the newest first; `id` tells those of one name apart."""
         rows: list[dict[str, object]] = [{"id": number, "name": name} for number, name in enumerate(self.names)]
         return rows[::-1][:count]
-
-    def ExceptionState(self, e: am.Event) -> None:
-        """An error in a handler is a state; this tells whoever runs the server."""
-        logging.getLogger(__name__).error(e.args(am.ErrorArgs).trace)
 
 
 class Backend:

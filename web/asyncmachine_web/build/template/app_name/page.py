@@ -43,6 +43,7 @@ def main() -> None:
     page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
     page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
+    page.bind("#failed", primes, visible="Exception")
     page.bind("#trouble", text=trouble, visible=trouble)
     page.on("click", "#count", "Count", source=primes)
     shown.add(Shown.Ready)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import asyncmachine as am
 from asyncmachine import rpc
@@ -22,15 +21,14 @@ class PrimeHandlers:
         self.limit = 0
 
     async def CountState(self, e: am.Event) -> None:
-        self.limit += STEP
-        await asyncio.sleep(0)  # lets the page see that it has begun
-        self.server.send_payload("found", f"{count_primes(self.limit)} primes below {self.limit}")
-        e.add(Primes.Counted)
-        e.remove(Primes.Count)
-
-    def ExceptionState(self, e: am.Event) -> None:
-        """An error in a handler is a state; this tells it to the browser's console."""
-        logging.getLogger(__name__).error(e.args(am.ErrorArgs).trace)
+        e.remove("Exception")  # that of the last time
+        try:
+            self.limit += STEP
+            await asyncio.sleep(0)  # lets the page see that it has begun
+            self.server.send_payload("found", f"{count_primes(self.limit)} primes below {self.limit}")
+            e.add(Primes.Counted)
+        finally:
+            e.remove(Primes.Count)  # whatever happened: the page's button waits for it
 
 
 def count_primes(limit: int) -> int:
