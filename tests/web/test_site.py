@@ -335,6 +335,17 @@ def test_what_a_new_projects_readme_names_is_there(tmp_path: Path) -> None:
     assert [name for name in named if not (root / name).exists()] == []
 
 
+def test_the_comments_of_a_new_projects_readme_stand_in_one_column_whatever_its_name(tmp_path: Path) -> None:
+    for name in ("my_app", "a_much_longer_name"):
+        readme = (new_app(name, tmp_path) / "README.md").read_text()
+        commands = readme.partition("```sh\n")[2].partition("```")[0].splitlines()
+        assert {line.index("#") for line in commands if "#" in line} == {0}
+
+
+def test_a_new_projects_readme_says_that_nobody_records(tmp_path: Path) -> None:
+    assert "The server records nothing" in (new_app("my_app", tmp_path) / "README.md").read_text()
+
+
 def test_a_new_project_says_what_is_next_and_keeps_its_environment_out_of_git(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
