@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -129,6 +130,27 @@ async def test_elapsed_time_is_shown_while_the_state_is_active() -> None:
     machine.remove(Work.Round)
     assert document.draw() == {("#a", "text", ""): "–"}
     page.close()
+
+
+async def test_what_a_mirror_showed_last_grows_no_older_without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, stale = 100.0, [True]
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    machine = am.Machine(Work)
+    since, source = ago("Round"), Source(machine, stale=lambda: stale[0])
+    assert since(source) == "–"
+    machine.add(Work.Round)
+    assert since(source) == "–", "it was never there"
+    stale[0] = False
+    assert since(source) == "0 s"
+    now += 3
+    assert since(source) == "3 s"
+    stale[0] = True
+    now += 3
+    assert since(source) == "3 s"
+    stale[0] = False
+    assert since(source) == "6 s"
+    with pytest.raises(am.StateMissing):
+        ago("Runod")(source)
 
 
 async def test_a_clock_strikes_only_while_somebody_reads_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from asyncmachine_web.page.reads import Source
 
@@ -25,11 +26,19 @@ def progress(done: str, of: str | int, *, since: str | None = None) -> Callable[
 
 
 def ago(state: str, never: str = "–") -> Callable[[Source], str]:
-    """How long a state has been active, in words of the largest unit: 5 s, 3 min, 2 h, 4 d."""
+    """How long a state has been active, in words of the largest unit: 5 s, 3 min, 2 h, 4 d.
+
+    Of a mirror without a connection, how long it had been when that was cut.
+    """
+    shown: WeakKeyDictionary[Source, str] = WeakKeyDictionary()
 
     def words(m: Source) -> str:
+        m.not_(state)  # raises StateMissing, with the nearest name
+        if m.stale:
+            return shown.get(m, never)
         seconds = m.elapsed(state)
-        return never if seconds is None else duration(seconds)
+        shown[m] = never if seconds is None else duration(seconds)
+        return shown[m]
 
     return words
 
