@@ -294,6 +294,9 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
     dashboard.reload()
     expect(dashboard.locator("#link")).to_have_text("connecting")
     expect(dashboard.locator("#open[data-stale]")).to_have_count(1)
+    for figure in ("#added", "#finished", "#failed", "#since"):
+        expect(dashboard.locator(figure)).to_have_text("–")  # nothing is known yet, which is not none
+    expect(dashboard.locator("#none")).to_be_hidden()
 
 
 def test_the_back_forward_cache_keeps_the_page(caching: Page, native: Native, mishaps: Mishaps) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc.states import ClientStates
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
 from asyncmachine_web.page.refusals import refusal
@@ -40,12 +42,13 @@ async def dashboard() -> None:
     for state in BADGES:
         page.bind(f"#{state.lower()}", cls={"on": state}, attr={"data-state": on_or_off(state)})
     page.bind("#progress", attr={"value": progress("Ended", of="Added")})
-    page.bind("#finished", text=lambda m: m.count("Ended") - m.count("Failed"))
-    page.bind("#failed", text=lambda m: m.count("Failed"))
-    page.bind("#added", text=lambda m: m.count("Added"))
+    known = once_known(client)
+    page.bind("#finished", text=known(lambda m: m.count("Ended") - m.count("Failed")))
+    page.bind("#failed", text=known(lambda m: m.count("Failed")))
+    page.bind("#added", text=known(lambda m: m.count("Added")))
     page.bind("#since", text=ago("Busy"))
     page.each("#jobs", jobs, JOB)
-    page.bind("#none", visible=lambda _: not jobs.get())
+    page.bind("#none", visible=known(lambda m: not m.count("Added"), ""))
     page.form(
         "#add",
         "AddJob",
@@ -81,6 +84,16 @@ def bind_head(page: Page, client: rpc.Client, tunnel: relay.Tunnel, seen: Value[
     page.bind("#refused", tunnel.machine, text=refused, visible=refused)
     page.bind("#lost", visible=lambda m: m.stale and seen.get() != "")
     page.bind("#seen", text=seen)
+
+
+def once_known(client: rpc.Client) -> Callable[..., Callable[[Source], object]]:
+    """Makes expressions that say "–", or something else, until the queue was seen for the first time."""
+    link = Source(client.machine)
+
+    def known(expression: Callable[[Source], object], before: object = "–") -> Callable[[Source], object]:
+        return lambda m: expression(m) if link.tick(ClientStates.Ready) else before
+
+    return known
 
 
 def wanted(fields: dict[str, str]) -> Wanted:
