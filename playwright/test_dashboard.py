@@ -287,6 +287,7 @@ def test_old_figures_are_marked_within_a_second_and_the_page_opens_offline(
     native.end()
     assert dashboard.evaluate("framesUntilStale") <= A_SECOND
     expect(dashboard.locator("#lost")).to_be_visible()
+    expect(dashboard.locator("#chart[data-stale]")).to_have_css("filter", "none")  # grey lines look alike
     expect(dashboard.locator("#open[data-stale]")).to_have_count(1)
     expect(dashboard.locator("#link")).to_have_text("reconnecting")
     expect(dashboard.locator("#pause")).to_be_disabled()
@@ -330,6 +331,12 @@ def test_the_page_is_readable_on_a_phone_and_on_a_desk(dashboard: Page, native: 
     assert moving(dashboard, ".job.running") == []
     expect(dashboard.locator("#jobs .word")).to_have_text(["done"])
     check_looks(dashboard)
+    dashboard.set_viewport_size({"width": 390, "height": 844})
+    for each in (".badge", ".figures > div"):
+        assert dashboard.locator(each).evaluate_all(ROWS) == 1, f"{each} stand in one row on a phone"
+
+
+ROWS = "(elements) => new Set(elements.map((each) => each.getBoundingClientRect().top)).size"
 
 
 def test_the_page_can_be_installed(native: Native, tmp_path: Path) -> None:
