@@ -33,9 +33,14 @@ def sign(page: Page, name: str) -> None:
 def test_the_project_runs_with_one_command(page: Page, running: Running) -> None:
     opened(page, running.address)
     expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#nobody")).to_be_visible()
+    bottoms = "(cards) => cards.map((each) => Math.round(each.getBoundingClientRect().bottom))"
+    first, second = page.locator("section").evaluate_all(bottoms)
+    assert first == second, "on a desk both cards end at one height"
     page.locator("#name").fill("<Ada>")
     page.keyboard.press("Enter")
     expect(page.locator("#names li")).to_have_text(["<Ada>"])
+    expect(page.locator("#nobody")).to_be_hidden()
     expect(page.locator("#name")).to_have_value("")
     page.locator("#name").fill("   ")
     page.keyboard.press("Enter")

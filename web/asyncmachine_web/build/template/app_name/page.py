@@ -39,6 +39,7 @@ def main() -> None:
     page.bind("#link", guests, text=link, cls={"on": lambda m: not m.stale})
     page.bind("#refused", tunnel.machine, text=refused, visible=refused)
     page.each("#names", page.payload("names", default=[]), "<li>{name}</li>", source=guests)
+    page.bind("#nobody", guests, visible=lambda m: not m.stale and not m.count(Guests.Signed))
     page.form("#sign", "Sign", until="Signed", timeout=5, args=lambda f: Name(f["name"]), source=guests)
     page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
