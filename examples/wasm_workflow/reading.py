@@ -43,10 +43,13 @@ def headline(flow: Readable, linked: bool) -> str:
     return f"Waiting for {_names([node for node in NODES if not flow.is_(of(node, 'Ready'))])}"
 
 
-def standing(flow: Readable, node: str) -> str:
-    """What a node does, in one word: starting, gone, idle, asked, working, retrying, failed or delivered."""
+def standing(flow: Readable, node: str, *, seen: bool = True) -> str:
+    """What a node does, in one word: starting, gone, idle, asked, working, retrying, failed or delivered.
+
+    To a page that has not `seen` it yet, one that is not there is starting, whatever there was before the page.
+    """
     if not flow.is_(of(node, "Ready")):
-        return "gone" if flow.tick(of(node, "Ready")) else "starting"
+        return "gone" if seen and flow.tick(of(node, "Ready")) else "starting"
     if flow.is_(of(node, "Delivered")):
         return "delivered"
     for state in (*AT_WORK, "Failed"):

@@ -29,6 +29,8 @@ class View:
         self.figures: Value[dict[str, Any]] = Value({})
         self.story: Value[list[Row]] = Value([])
         self.trouble = Value("")
+        self.seen: set[str] = set()
+        """The nodes that were there since the page was loaded."""
 
     def take(self, figures: dict[str, Any]) -> None:
         """New figures, with the sentences since the last ones. After a reconnect the story comes from its beginning."""
@@ -100,7 +102,11 @@ class View:
 
         def standing(flow: Source) -> str:
             # The page knows of itself that it is cut off; of the others it shows the last that it knew.
-            return reading.standing(flow, node) if node in PARENTS or self.linked() else "idle"
+            if node not in PARENTS and not self.linked():
+                return "idle"
+            if flow.is_(of(node, "Ready")):
+                self.seen.add(node)
+            return reading.standing(flow, node, seen=node in self.seen)
 
         show.bind(f"#{node}", mirror, attr={"data-state": standing})
         show.bind(f"#{node} .state", mirror, text=lambda flow: standing(flow).capitalize())

@@ -15,6 +15,8 @@ from tests.wasm_workflow.native import BUSY, ENDLESS, Launch, Serve
 from tests.wasm_workflow.tab import Tab
 from tests.web.browser import Mishaps
 
+BARS = "(machines) => machines.map((each) => getComputedStyle(each, '::after').display)"
+
 ANSWERS = 10
 """Questions that a page must have answered while the relay is still away."""
 
@@ -38,6 +40,8 @@ def test_listener_and_all_tunnels_are_closed_for_a_while(
             with flow.outage(outage):
                 flow.leave(Orchestrator.Browser1Conn, Orchestrator.Browser2Conn)
                 tab.expect_link("reconnecting")
+                expect(tab.page.locator(".graph.stale")).to_be_visible()
+                assert tab.page.locator(".machine").evaluate_all(BARS) == ["none"] * 6, "nothing seems to be at work"
                 workers = tab.workers()
                 with pytest.raises(ConnectionRefusedError):
                     socket.create_connection(("127.0.0.1", port))

@@ -61,3 +61,8 @@ def test_it_is_readable_on_a_phone_and_on_a_desk(serve: Serve, tab: Tab, address
     tab.expect_delivery()
     expect(tab.page.locator("#phase")).to_contain_text("delivered the work")
     check_looks(tab.page)
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    assert tab.page.locator(".controls button").evaluate_all(WIDTHS) == 1, "they stand below each other, and are alike"
+
+
+WIDTHS = "(buttons) => new Set(buttons.map((each) => each.offsetWidth)).size"

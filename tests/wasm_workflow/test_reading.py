@@ -62,6 +62,7 @@ def test_a_node_in_one_word(flow: am.Machine[str]) -> None:
     assert word() == "delivered"
     flow.remove("Browser2Conn")
     assert word() == "gone"
+    assert reading.standing(flow, "browser3", seen=False) == "starting", "as after a reload"
 
 
 def test_the_stages_of_the_orchestrator(flow: am.Machine[str]) -> None:
