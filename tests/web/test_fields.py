@@ -286,6 +286,21 @@ async def test_a_refused_form_says_so_and_keeps_its_fields() -> None:
     assert form_state(document) == ("refused", "We are closed.")
 
 
+async def test_what_a_form_said_of_the_last_time_is_over_when_somebody_types() -> None:
+    _, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved")
+    document.fire("submit", "form", form={})
+    await settled(page)
+    document.draw()
+    document.fire("input", "form", reset=True)
+    document.draw()
+    assert form_state(document)[0] == "refused", "nobody has typed"
+    document.fire("input", "form")
+    document.draw()
+    assert form_state(document) == (None, "")
+
+
 async def test_a_form_tells_why_it_is_refused_if_it_is_asked_to() -> None:
     _, _, document, page = opened(form=1)
     document.elements["form [data-message]"] = 1

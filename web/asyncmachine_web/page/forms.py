@@ -4,7 +4,7 @@ How it stands shows in the form's `data-state`: nothing at first, then `busy`, t
 a handler or the server's grants said no), `failed` (a handler raised, or the call met an error), `late` (no answer in
 time, or the connection went before it; it may still happen) and `unsent` (there is no connection). While it is busy,
 `aria-busy` is set and sending it again does nothing. What there is to say is shown in the element inside of it that has
-`data-message`.
+`data-message`; what was refused, has failed or was not sent is forgotten when somebody types again.
 
 What an error says is not shown, unless `messages` asks for it (`{"failed": "That went wrong: {error}"}`) or it is an
 `AmError` of `args`, whose text is meant for whoever filled the form in. Nor is the reason of a refusal
@@ -84,6 +84,11 @@ class Form:
             return None
         self._show(BUSY)
         return self._send(fields)
+
+    def typed(self) -> None:
+        """Somebody goes on: what was said of the last time is over, unless its outcome is still to come."""
+        if self.state.get() in {REFUSED, UNSENT, FAILED}:
+            self._show("")
 
     async def _send(self, fields: Fields) -> None:
         try:

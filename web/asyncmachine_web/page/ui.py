@@ -242,7 +242,7 @@ class Page:
             raise BindingError(f"{selector!r} sends no files: {TEXTS_ALONE}")
         ids = [
             reset := self._define(selector, "reset", "", form.done.get),
-            self._define(selector, "attr", "data-state", lambda: form.state.get() or None),
+            shown := self._define(selector, "attr", "data-state", lambda: form.state.get() or None),
             self._define(selector, "attr", "aria-busy", lambda: "true" if form.state.get() == "busy" else None),
         ]
         if self._has(message := f":is({selector}) [data-message]"):
@@ -254,6 +254,7 @@ class Page:
                 self._surface.sending(reset)
             return sending
 
+        self._listen(shown, "input", selector, lambda event: None if event.reset else form.typed(), False)
         self._listen(reset, "submit", selector, send, True)  # for as long as that form is there, and for no other
         return Handle(lambda: self._end(ids))
 

@@ -11,7 +11,7 @@ from asyncmachine import rpc
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import refusal
-from asyncmachine_web.page.ui import Page, Source, Value
+from asyncmachine_web.page.ui import Fields, Page, Source, Value
 from asyncmachine_web.page.workers import Worker, WorkerFailed
 
 from .states import Guests, Name, Primes, Shown
@@ -40,14 +40,21 @@ def main() -> None:
     page.bind("#refused", tunnel.machine, text=refused, visible=refused)
     page.each("#names", page.payload("names", default=[]), "<li>{name}</li>", source=guests)
     page.bind("#nobody", guests, visible=lambda m: not m.stale and not m.count(Guests.Signed))
-    page.form("#sign", "Sign", until="Signed", timeout=5, args=lambda f: Name(f["name"]), source=guests)
-    page.bind("#sign button", guests, attr={"disabled": lambda m: m.stale})
+    page.form("#sign", "Sign", until="Signed", timeout=5, args=named, source=guests)
+    page.bind("#sign button", guests, attr={"aria-disabled": lambda m: m.stale})
     page.bind("#found", text=page.payload("found", default="–"))
     page.bind("#count", primes, attr={"disabled": lambda m: m.stale or m.is_(Primes.Count)})
     page.bind("#failed", primes, visible="Exception")
     page.bind("#trouble", text=trouble, visible=trouble)
     page.on("click", "#count", "Count", source=primes)
     shown.add(Shown.Ready)
+
+
+def named(fields: Fields) -> Name:
+    """The form, as arguments. What is wrong with it is told beside it."""
+    if not fields["name"].strip():
+        raise am.AmError("a name is needed")
+    return Name(fields["name"])
 
 
 class WorkerHandlers:
