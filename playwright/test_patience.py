@@ -143,7 +143,7 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(
     open_still(page, "hang_late")
     run(page, """await port.send(b"go"); await port.recv(); None""")
     page.clock.run_for(9 * BEAT)  # the error comes with the seventh
-    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, worker.machine.err.trace])")
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "in hang_late" in told[2]
 

@@ -142,7 +142,7 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page, mishap
         worker = Worker.fork("w1", "workload:hang")
         await (await worker.dial()).send(b"go")
         reason = await worker.ended()
-        json.dumps([reason, worker.machine.err.code, str(worker.machine.err)])
+        json.dumps([reason, worker.machine.err.code, worker.machine.err.trace])
         """,
     )
     assert told[:2] == ["failed", "HandlerDeadline"]
@@ -171,7 +171,7 @@ def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_do
         page.wait_for_timeout(20)
     page.clock.run_for(55_000)
     held[0].continue_()
-    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, str(worker.machine.err)])")
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, worker.machine.err.trace])")
     assert told[:2] == ["failed", "HandlerDeadline"]
     assert "in hang_and_import" in told[2]
 
