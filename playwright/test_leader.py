@@ -23,6 +23,9 @@ QUICK = """
 """
 """Asks eight times as often as `leading` does, which leaves a page on a busy computer a second for its answer."""
 
+NEVER = "const every = setInterval; window.setInterval = (call, ms) => every(call, ms === 2000 ? 2 ** 30 : ms);"
+"""Asks nobody, so that it leads only when it is let."""
+
 STAND_STILL = """() => { BroadcastChannel.prototype.postMessage = () => {}; }"""
 """The page answers nobody, as one does that stands still."""
 
@@ -45,13 +48,13 @@ def told(page: Page, *expected: str) -> None:
 def test_the_next_leads_when_the_first_leaves_and_who_stopped_waiting_never_does(
     page: Page, context: BrowserContext
 ) -> None:
-    told(leading(page), "granted")
+    told(leading(page, NEVER), "granted")
     second = context.new_page()
     open_python(second)
     run(second, "import asyncmachine_web.page.leading as _; _.lifecycle(); None")
     before = second.evaluate(PROXIES)
     run(second, LEAD)
-    third = leading(context.new_page())
+    third = leading(context.new_page(), NEVER)
     run(second, "leading.leave(); None")
     run(page, "leading.leave(); leading.leave(); None")
     told(third, "granted")
