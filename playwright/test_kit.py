@@ -222,6 +222,7 @@ def test_a_mistake_in_the_projects_code_is_told_on_the_page(
     try:
         page.goto(running.address)
         expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(told)
+        expect(page.locator("#link")).to_be_visible(visible=file == "worker.py")  # who never began is not "starting"
     finally:
         running.stop()
 
