@@ -19,6 +19,17 @@ export const PROPERTIES = ["value", "checked", "reset"];
 /** What bound fields are to show: an option may come later. @type {WeakMap<Element, string>} */
 const wanted = new WeakMap();
 
+/** What had the focus when it was disabled, by which the browser takes it away. @type {Element | undefined} */
+let unfocused;
+
+/** Gives the focus back to what can be used again, unless a person has gone elsewhere. */
+const keepFocus = (/** @type {HTMLElement} */ element, /** @type {boolean} */ usable) => {
+  if (!usable && element === document.activeElement) unfocused = element;
+  if (!usable || element !== unfocused) return;
+  unfocused = undefined;
+  if (document.activeElement === document.body) element.focus({ preventScroll: true });
+};
+
 const marked = (/** @type {any} */ value) => value !== null && typeof value === "object";
 
 /** What each kind of binding does; `detail` is the name of the class or attribute, or the template. */
@@ -39,6 +50,7 @@ export const KINDS = {
     if (value === null || value === false) element.removeAttribute(name);
     else if (name === "style") /** @type {HTMLElement} */ (element).style.cssText = value; // which every policy lets us
     else element.setAttribute(name, value === true ? "" : value);
+    if (name === "disabled") keepFocus(/** @type {HTMLElement} */ (element), value === null || value === false);
   },
   /** @returns {Write} */
   value: () => (element, value) => {
