@@ -133,7 +133,8 @@ def test_a_cut_loses_nothing_and_doubles_nothing(page: Page, native: Native, mis
             native.say("meanwhile")
             page.locator("#text").fill("kept in the field")
             page.keyboard.press("Enter")
-            expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
+            expect(page.locator("[data-message]")).to_contain_text("There is no connection now. Nothing was")
+            expect(page.get_by_role("button", name="Send")).to_be_disabled()
         for tab in (page, other):
             expect(tab.locator("#link")).to_have_text("live")
     page.keyboard.press("Enter")
@@ -172,9 +173,10 @@ def test_keys_alone_will_do_and_an_empty_message_is_refused(page: Page, native: 
     tab_to(page, text)
     page.keyboard.type("   ")
     page.keyboard.press("Enter")
-    expect(page.locator("[data-message]")).to_have_text("This is not possible now.")
+    expect(page.locator("[data-message]")).to_have_text("This did not work: there is nothing to say")
     expect(text).to_be_focused()
     page.keyboard.type("hi")
+    expect(page.locator("[data-message]")).to_be_empty()  # what was said of the last one
     tab_to(page, page.get_by_role("button", name="Send"))
     page.keyboard.press("Space")
     expect(page.locator(".own")).to_have_text(["you hi"])
