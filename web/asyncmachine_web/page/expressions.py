@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 from asyncmachine_web.page.reads import Source
 
@@ -30,15 +29,10 @@ def ago(state: str, never: str = "–") -> Callable[[Source], str]:
 
     Of a mirror without a connection, how long it had been when that was cut.
     """
-    shown: WeakKeyDictionary[Source, str] = WeakKeyDictionary()
 
     def words(m: Source) -> str:
-        m.not_(state)  # raises StateMissing, with the nearest name
-        if m.stale:
-            return shown.get(m, never)
         seconds = m.elapsed(state)
-        shown[m] = never if seconds is None else duration(seconds)
-        return shown[m]
+        return never if seconds is None else duration(seconds)
 
     return words
 

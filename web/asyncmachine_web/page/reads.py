@@ -162,6 +162,8 @@ class Source(Tracer):
         """By reader, the ticks that it knows."""
         self._marks: dict[int, Mark] = {}
         self._seconds = Clock()
+        self._elapsed: dict[str, float] = {}
+        """What `elapsed` said last, while there was a connection."""
 
     @property
     def stale(self) -> bool:
@@ -218,12 +220,14 @@ class Source(Tracer):
     def elapsed(self, state: str) -> float | None:
         """Seconds since the state became active, or since the page began to look; None when it is not active.
 
-        Evaluated again each second.
+        Evaluated again each second. Of a mirror without a connection it is what it was when that was cut.
         """
         if not self.is_(state):
             return None
-        self._seconds.get()
-        return time.monotonic() - self._mark(state).at
+        if not self.stale:
+            self._seconds.get()
+            self._elapsed[state] = time.monotonic() - self._mark(state).at
+        return self._elapsed.get(state)
 
     def active_states(self, states: Iterable[str] | None = None) -> tuple[str, ...]:
         names = None if states is None else tuple(states)
