@@ -8,6 +8,7 @@ from secrets import token_hex
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_web.page import relay
+from asyncmachine_web.page.forms import MESSAGES
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.refusals import refusal
 from asyncmachine_web.page.ui import Fields, Page, Source
@@ -15,7 +16,6 @@ from examples.wasm.chat import BarHandlers
 from examples.wasm.states import Bar, Foo, Typed
 
 LINE = '<li class="{kind}"><b>{author}</b> <span>{text}</span></li>'
-NOBODY_HEARS = "There is no connection now. Nothing was sent: try again when it is back."
 KEPT = 200
 ALLOWED = rpc.Grants(mutate=(Bar.Msg,))
 """What the server may do here."""
@@ -60,7 +60,7 @@ def chat() -> None:
     page.bind("#heard", foo, text=lambda m: m.count(Foo.Msg))
     page.bind("#sent", bar, text=lambda m: m.count(Bar.SubmitMsg))
     page.each("#lines", lines, LINE)
-    page.form("#say", "SubmitMsg", args=typed, messages={"refused": NOBODY_HEARS}, source=bar)
+    page.form("#say", "SubmitMsg", args=typed, messages={"refused": MESSAGES["unsent"]}, source=bar)
     page.bind("#say button", foo, attr={"aria-disabled": lambda m: m.stale})
 
 
