@@ -17,8 +17,9 @@ MAKE = """
 import sys
 from pathlib import Path
 from asyncmachine_web.build import compress, snapshot
+from asyncmachine_web.build.compress import QUICK
 static, path = Path(sys.argv[1]), sys.argv[2]
-compress([snapshot(static, path=path)], path=path)
+compress([snapshot(static, path=path)], effort=QUICK, path=path)
 """
 
 

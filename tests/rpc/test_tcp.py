@@ -136,6 +136,16 @@ async def test_somebody_who_does_not_hang_up_is_dropped(monkeypatch: pytest.Monk
         await near._gone.wait()
 
 
+async def test_closing_what_the_other_side_has_dropped_in_this_very_moment_is_no_error() -> None:
+    listener = await tcp.listen()
+    with socket.create_connection(("127.0.0.1", port_of(listener))) as far:
+        near = await listener.accept()
+        far.send(frame(b"never read"))
+    await near.close()  # the loop has not heard of the other end yet
+    assert near.closed
+    await listener.close()
+
+
 async def test_nobody_there() -> None:
     for address, connecting in (
         ("tcp://127.0.0.1:1", tcp.connect("127.0.0.1", 1)),

@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from asyncmachine_web.build import NodeFailed, compress, snapshot, static_folder
+from asyncmachine_web.build.compress import ONCE, QUICK
 from asyncmachine_web.build.node import run_node
 from asyncmachine_web.build.snapshot import pack_memory
 
@@ -159,3 +160,23 @@ def test_without_that_compressor_there_is_one_copy(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "zstandard", None)
     (tmp_path / "memory.snapshot").write_bytes(bytes(2 << 20))
     assert [path.name for path in compress(tmp_path.iterdir())] == ["memory.snapshot.br"]
+
+
+def test_a_first_visit_of_a_bare_page_downloads_less_than_8_and_a_half_megabytes() -> None:
+    """Of the copies of setup, the snapshot's a quick one; the small files for a page count as they are."""
+    vendor = static_folder() / "vendor"
+    large = ("pyodide/pyodide.asm.wasm.zst", "pyodide/pyodide.asm.mjs.zst", "snapshot/python.snapshot.zst")
+    small = [*static_folder().glob("*.mjs"), vendor / "pyodide/pyodide.mjs", vendor / "wheels/pyodide-lock.json"]
+    files = [*(vendor / name for name in large), *small]
+    assert sum(file.stat().st_size for file in files) < 8_500_000
+
+
+def test_what_is_made_once_is_smaller_than_what_is_made_with_each_change(tmp_path: Path) -> None:
+    source = static_folder() / "vendor" / "pyodide" / "pyodide.asm.mjs"
+    sizes: dict[str, list[int]] = {}
+    for name, effort in (("once", ONCE), ("quick", QUICK)):
+        file = tmp_path / f"{name}.mjs"
+        file.write_bytes(source.read_bytes())
+        sizes[name] = [copy.stat().st_size for copy in compress([file], effort=effort)]
+    assert len(sizes["once"]) == 2
+    assert all(once < quick for once, quick in zip(sizes["once"], sizes["quick"], strict=True))

@@ -1,7 +1,7 @@
 """Compressed copies beside the files, which a web server sends to a browser that takes them.
 
-All have one in Brotli. What is large has one in Zstandard too: it is hardly larger, and unpacked in a third of the
-time, which a page has to wait for before its Python starts.
+All have one in Brotli. What is large has one in Zstandard too, which is unpacked in a third of the time: a page has to
+wait for that before its Python starts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from asyncmachine_web.build.node import run_node
 
@@ -23,8 +24,19 @@ LARGE = 1 << 20
 COPIES = (".br", ".zst")
 """What is put behind a file's name."""
 
-LEVEL = 12
-"""Of Zstandard: beyond it a twentieth less takes eight times as long."""
+
+class Effort(NamedTuple):
+    """How much is done to make a copy small: the levels of the two compressors."""
+
+    brotli: int
+    zstandard: int
+
+
+ONCE = Effort(brotli=9, zstandard=19)
+"""For what every visitor downloads. Brotli's 11 would save another eighth and take twenty times as long."""
+QUICK = Effort(brotli=5, zstandard=12)
+"""For what is made anew with each change: seven times as quick, and a twelfth larger."""
+
 WINDOW = 23
 """Bits of the window: no browser takes more than 8 MiB (RFC 9659)."""
 
@@ -34,26 +46,25 @@ def possible() -> tuple[str, ...]:
     return COPIES if importlib.util.find_spec("zstandard") is not None else COPIES[:1]
 
 
-def compress(files: Iterable[Path], *, quality: int = 9, path: str | None = None) -> list[Path]:
+def compress(files: Iterable[Path], *, effort: Effort = ONCE, path: str | None = None) -> list[Path]:
     """Write `NAME.br` beside each file that is worth it, and `NAME.zst` beside the large ones; return those copies.
 
-    `quality` is Brotli's: 11 saves another eighth and takes twenty times as long. `path` is where Node is looked for,
-    which makes them. Those in Zstandard need the package `zstandard` (part of `asyncmachine[relay]`), and are left out
-    without it. Raises NodeFailed.
+    `path` is where Node is looked for, which makes those in Brotli. Those in Zstandard need the package `zstandard`
+    (part of `asyncmachine[relay]`), and are left out without it. Raises NodeFailed.
     """
     worth = sorted(file for file in files if file.suffix in ENDINGS and file.stat().st_size >= SMALLEST)
     if worth:
-        run_node("compress.mjs", str(quality), *worth, path=path)
+        run_node("compress.mjs", str(effort.brotli), *worth, path=path)
     made = [file.with_name(f"{file.name}.br") for file in worth]
     if ".zst" in possible():
-        made += [_zstandard(file) for file in worth if file.stat().st_size >= LARGE]
+        made += [_zstandard(file, effort.zstandard) for file in worth if file.stat().st_size >= LARGE]
     return made
 
 
-def _zstandard(file: Path) -> Path:
+def _zstandard(file: Path, level: int) -> Path:
     import zstandard
 
-    settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, threads=-1)
+    settings = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW, threads=-1)
     copy, fresh = file.with_name(f"{file.name}.zst"), file.with_name(f"{file.name}.new")
     fresh.write_bytes(zstandard.ZstdCompressor(compression_params=settings).compress(file.read_bytes()))
     return fresh.replace(copy)

@@ -123,7 +123,8 @@ class SocketTransport(asyncio.BufferedProtocol):
         self._transport.write(len(body).to_bytes(HEADER, "big") + body)
         self._read(on=True)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the other side is gone, of which the loop tells when it reads
+                self._transport.write_eof()
         else:
             self._transport.close()
 
