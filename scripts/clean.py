@@ -23,7 +23,7 @@ def clean(root: Path) -> None:
     """Remove it all and say what went."""
     gone = [path for path in made(root) if path.exists()]
     for path in gone:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()

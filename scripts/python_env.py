@@ -40,6 +40,8 @@ def install(root: Path, venv: Path) -> None:
     """Make the environment, or mend it, and install into it."""
     if not healthy(venv):
         need_venv_module(root)
+        if venv.is_symlink():  # to that of another tree, which would be emptied
+            venv.unlink()
         run([sys.executable, "-m", "venv", "--clear", venv], "virtual environment", cwd=root)
         (venv / MADE_HERE).touch()
     (venv / UNFINISHED).touch()

@@ -47,6 +47,16 @@ def test_an_environment_made_by_hand_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "web" / "static" / "vendor").exists()
 
 
+def test_of_what_is_linked_the_link_goes(tmp_path: Path) -> None:
+    plant(tmp_path, f"other/.venv/{MADE_HERE}", "other/node_modules/a/b.js")
+    (tmp_path / "tree").mkdir()
+    for name in (".venv", "node_modules"):
+        (tmp_path / "tree" / name).symlink_to(tmp_path / "other" / name)
+    clean(tmp_path / "tree")
+    assert not list((tmp_path / "tree").iterdir())
+    assert files(tmp_path) == {f"other/.venv/{MADE_HERE}", "other/node_modules/a/b.js"}
+
+
 def test_a_clean_tree_is_no_error(tmp_path: Path) -> None:
     clean(tmp_path)
     assert files(tmp_path) == set()

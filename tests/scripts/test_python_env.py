@@ -95,6 +95,25 @@ def test_an_environment_in_which_pip_did_not_finish_is_made_anew(
     assert (tmp_path / ".venv" / python_env.MADE_HERE).exists()
 
 
+def test_the_environment_of_another_tree_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other, venv = tmp_path / "other", tmp_path / "tree" / ".venv"
+    (other / "bin").mkdir(parents=True)
+    venv.parent.mkdir()
+    venv.symlink_to(other)
+    real = python_env.run
+    monkeypatch.setattr(python_env, "pip", lambda root: ["pip"])
+
+    def run(command: list[str | Path], label: str, **options: object) -> None:
+        if label == "virtual environment":
+            real([*command[:3], "--without-pip", *command[3:]], label, cwd=tmp_path)
+
+    monkeypatch.setattr(python_env, "run", run)
+    python_env.install(venv.parent, venv)
+    assert (other / "bin").is_dir()
+    assert not venv.is_symlink()
+    assert (venv / "bin" / "python").exists()
+
+
 def test_every_package_has_its_exact_version() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==\S+", line)] == []
