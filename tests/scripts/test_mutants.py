@@ -245,6 +245,15 @@ def test_each_mutant_of_the_project_fits_its_file_and_names_tests_that_are_there
     assert not stale + missing
 
 
+def test_each_mutant_in_python_is_still_python() -> None:
+    """One that cannot be read is caught by every test."""
+    for path in sorted((ROOT / "tests" / "mutants").glob("*.toml")):
+        for mutant in mutants.read(path):
+            if mutant.file.endswith(".py"):
+                text = (ROOT / mutant.file).read_text().replace(mutant.find, mutant.replace)
+                compile(text, f"{mutant.name} in {mutant.file}", "exec", dont_inherit=True)
+
+
 def is_there(test: str) -> bool:
     """Whether there is such a file, and the test in it."""
     file, _, name = test.partition("::")

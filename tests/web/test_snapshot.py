@@ -18,6 +18,7 @@ from asyncmachine_web.build import NodeFailed, compress, snapshot, static_folder
 from asyncmachine_web.build.compress import ONCE, QUICK
 from asyncmachine_web.build.node import run_node
 from asyncmachine_web.build.snapshot import pack_memory
+from tests.web.browser import vendor_folder
 
 PREFACE = bytes([1, 2, 3, 4])
 FACTS = {"runtime": "1", "wheels": ["w"], "archives": [], "files": [["/a/one", 3], ["/two", 2]]}
@@ -164,7 +165,7 @@ def test_without_that_compressor_there_is_one_copy(tmp_path: Path, monkeypatch: 
 
 def test_a_first_visit_of_a_bare_page_downloads_less_than_8_and_a_half_megabytes() -> None:
     """Of the copies of setup, the snapshot's a quick one; the small files for a page count as they are."""
-    vendor = static_folder() / "vendor"
+    vendor = vendor_folder()
     large = ("pyodide/pyodide.asm.wasm.zst", "pyodide/pyodide.asm.mjs.zst", "snapshot/python.snapshot.zst")
     small = [*static_folder().glob("*.mjs"), vendor / "pyodide/pyodide.mjs", vendor / "wheels/pyodide-lock.json"]
     files = [*(vendor / name for name in large), *small]
@@ -172,7 +173,7 @@ def test_a_first_visit_of_a_bare_page_downloads_less_than_8_and_a_half_megabytes
 
 
 def test_what_is_made_once_is_smaller_than_what_is_made_with_each_change(tmp_path: Path) -> None:
-    source = static_folder() / "vendor" / "pyodide" / "pyodide.asm.mjs"
+    source = vendor_folder() / "pyodide" / "pyodide.asm.mjs"
     sizes: dict[str, list[int]] = {}
     for name, effort in (("once", ONCE), ("quick", QUICK)):
         file = tmp_path / f"{name}.mjs"
