@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scripts import python_env
+from scripts import console, python_env
 from scripts.tree_rules import tracked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_the_environment_of_another_tree_is_left_as_it_is(monkeypatch: pytest.Mo
     (other / "bin").mkdir(parents=True)
     venv.parent.mkdir()
     venv.symlink_to(other)
-    real = python_env.run
+    real = console.run
     monkeypatch.setattr(python_env, "pip", lambda root: ["pip"])
 
     def run(command: list[str | Path], label: str, **options: object) -> None:
