@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page
 
-from tests.web.browser import Mishaps, run, wait_for_python
+from tests.web.browser import Mishaps, open_python, run, wait_for_python
 
 WATCH = """
 from asyncmachine_web.page import debug
@@ -28,6 +29,17 @@ def test_a_page_opened_with_dbg_1_streams_to_its_own_server(page: Page, mishaps:
     with page.expect_websocket() as found:
         assert run(page, WATCH) == [True, True, {"AM_DBG_ADDR": "/dbg.ws"}]
     assert found.value.url == page.evaluate("location.origin").replace("http", "ws") + "/dbg.ws"
+
+
+@pytest.mark.parametrize(
+    ("title", "program"),
+    [("Prices", "Prices"), (" in / out ", "in - out"), ("", "python.html")],
+)
+def test_a_page_is_known_to_debuggers_by_its_title_or_else_its_address(page: Page, title: str, program: str) -> None:
+    page.add_init_script(f"addEventListener('DOMContentLoaded', () => {{ document.title = {title!r}; }})")
+    open_python(page)
+    known = "from asyncmachine.telemetry.dbg.sender import this_process; json.dumps(this_process().program)"
+    assert run(page, known) == program
 
 
 def test_a_link_cannot_send_the_stream_elsewhere(page: Page) -> None:

@@ -54,6 +54,7 @@ def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserConte
         "id": "w1",
         "env": {"AM_TEST": "worker", "SEED": "7"},
         "environ": "worker",
+        "program": "worker w1",
         "page": ["Online", "Visible"],
     }
     context.set_offline(True)
@@ -238,10 +239,10 @@ def test_a_spare_takes_the_next_order(page: Page) -> None:
         """
         worker = Worker.fork("w1", "workload:about", {"AM_TEST": "order"})
         facts = json.loads(await ask(await worker.dial(), b"?"))
-        json.dumps([facts["id"], facts["environ"], worker.phase.get()])
+        json.dumps([facts["id"], facts["environ"], facts["program"], worker.phase.get()])
         """,
     )
-    assert told == ["w1", "order", "ready"]
+    assert told == ["w1", "order", "worker w1", "ready"]
     assert page.evaluate("made") == ["spare 0", "spare 0"]
     run(page, "spare(0); worker.terminate(); worker.restart(); await worker.dial(); None")
     assert page.evaluate("made") == ["spare 0", "spare 0", "w1"]

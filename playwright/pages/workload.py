@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.telemetry.dbg.sender import this_process
 from asyncmachine_web.page import relay
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.workers import Context, Worker
@@ -60,6 +61,7 @@ async def about(context: Context) -> None:
             "id": context.id,
             "env": dict(context.env),
             "environ": os.environ.get("AM_TEST"),
+            "program": this_process().program,
             "page": sorted(page.active_states()),
         }
         await context.port.send(json.dumps(facts).encode())

@@ -31,6 +31,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -247,6 +248,7 @@ def prepare() -> Callable[[], Awaitable[None]]:
 
     env = json.loads(given.env)
     os.environ.update(env)
+    sys.argv = [f"worker {given.id}"]
     interrupts.listen()
     context = Context(given.id, env, given.port)
     given.receive(create_proxy(context._ports.put_nowait))
