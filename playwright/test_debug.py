@@ -1,4 +1,4 @@
-"""A page tells the recorder of its server what its machines do, when its address says so, and only then."""
+"""What a page tells of itself: its log, and to its server's recorder what its machines do, if its address says so."""
 
 from __future__ import annotations
 
@@ -29,6 +29,28 @@ def test_a_page_opened_with_dbg_1_streams_to_its_own_server(page: Page, mishaps:
     with page.expect_websocket() as found:
         assert run(page, WATCH) == [True, True, {"AM_DBG_ADDR": "/dbg.ws"}]
     assert found.value.url == page.evaluate("location.origin").replace("http", "ws") + "/dbg.ws"
+
+
+def test_each_record_of_the_log_is_one_message_of_the_console(shared: Page, mishaps: Mishaps) -> None:
+    mishaps.expect("^console (error|warning): log ")
+    run(
+        shared,
+        """
+        import logging
+        logger = logging.getLogger("my_app")
+        logger.info("log of no interest")
+        logger.warning("log one")
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            logger.exception("log two")
+        None
+        """,
+    )
+    warning, error = mishaps.seen
+    assert warning == "console warning: log one"
+    assert error.startswith("console error: log two\nTraceback (most recent call last):\n")
+    assert error.endswith("\nZeroDivisionError: division by zero")
 
 
 @pytest.mark.parametrize(

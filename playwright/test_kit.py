@@ -218,7 +218,7 @@ def test_a_mistake_in_the_projects_code_is_told_on_the_page(
     mishaps._own = running.address.rstrip("/")
     mishaps.expect(re.escape(told.removeprefix(f"{NAME}.page:main failed: ").partition(" (")[0].partition(". ")[0]))
     if file == "worker.py":
-        mishaps.expect("^console warning")  # its traceback
+        mishaps.expect("^console error: worker .* failed")
     try:
         page.goto(running.address)
         expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(told)

@@ -138,7 +138,7 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(
     interruptible: Page, mishaps: Mishaps
 ) -> None:
     """As on a slow computer."""
-    mishaps.expect("^console warning")
+    mishaps.expect("^console error: worker 'w1' failed")
     page = interruptible
     open_still(page, "hang_late")
     run(page, """await port.send(b"go"); await port.recv(); None""")

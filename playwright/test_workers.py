@@ -77,7 +77,7 @@ def test_id_environment_and_lifecycle_arrive(python: Page, context: BrowserConte
 def test_a_main_that_fails_is_an_error_state_and_told_in_the_console(
     shared: Page, mishaps: Mishaps, main: str, code: str, message: str
 ) -> None:
-    mishaps.expect("^console warning")  # one for each line of the traceback
+    mishaps.expect("^console error: worker 'w1' failed")
     told = run(
         shared,
         f"""
@@ -90,8 +90,9 @@ def test_a_main_that_fails_is_an_error_state_and_told_in_the_console(
     assert told[:3] == ["failed", ["Dead", "ErrWorker", "Exception"], code]
     assert "worker 'w1' failed" in told[3]
     assert message in told[3]
-    assert mishaps.seen[0] == f"console warning: worker 'w1' failed: {code}: Traceback (most recent call last):"
-    assert message in mishaps.seen[-1]
+    (console,) = mishaps.seen
+    assert console.startswith(f"console error: worker 'w1' failed: {code}: Traceback (most recent call last):\n")
+    assert message in console
 
 
 def test_who_handles_the_death_of_a_worker_has_no_console_told(shared: Page, mishaps: Mishaps) -> None:
@@ -136,7 +137,7 @@ def test_terminate_ends_ports_and_restart_leads_to_the_new_worker(shared: Page) 
 
 def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page, mishaps: Mishaps) -> None:
     """The page is isolated: the error is raised in the loop itself."""
-    mishaps.expect("^console warning")
+    mishaps.expect("^console error: worker 'w1' failed")
     told = run(
         shared,
         """
@@ -155,7 +156,7 @@ def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_do
     page: Page, mishaps: Mishaps
 ) -> None:
     """The download has no end before a minute of beats is nearly over."""
-    mishaps.expect("^console warning")
+    mishaps.expect("^console error: worker 'w1' failed")
     page.clock.install()
     open_python(page)
     held: list[Route] = []

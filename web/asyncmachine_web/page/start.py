@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import random
 import sys
@@ -23,9 +24,26 @@ def start(env: str) -> None:
     os.environ.update(json.loads(env))
     random.seed()
     sys.argv = [program()]
+    logging.lastResort = Console(logging.WARNING)
     install()
     if context is not None:
         importlib.import_module("asyncmachine_web.page.workers")
+
+
+class Console(logging.Handler):
+    """Where the log goes until the application says otherwise: one message for each record, with its traceback.
+
+    Python's own writes to its standard error, which the console shows as one warning for each line.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        import js
+
+        try:
+            say = js.console.error if record.levelno >= logging.ERROR else js.console.warn
+            say(self.format(record))
+        except Exception:  # noqa: BLE001 (an argument that has no text must not harm who logs it)
+            self.handleError(record)
 
 
 def program() -> str:
