@@ -17,7 +17,7 @@ from asyncmachine_relay.config import Config
 from asyncmachine_relay.doubts import doubts
 from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
-from asyncmachine_relay.reading import ConfigProblems, Where, examine, located, read
+from asyncmachine_relay.reading import ConfigProblems, Where, examine, read
 from asyncmachine_relay.service import check, run
 
 BAD_USE = 2
@@ -127,10 +127,10 @@ def _rotate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     try:
-        config = examine(options.file, check)
+        config, doubtful = examine(options.file, check, doubts)
     except ConfigProblems as error:
         return _complain(error.problems)
-    _complain(located(options.file, doubts(config)))
+    _complain(doubtful)
     count = len(config.targets)
     targets = f"{count} target{'' if count == 1 else 's'}"
     print(f"{options.file}: fine; {targets}, listens on {config.server.host}:{config.server.port}")

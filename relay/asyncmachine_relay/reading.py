@@ -36,6 +36,10 @@ Where = tuple[str | int, ...]
 """A place in the document: ("targets", 1, "port")."""
 
 
+Examine = Callable[[Config], Iterable[tuple[Where, str]]]
+"""What is to be said of settings, each with its place."""
+
+
 class ConfigProblems(RelayConfigError):
     """All that is wrong, one line each."""
 
@@ -60,16 +64,23 @@ def read(
 
 
 def examine(
-    path: Path, further: Callable[[Config], Iterable[tuple[Where, str]]], env: Mapping[str, str] | None = None
-) -> Config:
-    """The same for a file, with what `further` finds wrong among the problems, in those sections that are right."""
+    path: Path, further: Examine, doubts: Examine, env: Mapping[str, str] | None = None
+) -> tuple[Config, tuple[str, ...]]:
+    """The same for a file, with what `further` finds wrong among the problems, in those sections that are right.
+
+    What is doubtful in these is told in any case, here or with the problems.
+    """
     env = os.environ if env is None else env
     reader, config = _parsed(_text_of(path), str(path), env, path.parent, {})
-    for where, what in further(reader.sound):
+    sound = reader.sound
+    for where, what in further(sound):
         reader.add(where, what)
-    if reader.problems or config is None:
+    wrong = bool(reader.problems)
+    for where, what in doubts(sound):
+        reader.add(where, what)
+    if wrong or config is None:
         raise ConfigProblems(reader.in_order)
-    return config
+    return config, reader.in_order
 
 
 def parse(
@@ -116,16 +127,6 @@ def _text_of(path: Path) -> str:
 def text_of(path: Path) -> str:
     """What stands in a file; the mark that some editors put at its beginning does not count."""
     return path.read_text(encoding="utf-8-sig")
-
-
-def located(path: Path, problems: Iterable[tuple[Where, str]], env: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Problems of settings of a file that can be read, with the line, or the variable, where each setting stands."""
-    env = os.environ if env is None else env
-    reader = _Reader(str(path), lines(text_of(path)), path.parent)
-    reader.overlay({}, env)
-    for where, what in problems:
-        reader.add(where, what)
-    return reader.in_order
 
 
 class _Reader:

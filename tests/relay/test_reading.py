@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from asyncmachine_relay import Config, Limits, Op, RelayConfigError, Target
 from asyncmachine_relay.config import Debug, Operation, Server
-from asyncmachine_relay.reading import ConfigProblems, Where, located, parse, read, variables
+from asyncmachine_relay.doubts import doubts
+from asyncmachine_relay.reading import ConfigProblems, Where, examine, parse, read, variables
 from asyncmachine_relay.secret_files import secret_of
 
 
@@ -318,7 +319,20 @@ def test_a_mark_at_the_beginning_of_a_file_does_not_count(tmp_path: Path) -> Non
     file = tmp_path / "relay.toml"
     file.write_bytes(b"\xef\xbb\xbf[server]\nport = 14050\n")
     assert read(file, {}).server.port == 14050
-    assert located(file, [(("server",), "x")], {}) == (f"{file}:1: server: x",)
+    _, doubtful = examine(file, lambda config: [], lambda config: [(("server",), "x")], {})
+    assert doubtful == (f"{file}:1: server: x",)
+
+
+def test_what_is_doubtful_is_told_beside_what_is_wrong(tmp_path: Path) -> None:
+    """Else it would be told when all else is mended: one more round."""
+    file = tmp_path / "relay.toml"
+    file.write_text("[server]\nport = -1\n[operation]\ndrain = 1\n[pages]\nroots = ['/']\n")
+    with pytest.raises(ConfigProblems) as told:
+        examine(file, lambda config: [(("operation", "drain"), "further")], doubts, {})
+    problems = [problem.removeprefix(f"{file}:") for problem in told.value.problems]
+    assert problems[:2] == ["2: server.port: port -1 must be 0 (any free one) to 65535", "4: operation.drain: further"]
+    assert problems[2].startswith("6: pages.roots: warning: / is the whole disk")
+    assert len(problems) == 3
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
