@@ -259,4 +259,12 @@ def test_all_errors_are_one_family() -> None:
 def test_missing_states_are_all_named_with_the_nearest_ones() -> None:
     error = am.StateMissing(["Strat", "Xyz"], "m", ["Start", "Ready"])
     assert error.names == ("Strat", "Xyz")
-    assert str(error) == "missing states: 'Strat' (did you mean 'Start'?), 'Xyz' not defined in the schema of 'm'"
+    assert str(error) == "states 'Strat' (did you mean 'Start'?), 'Xyz' are not defined in the schema of 'm'"
+
+
+def test_a_missing_state_of_a_machine_without_an_id_is_told_without_a_random_one() -> None:
+    with pytest.raises(am.StateMissing) as caught:
+        am.Machine({"Ready": {}}).add("Redy")
+    assert str(caught.value) == (
+        "state 'Redy' (did you mean 'Ready'?) is not defined in the schema of a machine that has no id"
+    )

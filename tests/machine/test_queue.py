@@ -326,8 +326,8 @@ def test_the_removal_of_an_error_gets_into_a_full_queue() -> None:
 @pytest.mark.parametrize(
     ("mutate", "error", "message"),
     [
-        (lambda m: m.add("Zed"), am.StateMissing, "missing states: 'Zed' not defined in the schema of 'm'"),
-        (lambda m: m.add(["A", "Zed", "Yak"]), am.StateMissing, "'Zed' (did you mean 'Zet'?), 'Yak' not defined"),
+        (lambda m: m.add("Zed"), am.StateMissing, "state 'Zed' is not defined in the schema of 'm'"),
+        (lambda m: m.add(["A", "Zed", "Yak"]), am.StateMissing, "'Zed' (did you mean 'Zet'?), 'Yak' are not defined"),
         (lambda m: m.can_remove("Zed"), am.StateMissing, "'Zed'"),
         (lambda m: m.toggle("Zed"), am.StateMissing, "'Zed'"),
         (lambda m: m.add(3), am.InvalidArgs, "states are a name or an iterable of names, got int"),

@@ -80,7 +80,7 @@ def test_unknown_states_are_named() -> None:
         lambda m: m.when_args("Zed"),
     ]
     for make in makes:
-        with pytest.raises(am.StateMissing, match="'Zed' not defined in the schema of 'm'"):
+        with pytest.raises(am.StateMissing, match="'Zed' is not defined in the schema of 'm'"):
             make(machine)
 
 

@@ -27,7 +27,7 @@ class SchemaError(AmError):
 
 
 class StateMissing(AmError):
-    """A name that the machine does not have. `names` holds all of them."""
+    """A name that the machine does not have. `names` holds all of them. The machine's id may be empty: it has none."""
 
     def __init__(self, names: Iterable[str], machine_id: str, known: Iterable[str]) -> None:
         self.names = tuple(names)
@@ -37,7 +37,9 @@ class StateMissing(AmError):
             f"{name!r} (did you mean {hint!r}?)" if hint else repr(name)
             for name, hint in zip(self.names, hints, strict=True)
         )
-        super().__init__(f"missing states: {what} not defined in the schema of {machine_id!r}")
+        subject, verb = ("state", "is") if len(self.names) == 1 else ("states", "are")
+        owner = repr(machine_id) if machine_id else "a machine that has no id"
+        super().__init__(f"{subject} {what} {verb} not defined in the schema of {owner}")
 
 
 class InvalidArgs(AmError):

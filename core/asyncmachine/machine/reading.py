@@ -226,8 +226,8 @@ class Reading(Generic[N]):
     # For subclasses
 
     def _known_as(self) -> str:
-        """How errors name it."""
-        return self.id
+        """How errors name it; empty where nobody has given it an id or asked for one: a random one tells nothing."""
+        return self._id
 
     def _active_names(self) -> tuple[str, ...]:
         raise NotImplementedError
