@@ -23,12 +23,17 @@ def test_a_page_that_is_not_asked_tells_nobody(python: Page) -> None:
 
 
 def test_a_page_opened_with_dbg_1_streams_to_its_own_server(page: Page, mishaps: Mishaps) -> None:
-    mishaps.expect("WebSocket connection|404|dbg.ws: closed with")  # this server does not record
+    """This server does not record, and there is one error of the browser's own and one clear word."""
+    mishaps.expect("WebSocket connection|dbg.ws: nobody records there .*: the page's own server has to")
+    page.clock.install()
     page.goto("/pages/python.html?dbg=1")
     wait_for_python(page)
     with page.expect_websocket() as found:
         assert run(page, WATCH) == [True, True, {"AM_DBG_ADDR": "/dbg.ws"}]
     assert found.value.url == page.evaluate("location.origin").replace("http", "ws") + "/dbg.ws"
+    mishaps.wait_until_told(page, "nobody records there")
+    page.clock.run_for(10_000)
+    assert len(mishaps.seen) == 2
 
 
 def test_each_record_of_the_log_is_one_message_of_the_console(shared: Page, mishaps: Mishaps) -> None:

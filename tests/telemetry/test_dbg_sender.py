@@ -13,7 +13,7 @@ import pytest
 import asyncmachine as am
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine.telemetry.dbg import messages as m
-from asyncmachine.telemetry.dbg.line import FIRST_DELAY, LONGEST_DELAY, delay
+from asyncmachine.telemetry.dbg.line import FIRST_DELAY, IN_PAGE, LONGEST_DELAY, delay
 from asyncmachine.telemetry.dbg.outbox import OutboxLimits
 from asyncmachine.telemetry.dbg.sender import GATHER, LOOK_EVERY, SESSION, Sender, SenderOptions, this_process
 from tests.telemetry.desk import Desk
@@ -112,6 +112,23 @@ async def test_it_comes_back_ever_more_slowly() -> None:
     assert all(0.79 * FIRST_DELAY * 2**i <= pause <= 1.21 * FIRST_DELAY * 2**i for i, pause in enumerate(pauses[:5]))
     assert all(0.79 * LONGEST_DELAY <= pause <= 1.21 * LONGEST_DELAY for pause in pauses[8:])
     assert max(delay(number) for number in (50, 5000)) <= 1.21 * LONGEST_DELAY
+    await sender.close()
+
+
+@in_virtual_time
+async def test_a_page_tries_a_receiver_that_it_never_reached_rarely_and_one_that_it_knows_at_once() -> None:
+    desk, worker = Desk(is_out=True), machine()
+    sender = Sender(desk.dial, absence=IN_PAGE)
+    sender.attach(worker)
+    sender.start()
+    await asyncio.sleep(60)
+    assert len(desk.dialled) == 3
+    desk.is_out = False
+    await asyncio.sleep(IN_PAGE.longest)
+    desk.ends[-1].cut()
+    cut_at = asyncio.get_running_loop().time()
+    await asyncio.sleep(1)
+    assert desk.dialled[-1] - cut_at <= 1.21 * FIRST_DELAY
     await sender.close()
 
 
@@ -407,7 +424,9 @@ async def test_a_receiver_that_is_not_there_is_told_of_in_the_log_once(caplog: p
     sender.start()
     await asyncio.sleep(60)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("debugger: nobody records there (closed with 1006 (cannot connect: ")
     assert "nobody listens" in warning
+    assert "`am relay rotate-dbg` starts a recorder" in warning
     await sender.close()
 
 

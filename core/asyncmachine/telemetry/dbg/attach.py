@@ -19,7 +19,7 @@ from asyncmachine.machine.api import Api
 from asyncmachine.machine.settings import Settings, flag
 from asyncmachine.machine.view import View
 from asyncmachine.telemetry.dbg.address import IN_BROWSER, Dial, dial_to, url_of
-from asyncmachine.telemetry.dbg.line import FAREWELL
+from asyncmachine.telemetry.dbg.line import FAREWELL, IN_PAGE, NATIVE
 from asyncmachine.telemetry.dbg.sender import Sender, SenderOptions
 
 AT_EXIT: Final = 1.0
@@ -141,7 +141,7 @@ def _start(target: Hashable, options: SenderOptions | None) -> Running:
     if not isinstance(target, str):
         sender = Sender(target, options=options)  # type: ignore[arg-type]
         return InLoop(sender, sender.start())
-    sender = Sender(dial_to(target), name=target, options=options)
+    sender = Sender(dial_to(target), name=target, options=options, absence=IN_PAGE if IN_BROWSER else NATIVE)
     return InLoop(sender, sender.start()) if IN_BROWSER else InThread(sender)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from asyncmachine.telemetry.dbg.address import Dial, Transport, TransportClosed
@@ -33,6 +34,22 @@ FIRST_COMPLAINT: Final = 4000
 """Close codes from here on say that the receiver found something wrong."""
 
 logger = logging.getLogger("asyncmachine.telemetry")
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What is done about a receiver never reached: seconds before the second try, at most, and what is said."""
+
+    first: float
+    longest: float
+    cure: str
+
+
+NATIVE: Final = Absence(FIRST_DELAY, LONGEST_DELAY, "`am relay rotate-dbg` starts a recorder")
+IN_PAGE: Final = Absence(
+    15.0, 120.0, "the page's own server has to, by [dbg] of `am relay wasm` or by Relay(recorder=...)"
+)
+"""A browser writes an error to its console for each try, which nobody can keep it from."""
 
 
 class Source(Protocol):
@@ -61,7 +78,7 @@ class Source(Protocol):
 class Line:
     """One connection after the other, until the source is finished, the receiver refuses it, or `close`."""
 
-    def __init__(self, dial: Dial, source: Source, name: str) -> None:
+    def __init__(self, dial: Dial, source: Source, name: str, absence: Absence = NATIVE) -> None:
         self.name = name
         self.connected = False
         self.connections = 0
@@ -69,6 +86,7 @@ class Line:
         """Why the receiver does not want this line; empty while it does."""
         self._dial = dial
         self._source = source
+        self._absence = absence
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -106,12 +124,19 @@ class Line:
             if loop.time() - begun >= STEADY:
                 attempt = 0
             if not self._is_over:
-                is_complaint = ended.code >= FIRST_COMPLAINT or (self.connections == 0 and attempt == 0)
-                level = logging.WARNING if is_complaint else logging.INFO
-                if attempt == 0 or level == logging.WARNING:
-                    logger.log(level, "%s: %s; trying again", self.name, ended)
-                await self._pause(delay(attempt))
+                self._tell(ended, attempt)
+                known, never = self.connections > 0, self._absence
+                await self._pause(delay(attempt) if known else delay(attempt, never.first, never.longest))
             attempt += 1
+
+    def _tell(self, ended: TransportClosed, attempt: int) -> None:
+        if ended.code >= FIRST_COMPLAINT:
+            logger.warning("%s: %s; trying again", self.name, ended)
+        elif attempt == 0 and self.connections == 0:
+            told = "%s: nobody records there (%s): %s; trying again, ever more rarely"
+            logger.warning(told, self.name, ended, self._absence.cure)
+        elif attempt == 0:
+            logger.info("%s: %s; trying again", self.name, ended)
 
     async def _connect(self) -> TransportClosed:
         """One connection from dial to end."""
@@ -186,6 +211,6 @@ async def _end(transport: Transport, code: int) -> None:
         raise
 
 
-def delay(attempt: int) -> float:
+def delay(attempt: int, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
     """Seconds before attempt number `attempt` (from 0): doubling, and spread so that many do not come at once."""
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(attempt, 30)) * random.uniform(0.8, 1.2)
+    return min(longest, first * 2.0 ** min(attempt, 30)) * random.uniform(0.8, 1.2)

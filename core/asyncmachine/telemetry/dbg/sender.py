@@ -22,7 +22,7 @@ from asyncmachine.machine.view import View
 from asyncmachine.telemetry.dbg import messages as m
 from asyncmachine.telemetry.dbg.address import Dial
 from asyncmachine.telemetry.dbg.codec import encode
-from asyncmachine.telemetry.dbg.line import FAREWELL, Line
+from asyncmachine.telemetry.dbg.line import FAREWELL, NATIVE, Absence, Line
 from asyncmachine.telemetry.dbg.outbox import Outbox, OutboxLimits
 from asyncmachine.telemetry.dbg.packing import Packer
 from asyncmachine.telemetry.dbg.texts import clipped
@@ -74,11 +74,13 @@ class SenderStatistics:
 class Sender:
     """Sends what its machines do to whoever `dial` connects to. Ends by itself when the last machine has ended."""
 
-    def __init__(self, dial: Dial, *, name: str = "debugger", options: SenderOptions | None = None) -> None:
+    def __init__(
+        self, dial: Dial, *, name: str = "debugger", options: SenderOptions | None = None, absence: Absence = NATIVE
+    ) -> None:
         self.options = options or SenderOptions()
         self.outbox = Outbox(self.options.limits, self._wake)
         self._packer = Packer(m.Hello(m.MAGIC, m.VERSION, SESSION, this_process()), self.options.trace_filter)
-        self._line = Line(dial, self, name)
+        self._line = Line(dial, self, name, absence)
         self._tracers: WeakSet[DbgTracer] = WeakSet()
         # Reentrant: an output of the machine's log may attach another machine.
         self._guard = threading.RLock()
