@@ -11,7 +11,7 @@ from asyncmachine.rpc.errors import ListenerFailed
 from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
-from asyncmachine.rpc.transport import Listen, Listener, Transport, TransportClosed, failed_dial
+from asyncmachine.rpc.transport import Listen, Listener, NotOpened, Transport, TransportClosed, failed_dial
 
 
 async def keep_accepting(
@@ -48,7 +48,7 @@ async def keep_accepting(
                 attempt, lost_at = 0, loop.time()
         delay = backoff.delay(attempt, loop.time() - lost_at)
         if delay is None:
-            given_up = TransportClosed(reason=f"gave up listening after {attempt} attempts")
+            given_up = NotOpened(f"gave up listening after {attempt} attempts")
             Outage(what, given_up)
             failed(given_up)
             return

@@ -10,7 +10,7 @@ from asyncmachine.rpc.backoff import Backoff
 from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.states import ServerStates as S
-from asyncmachine.rpc.transport import Dial, Transport, TransportClosed, failed_dial
+from asyncmachine.rpc.transport import Dial, NotOpened, Transport, failed_dial
 
 
 async def keep_listening(
@@ -43,7 +43,7 @@ async def keep_listening(
             pause.reset()
         delay = backoff.delay(attempt, loop.time() - lost_at)
         if delay is None:
-            machine.add_err(TransportClosed(reason=f"gave up listening after {attempt} attempts"))
+            machine.add_err(NotOpened(f"gave up listening after {attempt} attempts"))
             machine.remove(S.Start)
             return
         attempt += 1

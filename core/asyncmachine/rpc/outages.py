@@ -9,6 +9,8 @@ import logging
 import sys
 from typing import Final
 
+from asyncmachine.rpc.transport import in_words
+
 logger = logging.getLogger("asyncmachine.rpc")
 
 LEVEL: Final = logging.INFO if sys.platform == "emscripten" else logging.WARNING
@@ -30,7 +32,9 @@ class Outage:
 
 def why(error: BaseException) -> str:
     """The cause in words, without what was made around it."""
-    return str(error.__cause__ or "") or getattr(error, "reason", "") or str(error) or repr(error)
+    if error.__cause__ is not None:
+        return in_words(error.__cause__)
+    return getattr(error, "reason", "") or in_words(error)
 
 
 def where(word: str, address: object) -> str:

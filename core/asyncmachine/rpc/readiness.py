@@ -13,9 +13,10 @@ from asyncmachine.machine.errors import AmError
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.wait import Once, Wait
 from asyncmachine.rpc.errors import ForeignSource, ListenerFailed, NotConnected
+from asyncmachine.rpc.outages import why
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import MuxStates as M
-from asyncmachine.rpc.transport import TransportClosed
+from asyncmachine.rpc.transport import NotOpened, TransportClosed
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ def listening_or_failed(machine: Machine[M], where: str, *, was_started: bool) -
     """Met with Ready; ends with `ListenerFailed` when the mux cannot listen (it goes on trying) or has stopped."""
 
     def failed(error: BaseException | None) -> AmError:
-        failure = ListenerFailed(f"{machine.id} cannot take connections{where}: {error}")
-        failure.__cause__ = error
+        told = "" if error is None else f": {why(error)}"
+        failure = ListenerFailed(f"{machine.id} cannot take connections{where}{told}")
+        failure.__cause__ = error.__cause__ if isinstance(error, NotOpened) else error
         return failure
 
     ready = machine.when(M.Ready)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from asyncmachine.helpers.file_locks import is_held
-from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
+from asyncmachine.rpc.transport import Dial, NotOpened, Transport
 from asyncmachine.rpc.transport.addresses import AddressError, dial
 
 SUFFIX: Final = "-repl.addr"
@@ -40,7 +40,7 @@ def repl_dial(file: str | Path) -> Dial:
         try:
             connect = dial(repl_address(file))
         except AddressError as error:
-            raise TransportClosed(reason=str(error)) from error
+            raise NotOpened(str(error)) from error
         return await connect()
 
     return to_file

@@ -6,6 +6,7 @@ could see, delivers each message once and in order or closes, and slows a sender
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, runtime_checkable
@@ -37,6 +38,14 @@ class TransportClosed(AmError):
         self.reason = reason
 
 
+class NotOpened(TransportClosed):
+    """There never was a connection, or a listener; `str` is the reason alone."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(LOST, reason)
+        self.args = (reason,)
+
+
 class CertificateRefused(TransportClosed):
     """The other side does not accept the certificate of this side, or wants one and there is none."""
 
@@ -48,10 +57,23 @@ def failed_dial(error: Exception, timeout: float | None = None) -> TransportClos
     if isinstance(error, TimeoutError) and timeout is not None:
         text = f"no connection within {timeout:g} s"
     else:
-        text = f"cannot connect: {error!r}"
-    failure = TransportClosed(reason=text)
-    failure.__cause__ = error
+        text = in_words(error)
+    failure = NotOpened(text)
+    # The system's errors are of the place, not of our lines.
+    failure.__cause__ = error.with_traceback(None) if isinstance(error, OSError) else error
     return failure
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong, to whoever chose the address."""
+    known = _WORDS.get(error.errno or 0) if isinstance(error, OSError) else None
+    return known or str(error) or type(error).__name__
+
+
+_WORDS: Final = {
+    errno.EADDRINUSE: "the address is in use: end what listens there, or choose another",
+    errno.ECONNREFUSED: "connection refused: nothing listens there",
+}
 
 
 @dataclass(frozen=True, slots=True)

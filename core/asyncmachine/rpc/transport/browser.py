@@ -13,6 +13,7 @@ from asyncmachine.rpc.transport import (
     MAX_FRAME,
     NORMAL,
     TEXT_FRAME,
+    NotOpened,
     Peer,
     TransportClosed,
 )
@@ -78,7 +79,7 @@ class BrowserWebSocket:
                 await self._opened
         except TimeoutError:
             await self.close(reason="took too long to open")
-            raise TransportClosed(LOST, f"{self.peer.address}: no connection within {timeout:g} s") from None
+            raise NotOpened(f"{self.peer.address}: no connection within {timeout:g} s") from None
         except asyncio.CancelledError:
             await self.close(reason="given up")
             raise

@@ -12,7 +12,7 @@ import ssl as tls
 from contextlib import suppress
 from typing import Any, Final
 
-from asyncmachine.rpc.transport import CertificateRefused, TransportClosed
+from asyncmachine.rpc.transport import CertificateRefused, NotOpened, TransportClosed, in_words
 
 LINGER: Final = 1.0
 """Seconds that somebody who was refused has to read why, and to hang up."""
@@ -41,7 +41,7 @@ def ended_by(address: str, error: Exception) -> TransportClosed:
     """What a failure to connect becomes."""
     if why := refusal(error):
         return CertificateRefused(reason=f"{address}: {why}")
-    return TransportClosed(reason=f"{address}: {str(error) or type(error).__name__}")
+    return NotOpened(f"{address}: {in_words(error)}")
 
 
 def names_in(certificate: Any) -> tuple[str, ...]:

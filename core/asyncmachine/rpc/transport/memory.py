@@ -17,9 +17,9 @@ from asyncmachine.rpc.transport import (
     LOST,
     MAX_FRAME,
     NORMAL,
+    NotOpened,
     Peer,
     Transport,
-    TransportClosed,
 )
 from asyncmachine.rpc.transport.backlog import Backlog
 from asyncmachine.rpc.transport.inbox import Inbox, wake
@@ -129,7 +129,7 @@ class MemoryListener:
         await self._backlog.room()
         near, far = pair(self._fault)
         if self._backlog.put(near) is not None:
-            raise TransportClosed(LOST, f"{self.address}: nobody accepts")
+            raise NotOpened(f"{self.address}: nobody accepts")
         return far
 
     async def accept(self) -> Transport:

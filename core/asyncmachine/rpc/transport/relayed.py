@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from asyncmachine.machine.view import View
-from asyncmachine.rpc.transport import LOST, Transport, TransportClosed, websocket
+from asyncmachine.rpc.transport import NotOpened, Transport, websocket
 from asyncmachine.rpc.transport.addresses import AddressError
 from asyncmachine.rpc.transport.tunnel import TIMEOUT, Op, Tunnel
 from asyncmachine.rpc.transport.tunnel_tokens import Tokens
@@ -87,7 +87,7 @@ class Relayed:
             async with asyncio.timeout(TIMEOUT):
                 return await asyncio.to_thread(self._post, url, body.encode())
         except (OSError, ValueError) as error:
-            raise TransportClosed(LOST, f"{url}: {str(error) or 'no answer'}") from error
+            raise NotOpened(f"{url}: {str(error) or 'no answer'}") from error
 
     async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Transport:
         """An open WebSocket. Raises `TransportClosed`."""

@@ -16,6 +16,7 @@ from asyncmachine.rpc.transport import (
     MAX_FRAME,
     NORMAL,
     TEXT_FRAME,
+    NotOpened,
     Peer,
     Transport,
     TransportClosed,
@@ -117,7 +118,7 @@ async def connect(
             **{**SETTINGS, **settings},
         )
     except (OSError, TimeoutError, InvalidHandshake) as error:
-        raise TransportClosed(LOST, f"{url}: {str(error) or type(error).__name__}") from error
+        raise NotOpened(f"{url}: {str(error) or type(error).__name__}") from error
     return WebSocketTransport(connection)
 
 

@@ -8,10 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from asyncmachine.machine.settings import DEBUGGER_ADDRESS
-from asyncmachine.rpc.transport import Dial, Transport, TransportClosed
+from asyncmachine.rpc.transport import Dial, Transport, TransportClosed, failed_dial
 from asyncmachine.telemetry.dbg.errors import AddressError
 
-__all__ = ["PATH", "Dial", "Transport", "TransportClosed", "dial_to", "url_of"]
+__all__ = ["PATH", "Dial", "Transport", "TransportClosed", "dial_to", "failed_dial", "url_of"]
 
 PATH: Final = "/dbg.ws"
 """Where a relay takes the stream."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from asyncmachine.telemetry.dbg.address import Dial, Transport, TransportClosed
+from asyncmachine.telemetry.dbg.address import Dial, Transport, TransportClosed, failed_dial
 
 REFUSALS: Final = frozenset({4401, 4403, 4404, 4406})
 """Close codes after which dialling again is of no use: not let in, no such target, another version."""
@@ -146,7 +146,7 @@ class Line:
         except TransportClosed as error:
             return error
         except Exception as error:  # noqa: BLE001 (the application's function; it means that there is no connection)
-            return TransportClosed(LOST, f"cannot connect: {error!r}")
+            return failed_dial(error, DIAL_TIMEOUT)
         self.connected = True
         self.connections += 1
         try:
