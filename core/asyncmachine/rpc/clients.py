@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -12,8 +11,6 @@ from asyncmachine.rpc.grants import Allow, Grants, decide
 from asyncmachine.rpc.running import Link
 from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.transport import Peer
-
-logger = logging.getLogger("asyncmachine.rpc")
 
 T = TypeVar("T")
 
@@ -66,7 +63,6 @@ class Clients:
         try:
             grants = decide(allow, hello.id, hello.token, peer)
         except Exception as error:
-            logger.exception("client %r is not let in: its grants could not be decided", hello.id)
             raise Rejected(Code.INTERNAL, "the decision about this client failed", RETRY_AFTER) from error
         if grants is None:
             raise Rejected(Code.FORBIDDEN, f"{hello.id} is not let in")

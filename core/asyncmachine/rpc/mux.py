@@ -29,6 +29,7 @@ from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
 from asyncmachine.rpc.readiness import listening_or_failed
+from asyncmachine.rpc.refusals import Refusals
 from asyncmachine.rpc.sending import Sending
 from asyncmachine.rpc.server import DRAIN, Server
 from asyncmachine.rpc.sessions import Sessions
@@ -96,6 +97,7 @@ class Mux(PayloadSender):
         self._admitted: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._refusals = Refusals()
         self._accepting: asyncio.Task[None] | None = None
         self.machine = own_machine(MuxStates, MuxHandlers(self), f"rm-{self._name}", "rpc-mux", parent)
         self._places = Places(limit, self.machine.id, self._run)
@@ -242,7 +244,7 @@ class Mux(PayloadSender):
         admitted = {"ClientConnectedState": partial(self._came, name), "ClientConnectedEnd": partial(self._left, name)}
         self._servers[name] = server
         try:
-            server._places = self._places
+            server._places, server._refusals = self._places, self._refusals
             server.machine.bind(admitted)
             await server.serve(transport)
         finally:

@@ -35,6 +35,7 @@ from asyncmachine.rpc.own_machine import own_machine
 from asyncmachine.rpc.pause import Pause
 from asyncmachine.rpc.payload_sender import PayloadSender
 from asyncmachine.rpc.places import MAX_CONNECTIONS, Places
+from asyncmachine.rpc.refusals import Refusals
 from asyncmachine.rpc.remote_result import Delivery
 from asyncmachine.rpc.running import Link
 from asyncmachine.rpc.sending import Sending
@@ -106,6 +107,7 @@ class Server(Arriving, PayloadSender):
         self._listen: Listen | None = None
         self._where = ""
         self._places: Places | None = None
+        self._refusals: Refusals | None = None
         self._strangers = strangers
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._farewell: tuple[str, bool] = ("", True)

@@ -8,6 +8,7 @@ from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clients import RETRY_AFTER
 from asyncmachine.rpc.errors import Code, Rejected, close_code
+from asyncmachine.rpc.refusals import Refusals
 from asyncmachine.rpc.running import Link
 from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.states import ClientInfo
@@ -74,6 +75,9 @@ class ServerEvents:
         except Rejected as no:
             if no.__cause__ is not None:
                 server.machine.add_err(no.__cause__)
+            server._refusals = server._refusals or Refusals()
+            peer = connection.transport.peer
+            server._refusals.tell(server.machine.id, hello.id, peer.address, no, connection.now)
             connection.session.reject(no.code, no.message, no.retry_after)
             connection.close(close_code(no.code), str(no))
             return
