@@ -12,6 +12,7 @@ from asyncmachine.rpc.outages import Outage
 from asyncmachine.rpc.states import Listening
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Listen, Listener, NotOpened, Transport, TransportClosed, failed_dial
+from asyncmachine.rpc.unguarded import warn_unguarded
 
 
 async def keep_accepting(
@@ -75,14 +76,29 @@ async def _accept_all(
 
 
 async def serve_arrivals(
-    machine: Machine[S], listen: Listen, arrived: Callable[[Transport], object], backoff: Backoff, where: str
+    machine: Machine[S],
+    listen: Listen,
+    arrived: Callable[[Transport], object],
+    backoff: Backoff,
+    where: str,
+    *,
+    is_open: bool,
 ) -> None:
-    """The life of a server at an address, in the states of its machine. Ends when it is cancelled, or has given up."""
+    """The life of a server at an address, in the states of its machine. Ends when it is cancelled, or has given up.
+
+    `is_open`: it lets everybody in.
+    """
     what = f"{machine.id} cannot take connections{where}"
     # The clients there are need no listener, but they need RpcReady; so it stays as long as they do. ErrNetwork would
     # drop them as well.
 
+    warned = False
+
     def opened(address: str) -> None:
+        nonlocal warned
+        if is_open and not warned:
+            warned = True
+            warn_unguarded(machine.id, address)
         if S.ClientConnected not in machine:
             machine.add(S.RpcAccepting, Listening(address))
 

@@ -62,6 +62,11 @@ class Greeting:
         self._shares = shares
         self._loose = loose
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing decides who is let in."""
+        return self._allow is None
+
     def let_in(self, connection: Link, hello: m.Hello, push_interval: float) -> ServedClient:
         """Welcomes a client. Raises `Rejected`, with a cause if something here has failed."""
         peer = connection.transport.peer

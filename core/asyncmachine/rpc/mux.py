@@ -39,6 +39,7 @@ from asyncmachine.rpc.timing import Timing, default_timing
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.transport import Listen, Peer, Transport
 from asyncmachine.rpc.transport.addresses import listen as listen_at
+from asyncmachine.rpc.unguarded import warn_unguarded
 
 logger = logging.getLogger("asyncmachine.rpc")
 
@@ -93,6 +94,7 @@ class Mux(PayloadSender):
         self._where = where("at", listen)
         self._backoff = backoff or default_backoff()
         self._made = 0
+        self._is_open = isinstance(serve, View) and server.get("allow") is None
         self._servers: dict[str, Server] = {}
         self._admitted: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -218,6 +220,9 @@ class Mux(PayloadSender):
 
     def _opened(self, address: str) -> None:
         self.address = address
+        if self._is_open:
+            self._is_open = False  # told once
+            warn_unguarded(self.machine.id, address)
         self.machine.remove(M.Exception)
         self.machine.add(M.Ready, Listening(address))
 

@@ -58,5 +58,12 @@ class ServerHandlers:
         if server._dial is not None:
             return keep_listening(server.machine, server._dial, server.serve, server._backoff, server._pause)
         if server._listen is not None:
-            return serve_arrivals(server.machine, server._listen, server._arrived, server._backoff, server._where)
+            return serve_arrivals(
+                server.machine,
+                server._listen,
+                server._arrived,
+                server._backoff,
+                server._where,
+                is_open=server._greeting.is_open,
+            )
         return None
