@@ -637,14 +637,16 @@ def test_a_form_that_is_shown_again_is_sent_once(bound: Page) -> None:
             body('<form id="f"><button id="go">go</button></form>')
             page.form("#f", "Hit")
 
-        for _ in range(3):
+        view()
+        once = len(page._handlers)
+        for _ in range(2):
             view()
         await frame()
         """,
     )
     bound.locator("#go").click()
     run(bound, "await frame()")
-    assert run(bound, "json.dumps([machine.tick('Hit'), len(page._handlers)])") == [1, 1]
+    assert run(bound, "json.dumps([machine.tick('Hit'), len(page._handlers) - once])") == [1, 0]
     run(bound, "body(''); await frame()")
     assert run(bound, "json.dumps(len(page._handlers))") == 0
 

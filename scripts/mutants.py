@@ -35,6 +35,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from scripts.vendor import vendor_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("tests") / "mutants"
 BUDGET = 15 * 60.0
@@ -248,7 +250,7 @@ def run_pytest(tree: Path, tests: Sequence[str], seconds: float) -> int | None:
 
 
 def copy_tree(root: Path, target: Path) -> None:
-    """Copy what git would see: tracked files and new ones, nothing that was installed or made."""
+    """Copy what git would see: tracked files and new ones. Of what was made, a link leads to the page's libraries."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
@@ -260,6 +262,8 @@ def copy_tree(root: Path, target: Path) -> None:
         if (root / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes((root / name).read_bytes())
+    if (vendor := vendor_folder(root)).is_dir():
+        vendor_folder(target).symlink_to(vendor)
 
 
 def row(outcome: Outcome) -> str:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -38,9 +37,11 @@ FLAGS = [
 
 
 def vendor_folder() -> Path:
-    """What `make setup` vendored. A copy of the tree has none: there it is that of the tree whose Python runs this."""
-    own = static_folder() / "vendor"
-    return own if own.is_dir() else Path(sys.prefix).parent / "web" / "static" / "vendor"
+    """What `make setup` vendored, to be served as `/vendor/`.
+
+    In a copy of the tree it is a link, which no relay follows out of the static files.
+    """
+    return static_folder() / "vendor"
 
 
 @contextmanager
