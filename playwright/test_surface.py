@@ -96,6 +96,19 @@ def test_a_text_keeps_its_node_and_takes_the_place_of_all_else(ui: Page) -> None
     ) == ["a", "a", "a", "a", "a", True]
 
 
+def test_a_text_is_never_markup_whatever_it_takes_the_place_of(ui: Page) -> None:
+    told = tell(
+        ui,
+        """
+        document.body.innerHTML = "<p>x</p><p><i>x</i></p><p>x<br>y</p><p><!--x--></p><p></p>";
+        ui.define(1, "p", "text", "", 0);
+        await show([1, "<b>"]);
+        return [...document.querySelectorAll("p")].map((each) => [each.textContent, each.children.length]);
+        """,
+    )
+    assert told == [["<b>", 0]] * 5
+
+
 def test_rows_keep_their_elements_by_key(ui: Page) -> None:
     assert tell(
         ui,
