@@ -250,6 +250,7 @@ def test_a_person_is_told_what_a_form_met_and_that_a_page_is_refused(
     page.locator("#name").fill("Ada")
     page.keyboard.press("Enter")
     expect(page.locator("[data-message]")).to_have_text("Something went wrong, and this did not work.")
+    expect(page.locator("#count")).to_be_enabled()  # a worker that still starts would miss the server
     port = int(running.address.rstrip("/").rpartition(":")[2])
     with mishaps.server_away():
         running.stop()

@@ -16,7 +16,7 @@ from tests.web.browser import Mishaps
 @pytest.fixture(autouse=True)
 def _calls_are_lost_with_whom_they_are_for(mishaps: Mishaps) -> None:
     """A page says so; the nodes are tried again."""
-    mishaps.expect("nobody awaited .*, which has failed: ")
+    mishaps.expect("nobody awaited .*, (which has failed: |whose outcome is unknown: )")
 
 
 def test_a_leaf_that_its_parent_terminates_at_work_is_forked_again(serve: Serve, tab: Tab, address: str) -> None:
