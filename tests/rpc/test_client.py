@@ -288,6 +288,7 @@ async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is
             "gone",
             "the connection was not welcomed, but closed with 1006 (gone): is there a server of aRPC, and TLS",
         ),
+        (1000, "the page was left", "the other side has left before it was ready: the page was left"),
         (1011, "INTERNAL: no", "the connection was not welcomed, but closed with 1011 (INTERNAL: no)"),
     ],
 )

@@ -25,7 +25,7 @@ from asyncmachine.rpc.probing import WITHIN, Doubt
 from asyncmachine.rpc.receiving import ReceivingSession
 from asyncmachine.rpc.session import Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
-from asyncmachine.rpc.transport import LOST, TransportClosed
+from asyncmachine.rpc.transport import LOST, NORMAL, TransportClosed
 
 PATIENCE: Final = 0.5
 """Seconds that a client lets the server ask first."""
@@ -156,6 +156,9 @@ class ClientSession(ReceivingSession):
         """The transport was closed by nobody here. Who was not welcomed would else come back, and say nothing."""
         if self.phase is not Phase.GREETED:
             return []
+        if end.code == NORMAL:
+            why = f": {end.reason}" if end.reason else ""
+            return [e.SessionFailed(HandshakeFailed(f"the other side has left before it was ready{why}"))]
         cure = ": is there a server of aRPC, and TLS on both sides or on none?" if end.code == LOST else ""
         return [e.SessionFailed(HandshakeFailed(f"the connection was not welcomed, but {end}{cure}"))]
 
