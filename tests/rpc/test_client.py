@@ -151,7 +151,9 @@ def test_a_server_that_does_not_answer_is_left() -> None:
         await client.machine.when_not(C.Connected)
         assert loop.time() == 15.0
         assert isinstance(client.machine.err, rpc.HandshakeFailed)
-        assert str(client.machine.err).startswith("the peer took too long"), "and not what came of giving it up"
+        assert str(client.machine.err) == (
+            "the peer took too long to answer: is there a server of aRPC, and TLS on both sides or on none?"
+        ), "and not what came of giving it up"
         await client.stop()
 
     run(body())
@@ -341,6 +343,25 @@ async def test_a_port_where_something_else_listens_is_told_to_the_log(caplog: py
         await client.stop()
     (warning,) = warned(caplog)
     assert warning.startswith(f"rc-one cannot connect to tcp://127.0.0.1:{port}: the connection was not welcomed")
+
+
+async def test_a_server_of_another_protocol_is_told_by_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        client = rpc.Client(f"tcp://127.0.0.1:{port}", Basic, id="one", backoff=QUICK)
+        client.start()
+        await client.machine.when(C.ErrRpc)
+        await client.stop()
+    (warning,) = warned(caplog)
+    assert warning.endswith(
+        "as it begins with 'HTTP/1.1 400 Bad Request'): is there a server of aRPC, and TLS on both sides or on none?"
+    )
 
 
 async def test_leaving_before_the_welcome_is_no_error() -> None:

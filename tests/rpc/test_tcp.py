@@ -98,6 +98,22 @@ async def test_a_length_that_cannot_be_ends_it_and_tells_why(size: int) -> None:
         assert await reader.read() == frame(b"\xc1\x01\x03\xf1" + end.reason.encode())
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", ", as it begins with 'HTTP/1.1 400 Bad Request'"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", ", as it begins with 'SSH-2.0-OpenSSH_9.2p1'"),
+        (b"HTTP\x00\x01", ""),
+        (b"\xff\xff\xff\xffabc", ""),
+    ],
+)
+async def test_what_speaks_another_protocol_is_told_by_its_first_line(data: bytes, told: str) -> None:
+    async with raw() as (near, _, writer):
+        writer.write(data)
+        end = await ended(near)
+        assert (end.code, end.reason) == (1009, f"a message of {int.from_bytes(data[:4], 'big')} bytes{told}")
+
+
 async def test_an_unknown_word_of_the_transport_ends_it() -> None:
     async with raw() as (near, _, writer):
         writer.write(frame(b"\xc1\x07"))

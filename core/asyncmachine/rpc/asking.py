@@ -23,9 +23,9 @@ from asyncmachine.rpc.following import Following
 from asyncmachine.rpc.legality import Phase, Role
 from asyncmachine.rpc.probing import WITHIN, Doubt
 from asyncmachine.rpc.receiving import ReceivingSession
-from asyncmachine.rpc.session import Reactions, Session
+from asyncmachine.rpc.session import IS_IT_OURS, Reactions, Session
 from asyncmachine.rpc.timing import NATIVE, Timing
-from asyncmachine.rpc.transport import LOST, NORMAL, TransportClosed
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, LOST, NORMAL, TransportClosed
 
 PATIENCE: Final = 0.5
 """Seconds that a client lets the server ask first."""
@@ -159,7 +159,7 @@ class ClientSession(ReceivingSession):
         if end.code == NORMAL:
             why = f": {end.reason}" if end.reason else ""
             return [e.SessionFailed(HandshakeFailed(f"the other side has left before it was ready{why}"))]
-        cure = ": is there a server of aRPC, and TLS on both sides or on none?" if end.code == LOST else ""
+        cure = f": {IS_IT_OURS}" if end.code in (LOST, FRAME_TOO_LARGE) else ""
         return [e.SessionFailed(HandshakeFailed(f"the connection was not welcomed, but {end}{cure}"))]
 
     def end(self) -> list[e.Event]:

@@ -16,7 +16,7 @@ have; `asking` adds the client's half and `answering` the server's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
@@ -34,6 +34,17 @@ from asyncmachine.rpc.transport import TransportClosed
 
 Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
 """What a side does with each kind it may receive: a method that checks first, then changes, and returns the events."""
+
+
+IS_IT_OURS: Final = "is there a server of aRPC, and TLS on both sides or on none?"
+"""Where nobody has answered yet."""
+
+_WAITED_FOR: Final = {
+    Phase.NEW: "greet",
+    Phase.GREETED: f"answer: {IS_IT_OURS}",
+    Phase.WELCOMED: "get ready",
+}
+"""What the peer was to do, by phase."""
 
 
 class Session:
@@ -107,7 +118,7 @@ class Session:
         if self.phase is Phase.ENDED:
             return []
         if self.phase is not Phase.READY:
-            late = HandshakeFailed(f"the peer took too long to get beyond {self.phase.value}")
+            late = HandshakeFailed(f"the peer took too long to {_WAITED_FOR[self.phase]}")
             return [e.SessionFailed(late)] if now >= self._deadline else []
         events = self._do_due(now)
         due = self.keepalive.due(now)

@@ -40,6 +40,8 @@ LARGE_CHUNK: Final = 1 << 18
 
 LOW_WATER: Final = HIGH_WATER // 4
 LONGEST_REASON: Final = 512
+SHOWN: Final = 24
+"""Bytes of what is no message that a reason tells."""
 CLOSE: Final = b"\xc1\x01"
 
 
@@ -230,7 +232,7 @@ class SocketTransport(asyncio.BufferedProtocol):
         while end - at >= HEADER:
             size = int.from_bytes(data[at : at + HEADER], "big")
             if not 0 < size <= MAX_FRAME:
-                ending = FRAME_TOO_LARGE, f"a message of {size} bytes", False
+                ending = FRAME_TOO_LARGE, f"a message of {size} bytes{_as_text(bytes(data[at : at + SHOWN]))}", False
                 break
             if end - at < HEADER + size:
                 break
@@ -254,6 +256,12 @@ class SocketTransport(asyncio.BufferedProtocol):
             self._say_goodbye(code, reason)
             # Whoever breaks the rules may not hang up either.
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+
+
+def _as_text(data: bytes) -> str:
+    """What begins like a text is of somebody who speaks another protocol, by which a person knows it."""
+    text = data.partition(b"\n")[0].decode("latin-1").rstrip()
+    return f", as it begins with {text!r}" if len(text) >= HEADER and text.isascii() and text.isprintable() else ""
 
 
 def _last_word(message: bytes) -> tuple[int, str, bool]:
