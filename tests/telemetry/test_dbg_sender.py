@@ -424,8 +424,7 @@ async def test_a_receiver_that_is_not_there_is_told_of_in_the_log_once(caplog: p
     sender.start()
     await asyncio.sleep(60)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("debugger: nobody records there (closed with 1006 (cannot connect: ")
-    assert "nobody listens" in warning
+    assert warning.startswith("debugger: nobody records there (nobody listens")
     assert "`am relay rotate-dbg` starts a recorder" in warning
     await sender.close()
 
