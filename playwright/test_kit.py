@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, Route, expect
 
 from asyncmachine_web.build import Project, build
-from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, WATCH, Mishaps, away_and_back, wait_until_kept
+from tests.web.browser import KEEP_SOCKETS, ON_HOLD, UNANSWERED, Mishaps, away_and_back, wait_until_kept
 from tests.web.devtools import tab
 from tests.web.looks import A_SECOND, FRAMES_UNTIL_STALE, check_looks
 from tests.web.projects import NAME, Running, opened
@@ -92,7 +92,7 @@ def test_the_back_forward_cache_keeps_the_guest_book_with_its_worker_and_lets_it
     caching: Page, running: Running, mishaps: Mishaps
 ) -> None:
     mishaps.expect("404")  # Chromium looks for a favicon of the image
-    caching.add_init_script(WATCH + KEEP_SOCKETS + ON_HOLD)
+    caching.add_init_script(KEEP_SOCKETS + ON_HOLD)
     link, found = caching.locator("#link"), caching.locator("#found")
     opened(caching, running.address)
     expect(link).to_have_text("live")

@@ -296,12 +296,13 @@ def test_generators_that_were_begun_are_closed_with_the_loops(python: Page) -> N
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             await begin("late")
-        json.dumps([sorted(log), [str(each.message).partition(" begins")[2] for each in warned]])
+        json.dumps([sorted(log), [str(each.message) for each in warned]])
         """,
     )
     log, warned = told
     assert log == ["ValueError('fails') True", "fails", "one", "task", "waited"]
-    assert warned == [" after loop.shutdown_asyncgens()"]
+    (late,) = warned  # by our loop, or by asyncio's where Python waits
+    assert "after loop.shutdown_asyncgens()" in late
 
 
 def test_debug_mode_tells_where_a_callback_was_made_that_met_an_error(shared: Page) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route
 
-from tests.web.browser import Mishaps, open_python, run
+from tests.web.browser import Mishaps, come_back, open_python, run
 
 JOIN = """
 import shop
@@ -191,7 +191,7 @@ def test_a_leader_in_the_back_forward_cache_lets_another_lead(caching: Page) -> 
     caching.goto("/pages/blank.html")
     assert run(second, TAKEN_OVER) == [["Leading"], 0]
     assert run(second, PAY) is True
-    caching.go_back(wait_until="commit")
+    come_back(caching)
     caching.wait_for_selector("#python", state="attached")
     run(caching, "await tab.client.when_ready(); None")
     paid(caching, 1)

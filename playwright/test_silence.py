@@ -128,7 +128,7 @@ def test_a_page_whose_tab_stood_still_is_not_cut_off(shown: Page, network: Hole)
 
 
 def test_a_slow_server_stays(shown: Page, network: Hole) -> None:
-    network.delay = 0.3
+    network.delay = 0.15  # each way: a busy computer adds to it, and a second is waited
     before = run(shown, "json.dumps(client.statistics.bytes_out)")
     for hits in range(1, 4):
         shown.evaluate("dispatchEvent(new Event('offline')), dispatchEvent(new Event('online'))")

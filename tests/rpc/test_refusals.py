@@ -43,12 +43,20 @@ async def test_a_client_that_is_not_let_in_is_told_to_the_log_without_its_token(
 
 async def test_an_allow_that_raises_has_its_traceback_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
     def allow(id: str, token: str, peer: rpc.Peer) -> rpc.Grants:
-        raise KeyError("nobody")
+        raise KeyError(token)
 
     await turned_away(allow)
     failed = [record for record in caplog.records if "the decision about this client failed" in record.getMessage()]
     assert len(failed) >= 3
-    assert [record.exc_info is not None for record in failed] == [True] + [False] * (len(failed) - 1)
+    assert ["Traceback" in record.getMessage() for record in failed] == [True] + [False] * (len(failed) - 1)
+    assert failed[0].getMessage().endswith("raise KeyError(token)\nKeyError")
+    assert "sesame" not in caplog.text.replace("raise KeyError(token)", "")
+
+
+async def test_an_allow_that_returns_what_it_may_not_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    await turned_away(lambda *who: True)
+    failed = [record.getMessage() for record in caplog.records if "'rc-one'" in record.getMessage()]
+    assert failed[0].endswith("allow returns rpc.Grants, or None to refuse, and is not awaited: got True (InvalidArgs)")
 
 
 def test_a_flood_of_strangers_writes_few_lines_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:

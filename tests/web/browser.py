@@ -206,8 +206,8 @@ WATCH = """
 CACHED = [["pageshow", False], ["pagehide", True], ["pageshow", True]]
 """What it was told when it was in the cache once, and came back from there."""
 
-WHY_NOT = """(performance.getEntriesByType("navigation")[0].notRestoredReasons?.reasons ?? []).map((r) => r.reason)"""
-"""Of a page that was loaded anew, why it did not come from the cache."""
+
+NOT_RESTORED = "not restored because of"
 
 
 def wait_until_kept(page: Page) -> None:
@@ -222,9 +222,23 @@ def wait_until_kept(page: Page) -> None:
 def away_and_back(page: Page, address: str) -> None:
     """Leaves a page that was told to `WATCH`, and comes back to it by the browser's cache. Raises for why not."""
     page.goto(address)
+    come_back(page)
+
+
+def come_back(page: Page) -> None:
+    """Goes back to such a page. Raises if it does not come from the cache, with reasons that no page is told."""
+    session = page.context.new_cdp_session(page)
+    reasons: list[str] = []
+
+    def not_used(told: Any) -> None:
+        reasons.extend(f"{each['type']}: {each['reason']}" for each in told["notRestoredExplanations"])
+
+    session.on("Page.backForwardCacheNotUsed", not_used)
+    session.send("Page.enable")
     page.go_back(wait_until="commit")
     told = page.evaluate("window.told")
-    assert told == CACHED, f"{told}, not restored because of {page.evaluate(WHY_NOT)}"
+    session.detach()
+    assert told == CACHED, f"{told}, {NOT_RESTORED} {reasons}"
 
 
 KEEP_SOCKETS = """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from traceback import format_tb
 from typing import Final
 
+from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc.errors import Code, Rejected
 
 logger = logging.getLogger("asyncmachine.rpc")
@@ -23,7 +25,7 @@ _PASSING: Final = frozenset({Code.BUSY, Code.SHUTDOWN})
 
 
 class Refusals:
-    """What the log is told of one server, or of all servers of a mux. It never has a token."""
+    """What the log is told of one server, or of all of a mux: never a token, nor what an error of `allow` says."""
 
     __slots__ = ("_kinds", "_left", "_since", "_untold")
 
@@ -52,7 +54,10 @@ class Refusals:
             logger.warning("%s: %s", what, no.message)
 
     def _failed(self, what: str, error: BaseException) -> None:
-        """The traceback the first time; a text of the error may have the token, so later there is only its type."""
+        """Our own errors have their words; of others, whose text may have the token, the way to the first."""
+        if isinstance(error, AmError):
+            logger.error("%s (%s)", what if str(error) in what else f"{what}: {error}", type(error).__name__)
+            return
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -60,4 +65,9 @@ class Refusals:
         is_new = kind not in self._kinds and len(self._kinds) < KINDS
         if is_new:
             self._kinds.add(kind)
-        logger.error("%s (%s)", what, type(error).__name__, exc_info=error if is_new else None)
+        logger.error("%s (%s)%s", what, type(error).__name__, f"\n{_way_to(error)}" if is_new else "")
+
+
+def _way_to(error: BaseException) -> str:
+    """A traceback without what the errors say."""
+    return "".join(["Traceback (most recent call last):\n", *format_tb(error.__traceback__), type(error).__name__])
