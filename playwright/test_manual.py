@@ -174,7 +174,7 @@ def test_the_draft_of_the_manual_is_the_same_again_in_a_page_that_was_in_the_cac
     second = opened(caching.context.new_page(), shop, only="shared.join")
     caching.locator("#note").fill("tea")
     expect(second.locator("#note")).to_have_value("tea")
-    run(caching, "while told != 'tea': await asyncio.sleep(0.01)\nNone")  # else it would tell it again
+    run(caching, "import asyncio\nwhile told != 'tea': await asyncio.sleep(0.01)\nNone")  # else it would tell it again
     caching.goto(f"{shop}/pages/blank.html")
     second.locator("#note").fill("tea and cake")  # at first nobody leads
     run(second, "await draft.machine.when('Leading'); await draft.client.when_ready(); None")
