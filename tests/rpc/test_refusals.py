@@ -56,7 +56,7 @@ async def test_an_allow_that_raises_has_its_traceback_in_the_log_once(caplog: py
 async def test_an_allow_that_returns_what_it_may_not_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:
     await turned_away(lambda *who: True)
     failed = [record.getMessage() for record in caplog.records if "'rc-one'" in record.getMessage()]
-    assert failed[0].endswith("allow returns rpc.Grants, or None to refuse, and is not awaited: got True (InvalidArgs)")
+    assert failed[0].endswith("allow returns rpc.Grants, or None to refuse, and is not awaited: got bool (InvalidArgs)")
 
 
 def test_a_flood_of_strangers_writes_few_lines_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
