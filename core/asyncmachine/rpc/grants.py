@@ -76,7 +76,8 @@ def decide(allow: Callable[[str, str, Peer], Grants | None] | None, id: str, tok
             return found
         if iscoroutine(found):
             found.close()
-        raise InvalidArgs(f"allow returns rpc.Grants, or None to refuse, and is not awaited: got {type(found).__name__}")
+        kind = type(found).__name__  # and not what it is: that may be the token
+        raise InvalidArgs(f"allow returns rpc.Grants, or None to refuse, and is not awaited: got {kind}")
     return peer.grants if isinstance(peer.grants, Grants) else EVERYTHING
 
 
