@@ -20,6 +20,7 @@ from asyncmachine.rpc.transport import (
     Peer,
     Transport,
     TransportClosed,
+    in_words,
 )
 from asyncmachine.rpc.transport.backlog import Backlog
 from asyncmachine.rpc.transport.certificates import names_in
@@ -118,7 +119,7 @@ async def connect(
             **{**SETTINGS, **settings},
         )
     except (OSError, TimeoutError, InvalidHandshake) as error:
-        raise NotOpened(f"{url}: {str(error) or type(error).__name__}") from error
+        raise NotOpened(f"{url}: {in_words(error)}") from error
     return WebSocketTransport(connection)
 
 
