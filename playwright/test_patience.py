@@ -148,6 +148,26 @@ def test_an_error_that_says_where_is_waited_for_while_python_does_not_look(
     assert "in hang_late" in told[2]
 
 
+def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(
+    interruptible: Page, mishaps: Mishaps
+) -> None:
+    """The download has no end before a minute of beats is nearly over."""
+    mishaps.expect("^console error: worker 'w1' failed")
+    page = interruptible
+    open_still(page, "hang_and_import")
+    held: list[Route] = []
+    page.context.route("**/python_stdlib.zip", lambda route: held.append(route))
+    run(page, """await port.send(b"go"); await port.recv(); None""")
+    page.clock.run_for(7 * BEAT)  # with the last of them comes the error
+    while not held:
+        page.wait_for_timeout(10)
+    page.clock.run_for(55_000)
+    held[0].continue_()
+    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, worker.machine.err.trace])")
+    assert told[:2] == ["failed", "HandlerDeadline"]
+    assert "in hang_and_import" in told[2]
+
+
 def test_patience_may_be_set_while_a_worker_runs(interruptible: Page, mishaps: Mishaps) -> None:
     mishaps.expect("worker 'w1' failed: ")
     page = interruptible

@@ -152,32 +152,6 @@ def test_an_endless_loop_ends_with_an_error_that_says_where(shared: Page, mishap
     assert "in hang" in told[2]
 
 
-def test_an_error_that_says_where_is_waited_for_while_an_import_on_its_way_is_downloaded(
-    page: Page, mishaps: Mishaps
-) -> None:
-    """The download has no end before a minute of beats is nearly over."""
-    mishaps.expect("^console error: worker 'w1' failed")
-    page.clock.install()
-    open_python(page)
-    held: list[Route] = []
-    page.context.route("**/python_stdlib.zip", lambda route: held.append(route))
-    run(
-        page,
-        """
-        worker = Worker.fork("w1", "workload:hang_and_import")
-        await (await worker.dial()).send(b"go")
-        None
-        """,
-    )
-    while not held:
-        page.wait_for_timeout(20)
-    page.clock.run_for(55_000)
-    held[0].continue_()
-    told = run(page, "json.dumps([await worker.ended(), worker.machine.err.code, worker.machine.err.trace])")
-    assert told[:2] == ["failed", "HandlerDeadline"]
-    assert "in hang_and_import" in told[2]
-
-
 def test_a_handler_that_never_ends_is_ended_and_the_worker_goes_on(shared: Page) -> None:
     told = run(
         shared,

@@ -128,8 +128,9 @@ async def hang(context: Context) -> None:
 
 
 async def hang_and_import(context: Context) -> None:
-    """What comes after its loop needs something that no snapshot has."""
+    """Tells that it begins. What comes after its loop needs something that no snapshot has."""
     await context.port.recv()
+    await context.port.send(b"gone")
     try:
         while True:
             pass
