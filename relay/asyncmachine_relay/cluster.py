@@ -167,22 +167,27 @@ class NatsAgreement:
         if keeping is None:
             return
         keeping.cancel()
-        await asyncio.wait({keeping})
-        with suppress(Exception):  # whatever goes wrong now, the lease says it too
-            if self._agreed:
-                async with asyncio.timeout(ANSWER):
-                    if self._registry is not None:
-                        self._owed += self._registry.holds.values()  # of tunnels that have not ended in time
-                    await self._pay()
-                    await self._leases.delete(self.relay)
-        self._set(agreed=False)
-        for task in self._working:
-            task.cancel()
-        if self._working:
-            await asyncio.wait(self._working)
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        try:
+            await asyncio.wait({keeping})
+            with suppress(Exception):  # whatever goes wrong now, the lease says it too
+                await self._say_goodbye()
+        finally:  # also for who does not wait for the goodbye
+            self._set(agreed=False)
+            for task in self._working:
+                task.cancel()
+            if self._working:
+                await asyncio.wait(self._working)
+            if self._client is not None:
+                await self._client.close()
+                self._client = None
+
+    async def _say_goodbye(self) -> None:
+        if self._agreed:
+            async with asyncio.timeout(ANSWER):
+                if self._registry is not None:
+                    self._owed += self._registry.holds.values()  # of tunnels that have not ended in time
+                await self._pay()
+                await self._leases.delete(self.relay)
 
     # Being heard
 

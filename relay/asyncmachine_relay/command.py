@@ -15,6 +15,7 @@ from asyncmachine.machine.settings import DEBUGGER_ADDRESS
 from asyncmachine_relay import logs
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.doubts import doubts
+from asyncmachine_relay.lookups import doubtful_names
 from asyncmachine_relay.loops import loop_factory
 from asyncmachine_relay.policy import RelayConfigError
 from asyncmachine_relay.reading import ConfigProblems, Where, examine, read
@@ -127,7 +128,7 @@ def _rotate(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     try:
-        config, doubtful = examine(options.file, check, doubts)
+        config, doubtful = examine(options.file, check, lambda config: [*doubts(config), *doubtful_names(config)])
     except ConfigProblems as error:
         return _complain(error.problems)
     _complain(doubtful)

@@ -83,7 +83,12 @@ async def run(settings: Settings, *, say: Callable[[str], object] = print, debug
 
 
 def recorder_of(debug: Debug) -> Recorder | None:
-    """What takes the debug stream, None when it is off. Raises `RelayConfigError`."""
+    """What takes the debug stream, None when it is off. Raises `RelayConfigError`, for a wrong `forward` then too."""
+    try:
+        dials = [dial_to(url_of(address)) for address in debug.forward]
+    except AddressError as error:
+        wrong = f"{error}; write it as ws://localhost:6831/dbg.ws"
+        raise RelayConfigError(wrong, field="forward") from error
     if not debug.ingest:
         return None
     rotation = Rotation(
@@ -93,11 +98,6 @@ def recorder_of(debug: Debug) -> Recorder | None:
         keep_files=debug.max_files,
         keep_bytes=debug.max_bytes,
     )
-    try:
-        dials = [dial_to(url_of(address)) for address in debug.forward]
-    except AddressError as error:
-        wrong = f"{error}; write it as ws://localhost:6831/dbg.ws"
-        raise RelayConfigError(wrong, field="forward") from error
     try:
         dumps = RotatingDumps(debug.dir, debug.base, rotation)
         dumps.try_out()

@@ -276,6 +276,21 @@ async def test_a_relay_that_does_not_wait_for_its_matchers_says_goodbye_to_the_o
                 await there._agreement._leases.get(here._agreement.relay)
 
 
+async def test_a_goodbye_that_is_not_waited_for_leaves_no_connection(tmp_path: Path) -> None:
+    async with together(tmp_path, 1) as all_of_them:
+        agreement = all_of_them.relays[0].relay._agreement
+        assert isinstance(agreement, NatsAgreement)
+        client = agreement._client
+        assert client is not None
+        stopping = asyncio.create_task(agreement.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        await asyncio.wait({stopping})
+        assert stopping.cancelled()
+        assert client.is_closed
+        assert not agreement.agreed
+
+
 async def test_a_relay_that_starts_without_nats_is_not_ready_until_it_has_it(tmp_path: Path) -> None:
     async with together(tmp_path, 1) as all_of_them:
         [run] = all_of_them.relays

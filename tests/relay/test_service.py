@@ -37,7 +37,7 @@ def test_draining_closing_and_sending_on_end_together_in_time(drain: float) -> N
         ("[server]\nproxies = ['::/0']", ("server", "proxies"), "list those of the proxies alone"),
         ("[pages]\nroots = ['/tmp/..']", ("pages", "roots"), "/tmp/.. is the whole disk"),
         ("[pages]\nmounts = { '/all/' = '/' }", ("pages", "mounts"), "is the whole disk"),
-        ("[dbg]\nforward = ['foo']", ("dbg", "forward"), "nothing is sent on while ingest = false"),
+        ("[dbg]\nforward = ['localhost:1']", ("dbg", "forward"), "nothing is sent on while ingest = false"),
     ],
 )
 def test_what_is_valid_and_hardly_meant_is_doubted(text: str, where: tuple[str, ...], says: str) -> None:

@@ -361,6 +361,7 @@ def cleared_logging() -> Iterator[None]:
             "[dbg]\ningest = true\nforward = ['http://x']",
             "relay.toml:3: dbg.forward: 'http://x' is no address of a recorder",
         ),
+        ("[dbg]\nforward = ['http://x']", "relay.toml:2: dbg.forward: 'http://x' is no address of a recorder"),
         ("[dbg]\ningest = true\nbase = 'a b'", "a dump cannot be called"),
         ("[dbg]\ningest = true\ndir = 'relay.toml/dumps'", "relay.toml:3: dbg.dir: dir "),
     ],
@@ -415,6 +416,17 @@ def test_check_is_content_with_a_good_file(tmp_path: Path, capsys: pytest.Captur
     file.write_text("")
     assert main(["relay", "check", str(file)]) == 0
     assert "fine; 0 targets" in capsys.readouterr().out
+
+
+def test_check_warns_of_a_name_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has too many letters, so nobody is asked."""
+    file = tmp_path / "relay.toml"
+    file.write_text(f"[[targets]]\nname='a'\nhost='{'a' * 64}'\nport=1\n")
+    assert main(["relay", "check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "fine; 1 target" in out
+    assert err.startswith(f"{file}:3: targets[0].host: warning: target 'a': host 'aaaa")
+    assert err.endswith("is not known on this computer\n")
 
 
 def test_check_warns_of_patterns_of_file_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
