@@ -20,9 +20,9 @@ from asyncmachine_relay import Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import Project, build, new_app, pack, static_folder
 from tests.web.browser import (
     CHROMIUM,
-    FLAGS,
     INTERRUPT,
     NOT_RESTORED,
+    TEST_FLAGS,
     WATCH,
     Mishaps,
     open_python,
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Debian's Chromium, which may run as root here and asks nobody by itself."""
-    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": FLAGS}
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": TEST_FLAGS}
 
 
 @pytest.fixture(scope="session")
