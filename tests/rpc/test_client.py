@@ -152,7 +152,7 @@ def test_a_server_that_does_not_answer_is_left() -> None:
         assert loop.time() == 15.0
         assert isinstance(client.machine.err, rpc.HandshakeFailed)
         assert str(client.machine.err) == (
-            "the peer took too long to answer: is there a server of aRPC, and TLS on both sides or on none?"
+            "the peer did not answer within 15 s: is there a server of aRPC, and TLS on both sides or on none?"
         ), "and not what came of giving it up"
         await client.stop()
 

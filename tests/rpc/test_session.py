@@ -414,6 +414,7 @@ def test_a_server_waits_five_seconds_for_the_first_message() -> None:
     (event,) = session.tick(105.0)
     assert isinstance(event, e.SessionFailed)
     assert isinstance(event.error, HandshakeFailed)
+    assert str(event.error) == "the peer did not greet within 5 s"
 
 
 @pytest.mark.parametrize("phase", [Phase.GREETED, Phase.WELCOMED])

@@ -39,11 +39,7 @@ Reactions = Mapping[type[m.Message], Callable[[Any, Any, float], list[e.Event]]]
 IS_IT_OURS: Final = "is there a server of aRPC, and TLS on both sides or on none?"
 """Where nobody has answered yet."""
 
-_WAITED_FOR: Final = {
-    Phase.NEW: "greet",
-    Phase.GREETED: f"answer: {IS_IT_OURS}",
-    Phase.WELCOMED: "get ready",
-}
+_WAITED_FOR: Final = {Phase.NEW: "greet", Phase.GREETED: "answer", Phase.WELCOMED: "get ready"}
 """What the peer was to do, by phase."""
 
 
@@ -118,8 +114,7 @@ class Session:
         if self.phase is Phase.ENDED:
             return []
         if self.phase is not Phase.READY:
-            late = HandshakeFailed(f"the peer took too long to {_WAITED_FOR[self.phase]}")
-            return [e.SessionFailed(late)] if now >= self._deadline else []
+            return [e.SessionFailed(self._late())] if now >= self._deadline else []
         events = self._do_due(now)
         due = self.keepalive.due(now)
         if due is Due.PING:
@@ -210,6 +205,11 @@ class Session:
         frame = unpacked(compressed.data)
         self._size = len(frame)
         return decode(frame)
+
+    def _late(self) -> HandshakeFailed:
+        seconds = self.timing.hello if self.phase is Phase.NEW else self.timing.answer
+        cure = f": {IS_IT_OURS}" if self.phase is Phase.GREETED else ""
+        return HandshakeFailed(f"the peer did not {_WAITED_FOR[self.phase]} within {seconds:g} s{cure}")
 
     def _silent(self, now: float) -> e.Event:
         return e.SessionFailed(PeerSilent(f"nothing was heard for {now - self.keepalive.heard_at:.0f} s"))
