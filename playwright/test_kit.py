@@ -76,6 +76,7 @@ def test_the_guest_book_is_the_servers_after_a_cut_and_a_restart(
     sign(page, "Cleo")
     expect(names).to_have_text(["Cleo", "Ada", "Bob", "Ada"])
 
+    expect(page.locator("#count")).to_be_enabled()  # a worker that still starts would miss the server
     running.stop()
     expect(link).to_have_text("reconnecting")
     expect(names).to_have_text(["Cleo", "Ada", "Bob", "Ada"])
@@ -506,6 +507,7 @@ FAILED = """() => {
 def test_what_is_stale_is_readable(page: Page, running: Running, mishaps: Mishaps) -> None:
     opened(page, running.address)
     expect(page.locator("#link")).to_have_text("live")
+    expect(page.locator("#count")).to_be_enabled()  # a worker that still starts would miss the server
     mishaps.expect(UNANSWERED + "|WebSocket connection")
     running.stop()
     expect(page.locator("#link[data-stale]")).to_have_count(1)
