@@ -14,6 +14,7 @@ from asyncmachine_relay.addresses import check_address
 from asyncmachine_relay.config import Config
 from asyncmachine_relay.policy import Op, Refused
 from asyncmachine_relay.reading import Where
+from asyncmachine_relay.resolving import each_once
 from asyncmachine_relay.targets import Target
 
 PATIENCE = 2.0
@@ -25,8 +26,7 @@ Lookup = Callable[[str], Sequence[str]]
 
 def system_lookup(host: str) -> list[str]:
     """What the system says, in its order."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return each_once(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 
 
 def doubtful_names(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from asyncmachine_relay.addresses import Address, check_address
 from asyncmachine_relay.policy import Reason, Refused
@@ -16,7 +17,11 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 async def system_resolver(host: str) -> list[str]:
     """What the system says, in its order."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return each_once(await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM))
+
+
+def each_once(found: Iterable[tuple[Any, ...]]) -> list[str]:
+    """The addresses of an answer of `getaddrinfo`."""
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -38,7 +38,7 @@ FLAGS = [
 
 ONE_TIER = "--js-flags=--no-wasm-tier-up --no-wasm-dynamic-tiering"
 """Chromium compiles what runs often a second time, meanwhile: nearly half of the processor time of a page that lives a
-few seconds, as those of tests do, and a third of what they all take.
+few seconds, as those of tests do.
 """
 
 TEST_FLAGS = [*FLAGS, ONE_TIER]
