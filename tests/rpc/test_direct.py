@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,9 +16,30 @@ from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport import HIGH_WATER, Direct, Transport, TransportClosed
+from asyncmachine.rpc.transport.browser import BrowserWebSocket
+from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
+from asyncmachine.rpc.transport.tunnel import DirectlyConnected
 from tests.rpc.behaviour import Basic, paired
 from tests.rpc.nets import tcp
+from tests.rpc.ports import wires
+
+Pipe = Callable[[], AbstractAsyncContextManager[tuple[Direct, Direct]]]
+
+
+@asynccontextmanager
+async def sockets() -> AsyncIterator[tuple[Direct, Direct]]:
+    async with tcp() as net:
+        yield await pair_of(net)
+
+
+@asynccontextmanager
+async def ports() -> AsyncIterator[tuple[Direct, Direct]]:
+    a, b = wires()
+    yield PortTransport(a), PortTransport(b)
+
+
+PIPES = pytest.mark.parametrize("pipe", [sockets, ports])
 
 
 async def pair_of(net: Any) -> tuple[SocketTransport, SocketTransport]:
@@ -32,14 +53,14 @@ async def closed(*ends: Transport) -> None:
     await asyncio.gather(*(end.close() for end in ends))
 
 
-def test_a_socket_is_direct() -> None:
-    direct: type[Direct] = SocketTransport
-    assert hasattr(direct, "deliver")
+def test_sockets_ports_and_what_a_page_has_are_direct() -> None:
+    kinds: list[type[Direct]] = [SocketTransport, PortTransport, BrowserWebSocket, DirectlyConnected]
+    assert all(hasattr(kind, "deliver") for kind in kinds)
 
 
-async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between() -> None:
-    async with tcp() as net:
-        near, far = await pair_of(net)
+@PIPES
+async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between(pipe: Pipe) -> None:
+    async with pipe() as (near, far):
         got: list[bytes] = []
         arrived = asyncio.Event()
 
@@ -49,7 +70,7 @@ async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between() 
             return len(messages)
 
         assert far.send_now([b"1", b"2"])
-        await near._inbox.get()
+        assert await near.recv() == b"1"
         near.deliver(take)
         assert got == [b"2"]
         arrived.clear()
@@ -66,9 +87,9 @@ async def test_what_waits_is_handed_over_first_and_nothing_is_lost_in_between() 
         await closed(near, far)
 
 
-async def test_what_is_not_taken_comes_again_in_the_next_turn_and_before_what_came_later() -> None:
-    async with tcp() as net:
-        near, far = await pair_of(net)
+@PIPES
+async def test_what_is_not_taken_comes_again_in_the_next_turn_and_before_what_came_later(pipe: Pipe) -> None:
+    async with pipe() as (near, far):
         turns: list[list[bytes]] = []
         everything = asyncio.Event()
 
@@ -94,9 +115,29 @@ async def test_what_is_not_taken_comes_again_in_the_next_turn_and_before_what_ca
         await closed(near)
 
 
-async def test_what_is_given_back_to_recv_is_read_there_in_order() -> None:
-    async with tcp() as net:
-        near, far = await pair_of(net)
+@PIPES
+async def test_what_came_before_the_end_is_handed_over_after_it_too(pipe: Pipe) -> None:
+    async with pipe() as (near, far):
+        got: list[bytes] = []
+
+        def take(messages: list[bytes]) -> int:
+            got.append(messages[0])
+            return 1
+
+        near.deliver(take)
+        assert far.send_now([b"%d" % n for n in range(5)])
+        closing = asyncio.create_task(far.close(1001, "done"))
+        while len(got) < 5:
+            await asyncio.sleep(0)
+        with pytest.raises(TransportClosed, match="done"):
+            await near.recv()
+        assert got == [b"%d" % n for n in range(5)]
+        await closing
+
+
+@PIPES
+async def test_what_is_given_back_to_recv_is_read_there_in_order(pipe: Pipe) -> None:
+    async with pipe() as (near, far):
 
         def take(messages: list[bytes]) -> int:
             near.deliver(None)

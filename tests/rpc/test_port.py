@@ -96,6 +96,48 @@ async def test_credit_is_given_for_what_was_read() -> None:
     await far.close()
 
 
+async def test_credit_is_given_for_what_was_handed_over_and_not_for_what_has_to_wait() -> None:
+    a, b = wires()
+    near, far = PortTransport(a), PortTransport(b)
+    message, room, taken = bytes(CREDIT_STEP), False, 0
+
+    def take(messages: list[bytes]) -> int:
+        nonlocal taken
+        taken += len(messages) if room else 0
+        return len(messages) if room else 0
+
+    far.deliver(take)
+    assert near.send_now([message] * 2)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert b.posted == []
+    room = True
+    while taken < 2:
+        await asyncio.sleep(0)
+    assert b.posted == [b"\xc1\x02" + (2 * CREDIT_STEP).to_bytes(4, "big")]
+    assert near.send_now([message])
+    while taken < 3:
+        await asyncio.sleep(0)
+    assert b.posted[1:] == [b"\xc1\x02" + CREDIT_STEP.to_bytes(4, "big")]
+    await near.close()
+    await far.close()
+
+
+async def test_nothing_is_posted_at_once_without_credit_or_after_the_end() -> None:
+    a, b = wires()
+    near, far = PortTransport(a), PortTransport(b)
+    assert near.send_now([bytes(HIGH_WATER)])
+    assert not near.send_now([b"more"])
+    await far.recv()
+    while not near.send_now([b"more"]):
+        await asyncio.sleep(0)
+    await near.close()
+    assert not near.send_now([b"late"])
+    assert [message for message in a.posted if message[:1] != b"\xc1"] == [bytes(HIGH_WATER), b"more"]
+    assert await far.recv() == b"more"
+    await far.close()
+
+
 @pytest.mark.parametrize(
     ("posted", "code"),
     [

@@ -11,8 +11,10 @@ import pytest
 
 from asyncmachine.rpc.transport import TransportClosed
 from asyncmachine.rpc.transport.memory import MemoryTransport, pair
-from asyncmachine.rpc.transport.tunnel import PAUSE, Connected, Refused, Tunnel, TunnelStates
+from asyncmachine.rpc.transport.port import PortTransport
+from asyncmachine.rpc.transport.tunnel import PAUSE, Connected, DirectlyConnected, Refused, Tunnel, TunnelStates
 from asyncmachine.rpc.transport.tunnel_tokens import Tokens
+from tests.rpc.ports import wires
 from tests.virtual_time import in_virtual_time
 
 
@@ -105,6 +107,51 @@ async def test_messages_pass_and_states_follow() -> None:
     await transport.close(1000, "done")
     assert transport.closed
     assert tunnel.machine.active_states() == ()
+
+
+async def test_a_transport_that_hands_messages_over_does_so_in_a_tunnel_too() -> None:
+    class FakeSockets(FakeRelay):
+        async def connect(self, path: str, subprotocols: tuple[str, ...]) -> Any:
+            page, self.here = (PortTransport(wire) for wire in wires())
+            return page
+
+    relay = FakeSockets()
+    tunnel = Tunnel("listen", "a", "b", relay)
+    refusal = await _refused(relay, tunnel)
+    assert (tunnel.refused, tunnel.refusals) == (refusal, 1)
+    transport = await tunnel()
+    assert isinstance(transport, DirectlyConnected)
+    got: list[bytes] = []
+    arrived = asyncio.Event()
+
+    def take(messages: list[bytes]) -> int:
+        assert not tunnel.refusals, "the relay let us in, before anything is done with what it sent"
+        got.extend(messages)
+        arrived.set()
+        return len(messages)
+
+    transport.deliver(take)
+    assert transport.send_now([b"there"])
+    assert await relay.here.recv() == b"there"
+    await relay.here.send(b"back")
+    await arrived.wait()
+    assert got == [b"back"]
+    transport.deliver(None)
+    await relay.here.send(b"again")
+    assert await transport.recv() == b"again"
+    transport.deliver(take)
+    await relay.here.close(4409, "DUPLICATE: taken")
+    with pytest.raises(Refused, match="taken"):
+        await transport.recv()
+    assert tunnel.refusals == 1
+
+
+async def _refused(relay: Any, tunnel: Tunnel) -> TransportClosed:
+    transport = await tunnel()
+    await relay.here.close(4409, "DUPLICATE: taken")
+    with pytest.raises(TransportClosed) as closed:
+        await transport.recv()
+    return closed.value
 
 
 async def test_a_refusal_is_typed_and_readable() -> None:

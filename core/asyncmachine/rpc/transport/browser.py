@@ -15,9 +15,10 @@ from asyncmachine.rpc.transport import (
     TEXT_FRAME,
     NotOpened,
     Peer,
+    Take,
     TransportClosed,
 )
-from asyncmachine.rpc.transport.inbox import Inbox
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds for opening a connection."""
@@ -39,7 +40,7 @@ class BrowserWebSocket:
 
         self.peer = Peer("websocket", url)
         self._socket = socket
-        self._inbox = Inbox()
+        self._inbox = DirectInbox(lambda read: None)  # a WebSocket cannot be told to read less
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._proxies = [create_proxy(handler) for handler in (self._on_open, self._on_message, self._on_close)]
         socket.binaryType = "arraybuffer"
@@ -61,9 +62,26 @@ class BrowserWebSocket:
         while self._socket.bufferedAmount > HIGH_WATER and not self.closed:  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(CONGESTION_LOOK)
 
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        """Sends messages that are not too large, if none of them has to wait. False: nothing was sent."""
+        from pyodide.ffi import to_js
+
+        if self.closed or self._socket.bufferedAmount > HIGH_WATER:
+            return False
+        for message in messages:
+            self._socket.send(to_js(message))
+        return True
+
     async def recv(self) -> bytes:
         """The next message. What arrived before the end is still read."""
         return await self._inbox.get()
+
+    def deliver(self, take: Take | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
+        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begins the closing handshake and does not wait for the other side's part in it."""
@@ -102,7 +120,7 @@ class BrowserWebSocket:
         elif data.byteLength > MAX_FRAME:
             self._refuse(f"a message of {data.byteLength} bytes")
         else:
-            self._inbox.put(data.to_bytes())
+            self._inbox.arrive([data.to_bytes()])
 
     def _on_close(self, event: Any) -> None:
         self._end(event.code, event.reason)

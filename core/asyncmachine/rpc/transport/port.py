@@ -15,7 +15,7 @@ so that a page whose timers are throttled is as patient as it is slow.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from asyncmachine.rpc.transport import (
@@ -26,8 +26,10 @@ from asyncmachine.rpc.transport import (
     NORMAL,
     TEXT_FRAME,
     Peer,
+    Take,
 )
-from asyncmachine.rpc.transport.inbox import Inbox, wake
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport.inbox import wake
 
 CONTROL: Final = 0xC1
 BEAT, CLOSE, CREDIT = 0, 1, 2
@@ -99,7 +101,7 @@ class PortTransport:
     def __init__(self, port: Any, address: str = "") -> None:
         self.peer = Peer("port", address)
         self._wire: Wire = JsPort(port) if hasattr(port, "postMessage") else port
-        self._inbox = Inbox()
+        self._inbox = DirectInbox(self._note_read)
         self._credit = HIGH_WATER
         self._read = 0
         self._writer: asyncio.Future[None] | None = None
@@ -127,14 +129,25 @@ class PortTransport:
         self._credit -= len(data)
         self._post(data)
 
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        """Posts messages that are not too large, if none of them has to wait. False: nothing was sent."""
+        if self.closed or self._credit <= 0:
+            return False
+        for message in messages:
+            self._credit -= len(message)
+            self._post(message)
+        return True
+
     async def recv(self) -> bytes:
         """The next message. What was sent before the other side closed is still read."""
-        message = await self._inbox.get()
-        self._read += len(message)
-        if self._read >= CREDIT_STEP and not self.closed:
-            self._post(bytes((CONTROL, CREDIT)) + self._read.to_bytes(4, "big"))
-            self._read = 0
-        return message
+        return await self._inbox.get()
+
+    def deliver(self, take: Take | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
+        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side, and lets the port go."""
@@ -145,6 +158,12 @@ class PortTransport:
     def lost(self, reason: str = "the other side is gone") -> None:
         """Ends it without a word: whoever was there has been terminated."""
         self._end(LOST, reason)
+
+    def _note_read(self, messages: Sequence[bytes]) -> None:
+        self._read += sum(map(len, messages))
+        if self._read >= CREDIT_STEP and not self.closed:
+            self._post(bytes((CONTROL, CREDIT)) + self._read.to_bytes(4, "big"))
+            self._read = 0
 
     def _post(self, message: bytes) -> None:
         self._spoken = True
@@ -159,7 +178,7 @@ class PortTransport:
         elif message[:1] == b"\xc1":
             self._told(message)
         else:
-            self._inbox.put(message)
+            self._inbox.arrive([message])
 
     def _told(self, message: bytes) -> None:
         kind, content = message[1:2], message[2:]

@@ -28,7 +28,7 @@ from asyncmachine.rpc.transport import (
     Take,
 )
 from asyncmachine.rpc.transport.certificates import names_in, refusal
-from asyncmachine.rpc.transport.inbox import Inbox
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox
 
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the last bytes to leave, and for the other side to close too."""
@@ -50,8 +50,7 @@ class SocketTransport(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.peer = Peer("tcp")
-        self._inbox = Inbox()
-        self._take: Take | None = None
+        self._inbox = DirectInbox(self._read_if_low)
         self._chunk = memoryview(bytearray(CHUNK))
         self._rest = bytearray()
         self._room = asyncio.Event()
@@ -84,22 +83,14 @@ class SocketTransport(asyncio.BufferedProtocol):
 
     async def recv(self) -> bytes:
         """The next message. What arrived before the end is still read."""
-        while self._take is not None and not self._inbox.ended:
-            await self._inbox.filled()
-        message = await self._inbox.get()
-        self._read_if_low()
-        return message
+        return await self._inbox.get()
 
     def deliver(self, take: Take | None) -> None:
         """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
 
         None gives them to `recv` again.
         """
-        self._take = take
-        if take is None:
-            self._inbox.look()
-        else:
-            self._hand_out()
+        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side why, and waits at most 3 s for its end. What it still sends is not read any more."""
@@ -130,28 +121,7 @@ class SocketTransport(asyncio.BufferedProtocol):
         else:
             self._transport.close()
 
-    def _arrived(self, messages: list[bytes]) -> None:
-        take = self._take
-        if take is None or not self._inbox.empty:
-            self._inbox.put_all(messages)
-        elif (taken := take(messages)) < len(messages):
-            self._keep(messages[taken:])
-
-    def _hand_out(self) -> None:
-        """Gives `take` what waits."""
-        if self._take is not None and not self._inbox.empty:
-            waiting = self._inbox.take_all()
-            if (taken := self._take(waiting)) < len(waiting):
-                self._keep(waiting[taken:])
-        self._read_if_low()
-
-    def _keep(self, messages: list[bytes]) -> None:
-        """Messages for the loop's next turn, or for `recv`."""
-        self._inbox.put_back(messages)
-        if self._take is not None:
-            asyncio.get_running_loop().call_soon(self._hand_out)
-
-    def _read_if_low(self) -> None:
+    def _read_if_low(self, read: Sequence[bytes]) -> None:
         if not self._reading and self._inbox.size <= LOW_WATER:
             self._read(on=True)
 
@@ -242,7 +212,7 @@ class SocketTransport(asyncio.BufferedProtocol):
                 break
             messages.append(bytes(data[at - size : at]))
         if messages:
-            self._arrived(messages)
+            self._inbox.arrive(messages)
         if ending is not None:
             self._finish(*ending)
         return at

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, cast
 from urllib.parse import quote
 
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.schema import StatesDef, state
 from asyncmachine.machine.view import View
-from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Peer, Transport, TransportClosed
+from asyncmachine.rpc.transport import GOING_AWAY, LOST, NORMAL, Direct, Peer, Take, Transport, TransportClosed
 from asyncmachine.rpc.transport.tunnel_tokens import Tokens, reason_in
 
 logger = logging.getLogger("asyncmachine.rpc")
@@ -140,7 +140,7 @@ class Tunnel:
             raise closed from None
         finally:
             self.machine.remove(TunnelStates.Opening)
-        self._current = Connected(inner, self)
+        self._current = (DirectlyConnected if hasattr(inner, "deliver") else Connected)(inner, self)
         self.machine.add(TunnelStates.Open)
         return self._current
 
@@ -243,11 +243,29 @@ class Connected:
             closed = Refused.of(error)
             self._tunnel._ended(self, closed)
             raise closed from error
-        if self._silent:
-            self._silent = False
-            self._tunnel._welcomed()
+        self._heard()
         return data
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         await self.inner.close(code, reason)
         self._tunnel._ended(self, TransportClosed(code, reason))
+
+    def _heard(self) -> None:
+        if self._silent:
+            self._silent = False
+            self._tunnel._welcomed()
+
+
+class DirectlyConnected(Connected):
+    """The same on a transport that is `Direct`."""
+
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        return cast(Direct, self.inner).send_now(messages)
+
+    def deliver(self, take: Take | None) -> None:
+        def hear(messages: list[bytes]) -> int:
+            self._heard()
+            assert take is not None
+            return take(messages)
+
+        cast(Direct, self.inner).deliver(None if take is None else hear)
