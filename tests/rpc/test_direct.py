@@ -20,8 +20,9 @@ from asyncmachine.rpc.transport.browser import BrowserWebSocket
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from asyncmachine.rpc.transport.tunnel import DirectlyConnected
+from asyncmachine.rpc.transport.websocket_direct import DirectWebSocket
 from tests.rpc.behaviour import Basic, paired
-from tests.rpc.nets import tcp
+from tests.rpc.nets import tcp, websocket
 from tests.rpc.ports import wires
 
 Pipe = Callable[[], AbstractAsyncContextManager[tuple[Direct, Direct]]]
@@ -39,7 +40,16 @@ async def ports() -> AsyncIterator[tuple[Direct, Direct]]:
     yield PortTransport(a), PortTransport(b)
 
 
-PIPES = pytest.mark.parametrize("pipe", [sockets, ports])
+@asynccontextmanager
+async def websockets() -> AsyncIterator[tuple[Direct, Direct]]:
+    async with websocket() as net:
+        near, far = await net.connect()
+        assert isinstance(near, DirectWebSocket)
+        assert isinstance(far, DirectWebSocket)
+        yield near, far
+
+
+PIPES = pytest.mark.parametrize("pipe", [sockets, ports, websockets])
 
 
 async def pair_of(net: Any) -> tuple[SocketTransport, SocketTransport]:
@@ -53,8 +63,8 @@ async def closed(*ends: Transport) -> None:
     await asyncio.gather(*(end.close() for end in ends))
 
 
-def test_sockets_ports_and_what_a_page_has_are_direct() -> None:
-    kinds: list[type[Direct]] = [SocketTransport, PortTransport, BrowserWebSocket, DirectlyConnected]
+def test_sockets_ports_and_websockets_are_direct() -> None:
+    kinds: list[type[Direct]] = [SocketTransport, PortTransport, DirectWebSocket, BrowserWebSocket, DirectlyConnected]
     assert all(hasattr(kind, "deliver") for kind in kinds)
 
 
@@ -150,9 +160,9 @@ async def test_what_is_given_back_to_recv_is_read_there_in_order(pipe: Pipe) -> 
         await closed(near, far)
 
 
-async def test_nothing_is_sent_at_once_while_the_pipe_is_full_or_closed() -> None:
-    async with tcp() as net:
-        near, far = await pair_of(net)
+@pytest.mark.parametrize("pipe", [sockets, websockets])
+async def test_nothing_is_sent_at_once_while_the_pipe_is_full_or_closed(pipe: Pipe) -> None:
+    async with pipe() as (near, far):
         message, sent = bytes(100_000), 0
         while far.send_now([message]):
             sent += 1

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as plain_connect
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 import asyncmachine as am
-from asyncmachine.rpc.transport import TransportClosed, backlog
+from asyncmachine.rpc.transport import HIGH_WATER, TransportClosed, backlog, websocket_direct
 from asyncmachine.rpc.transport import websocket as websocket_module
 from asyncmachine.rpc.transport.websocket import connect, listen
+from asyncmachine.rpc.transport.websocket_direct import DirectWebSocket
 from tests.rpc.nets import server_context, websocket
 
 
@@ -24,6 +29,116 @@ async def test_text_is_refused() -> None:
         assert caught.value.code == 1003
         await plain.wait_closed()
         assert plain.close_code == 1003
+
+
+async def test_what_came_before_a_text_is_read_and_what_comes_behind_it_is_not() -> None:
+    async with websocket() as net, plain_connect(net.listener.address) as plain:
+        near = await net.listener.accept()
+        for message in (b"before", "text", b"behind"):
+            await plain.send(message)
+        assert await near.recv() == b"before"
+        with pytest.raises(TransportClosed, match="text"):
+            await near.recv()
+        await plain.wait_closed()
+        assert (plain.close_code, plain.close_reason) == (1003, "text messages are not taken: send binary ones")
+
+
+@pytest.mark.parametrize("handed", [False, True])
+async def test_a_message_in_parts_is_one_and_others_stay_in_order(handed: bool) -> None:
+    async with websocket() as net, plain_connect(net.listener.address) as plain:
+        near = await net.listener.accept()
+        assert isinstance(near, DirectWebSocket)
+        got: list[bytes] = []
+
+        def take(messages: list[bytes]) -> int:
+            got.extend(messages)
+            return len(messages)
+
+        if handed:
+            near.deliver(take)
+        await plain.send(b"first")
+        await plain.send([b"in ", b"", b"parts"])
+        await plain.send(b"last")
+        while handed and len(got) < 3:
+            await asyncio.sleep(0)
+        assert [*got, *[await near.recv() for _ in range(0 if handed else 3)]] == [b"first", b"in parts", b"last"]
+
+
+async def test_a_message_in_parts_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_direct, "MOST_PARTS", 8)
+    async with websocket() as net, plain_connect(net.listener.address) as plain:
+        near = await net.listener.accept()
+        await plain.send([b""] * 6 + [b"enough"])  # and one that ends it
+        assert await near.recv() == b"enough"
+        with suppress(ConnectionClosed):
+            await plain.send([b""] * 20)
+        with pytest.raises(TransportClosed, match="too many parts"):
+            await near.recv()
+        await plain.wait_closed()
+        assert plain.close_code == 1009
+
+
+async def test_messages_that_came_together_are_handed_over_together() -> None:
+    async with websocket() as net:
+        near, far = await net.connect()
+        assert isinstance(near, DirectWebSocket)
+        assert isinstance(far, DirectWebSocket)
+        got: list[list[bytes]] = []
+
+        def take(messages: list[bytes]) -> int:
+            got.append(messages)
+            return len(messages)
+
+        near.deliver(take)
+        assert far.send_now([b"1", b"2", b"3"])
+        while not got:
+            await asyncio.sleep(0)
+        assert got == [[b"1", b"2", b"3"]]
+        await asyncio.gather(near.close(), far.close())
+
+
+async def test_no_more_is_read_than_may_wait() -> None:
+    async with websocket() as net:
+        near, far = await net.connect()
+        assert isinstance(near, DirectWebSocket)
+        count, message = 200, bytes(100_000)
+
+        async def flood() -> None:
+            for _ in range(count):
+                await far.send(message)
+
+        flooding = asyncio.create_task(flood())
+        _, waiting = await asyncio.wait([flooding], timeout=0.3)
+        assert waiting
+        assert HIGH_WATER < near._inbox.size < 2 * HIGH_WATER
+        for _ in range(count):
+            assert await near.recv() == message
+        await flooding
+        await asyncio.gather(near.close(), far.close())
+
+
+async def test_a_connection_of_ones_own_making_is_a_transport_too() -> None:
+    listener = await listen(create_connection=ServerConnection)
+    far = await connect(listener.address, create_connection=ClientConnection)
+    near = await listener.accept()
+    for a, b in ((near, far), (far, near)):
+        await a.send(b"message")
+        assert await b.recv() == b"message"
+        assert not hasattr(a, "deliver")
+    await asyncio.gather(near.close(), far.close(), listener.close())
+
+
+async def test_after_its_own_close_nothing_is_read_any_more() -> None:
+    async with websocket() as net:
+        near, far = await net.connect()
+        closing = asyncio.create_task(near.close(4400, "enough"))
+        await asyncio.sleep(0)
+        await far.send(b"late")
+        with pytest.raises(TransportClosed, match="enough"):
+            await near.recv()
+        with pytest.raises(TransportClosed, match="enough"):
+            await far.recv()
+        await closing
 
 
 async def test_a_connection_that_breaks_is_lost() -> None:

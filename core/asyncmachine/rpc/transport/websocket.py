@@ -70,7 +70,7 @@ class WebSocketTransport:
         try:
             await self._connection.send(data)
         except ConnectionClosed as error:
-            raise _closed(error) from None
+            raise closed_by(error) from None
 
     async def recv(self) -> bytes:
         """The next message. A text message closes the connection."""
@@ -79,7 +79,7 @@ class WebSocketTransport:
         try:
             message = await self._connection.recv()
         except ConnectionClosed as error:
-            raise _closed(error) from None
+            raise closed_by(error) from None
         if isinstance(message, str):
             await self.close(TEXT_FRAME, "text messages are not taken: send binary ones")
             raise TransportClosed(TEXT_FRAME, "the peer sent a text message")
@@ -104,10 +104,13 @@ async def connect(
 ) -> WebSocketTransport:
     """Opens a connection to `ws://…` or `wss://…`. Raises `TransportClosed` with the reason when that fails.
 
-    Further settings go to `websockets.asyncio.client.connect`, for instance `ssl` or `origin`.
+    Further settings go to `websockets.asyncio.client.connect`, for instance `ssl` or `origin`. With a
+    `create_connection` among them, messages are kept as `max_queue` says; else it is 1 MiB that may wait.
     """
     from websockets.asyncio.client import connect as open_connection
     from websockets.exceptions import InvalidHandshake
+
+    from asyncmachine.rpc.transport.websocket_direct import DeliveringClient, transport_of
 
     try:
         connection = await open_connection(
@@ -116,11 +119,11 @@ async def connect(
             additional_headers=headers,
             open_timeout=timeout,
             proxy=None,
-            **{**SETTINGS, **settings},
+            **{"create_connection": DeliveringClient, **SETTINGS, **settings},
         )
     except (OSError, TimeoutError, InvalidHandshake) as error:
         raise NotOpened(f"{url}: {in_words(error)}") from error
-    return WebSocketTransport(connection)
+    return transport_of(connection)
 
 
 class WebSocketListener:
@@ -141,7 +144,9 @@ class WebSocketListener:
         await self._backlog.end()
 
     async def _arrived(self, connection: ServerConnection) -> None:
-        turned_away = self._backlog.put(WebSocketTransport(connection))
+        from asyncmachine.rpc.transport.websocket_direct import transport_of
+
+        turned_away = self._backlog.put(transport_of(connection))
         if turned_away is not None:
             await turned_away.close(GOING_AWAY, "too many connections wait")
         await connection.wait_closed()
@@ -158,8 +163,16 @@ async def listen(
     """
     from websockets.asyncio.server import serve
 
+    from asyncmachine.rpc.transport.websocket_direct import DeliveringServer
+
     listener = WebSocketListener()
-    given: dict[str, Any] = {"open_timeout": CONNECT_TIMEOUT, "subprotocols": [SUBPROTOCOL], **SETTINGS, **settings}
+    given: dict[str, Any] = {
+        "open_timeout": CONNECT_TIMEOUT,
+        "subprotocols": [SUBPROTOCOL],
+        "create_connection": DeliveringServer,
+        **SETTINGS,
+        **settings,
+    }
     given["origins"] = list(several(origins, "origins"))
     given["select_subprotocol"] = _subprotocol
     if given.get("ssl"):
@@ -175,8 +188,8 @@ def _subprotocol(connection: Any, offered: Sequence[str]) -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
-def _closed(error: Any) -> TransportClosed:
-    """Whoever closed first tells the reason."""
+def closed_by(error: Any) -> TransportClosed:
+    """The library's error as ours. Whoever closed first tells the reason."""
     received, sent = error.rcvd, error.sent
     frame = sent if received is None or (sent is not None and not error.rcvd_then_sent) else received
     return TransportClosed(LOST, "connection lost") if frame is None else TransportClosed(frame.code, frame.reason)

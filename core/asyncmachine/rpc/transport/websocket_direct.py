@@ -1,0 +1,140 @@
+"""Connections of the `websockets` library that hand messages over where they arrive (`Direct`).
+
+Left alone, the library gives each message to a task that waits for it, and lets each send pass a lock: two turns of the
+event loop, which take longer than everything else. This module is imported when the first connection is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, cast
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import Connection, broadcast
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, NORMAL, TEXT_FRAME, Take
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport.websocket import WebSocketTransport, closed_by
+
+LOW_WATER: Final = HIGH_WATER // 4
+MOST_PARTS: Final = 4096
+"""Frames of one message. Empty ones count for nothing where bytes are counted."""
+
+_DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
+
+
+def transport_of(connection: Connection) -> WebSocketTransport:
+    """A connection as a transport; a `DirectWebSocket` if it is one of these."""
+    return (DirectWebSocket if isinstance(connection, Delivering) else WebSocketTransport)(connection)
+
+
+class Delivering(Connection):
+    """Puts messages into `inbox`, in one go what was read in one. Nothing is read while 1 MiB waits there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.inbox = DirectInbox(self._read)
+        self._arrived: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._held = False
+        self._refusal: asyncio.Task[None] | None = None
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self.inbox.arrive(arrived)
+            if self.inbox.size > HIGH_WATER and not self._held:
+                self._held = True
+                with suppress(RuntimeError):  # it is closing
+                    self.transport.pause_reading()
+
+    def process_event(self, event: Frame | Request | Response) -> None:
+        if isinstance(event, Frame) and event.opcode in _DATA:
+            self._take(event)
+        else:
+            super().process_event(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        end = closed_by(self.protocol.close_exc)
+        self.inbox.end(end.code, end.reason)
+
+    def _take(self, frame: Frame) -> None:
+        if self.inbox.ended:
+            return
+        if frame.opcode is Opcode.TEXT:
+            self._refuse(TEXT_FRAME, "the peer sent a text message", "text messages are not taken: send binary ones")
+        elif frame.fin and not self._parts:
+            self._arrived.append(bytes(frame.data))
+        elif len(self._parts) == MOST_PARTS:
+            self._refuse(FRAME_TOO_LARGE, *["a message has too many parts"] * 2)
+        else:
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                self._arrived.append(b"".join(self._parts))
+                self._parts.clear()
+
+    def _refuse(self, code: int, here: str, there: str) -> None:
+        """What came before is still read."""
+        self._refusal = self.loop.create_task(self.close(code, there))
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self.inbox.arrive(arrived)
+        self.inbox.end(code, here)
+
+    def _read(self, read: Sequence[bytes]) -> None:
+        if self._held and self.inbox.size <= LOW_WATER:
+            self._held = False
+            with suppress(RuntimeError):  # it is closing
+                self.transport.resume_reading()
+
+
+class DeliveringClient(Delivering, ClientConnection):
+    """The calling end."""
+
+
+class DeliveringServer(Delivering, ServerConnection):
+    """The end that is called."""
+
+
+class DirectWebSocket(WebSocketTransport):
+    """One of these as a transport."""
+
+    __slots__ = ()
+
+    @property
+    def _inbox(self) -> DirectInbox:
+        return cast(Delivering, self._connection).inbox
+
+    def send_now(self, messages: Sequence[bytes]) -> bool:
+        """Sends messages that are not too large, if none of them has to wait. False: nothing was sent."""
+        connection = self._connection
+        if connection.state is not State.OPEN or connection.transport.get_write_buffer_size() > HIGH_WATER:
+            return False
+        for message in messages:
+            broadcast((connection,), message)
+        return True
+
+    async def recv(self) -> bytes:
+        """The next message. A text message closes the connection."""
+        return await self._inbox.get()
+
+    def deliver(self, take: Take | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
+        self._inbox.deliver(take)
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Closes it, waiting at most 3 s for the other side's agreement. What it still sends is not read any more."""
+        if not self.closed:
+            self._inbox.end(code, reason)
+        await super().close(code, reason)
