@@ -17,6 +17,7 @@ from asyncmachine.rpc.codec import decode, encode
 from asyncmachine.rpc.states import ServerStates
 from asyncmachine.rpc.transport import HIGH_WATER, Direct, Transport, TransportClosed
 from asyncmachine.rpc.transport.browser import BrowserWebSocket
+from asyncmachine.rpc.transport.direct_inbox import HANDED, DirectInbox
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine.rpc.transport.socket_transport import SocketTransport
 from asyncmachine.rpc.transport.tunnel import DirectlyConnected
@@ -123,6 +124,24 @@ async def test_what_is_not_taken_comes_again_in_the_next_turn_and_before_what_ca
         with pytest.raises(TransportClosed, match="done"):
             await reading
         await closed(near)
+
+
+async def test_of_many_that_wait_few_are_handed_over_at_a_time() -> None:
+    inbox, sizes = DirectInbox(lambda read: None), []
+    inbox.put_all(b"%d" % n for n in range(20_000))
+    got: list[bytes] = []
+
+    def take(messages: list[bytes]) -> int:
+        sizes.append(len(messages))
+        got.extend(messages[:256])
+        return min(256, len(messages))
+
+    inbox.deliver(take)
+    while len(got) < 20_000:
+        await asyncio.sleep(0)
+    assert got == [b"%d" % n for n in range(20_000)]
+    assert max(sizes) == HANDED
+    assert inbox.size == 0
 
 
 @PIPES

@@ -43,6 +43,25 @@ async def test_what_came_before_a_text_is_read_and_what_comes_behind_it_is_not()
         assert (plain.close_code, plain.close_reason) == (1003, "text messages are not taken: send binary ones")
 
 
+async def test_a_text_that_comes_along_with_the_upgrade_is_refused_with_a_reason() -> None:
+    upgrade = (
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with websocket() as net:
+        port = int(net.listener.address.rstrip("/").rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(upgrade.encode() + b"\x81\x84\0\0\0\0text")
+        near = await net.listener.accept()
+        with pytest.raises(TransportClosed, match="text"):
+            await near.recv()
+        await reader.readuntil(b"\r\n\r\n")
+        assert (await reader.readexactly(4))[2:] == (1003).to_bytes(2, "big")
+        writer.write(b"\x88\x82\0\0\0\0\x03\xeb")
+        await near.close()
+        writer.close()
+
+
 @pytest.mark.parametrize("handed", [False, True])
 async def test_a_message_in_parts_is_one_and_others_stay_in_order(handed: bool) -> None:
     async with websocket() as net, plain_connect(net.listener.address) as plain:
@@ -115,6 +134,26 @@ async def test_no_more_is_read_than_may_wait() -> None:
             assert await near.recv() == message
         await flooding
         await asyncio.gather(near.close(), far.close())
+
+
+async def test_whoever_reads_no_more_can_close_and_hears_of_the_others_end() -> None:
+    listener = await listen(close_timeout=None)
+    far = await connect(listener.address)
+    near = await listener.accept()
+
+    async def flood() -> None:
+        with suppress(TransportClosed):
+            while True:
+                await far.send(bytes(100_000))
+
+    flooding = asyncio.create_task(flood())
+    await asyncio.wait([flooding], timeout=0.3)
+    async with asyncio.timeout(20):
+        await near.close(4400, "enough")
+    await flooding
+    with pytest.raises(TransportClosed, match="enough"):
+        await far.recv()
+    await listener.close()
 
 
 async def test_a_connection_of_ones_own_making_is_a_transport_too() -> None:

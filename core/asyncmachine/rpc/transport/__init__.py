@@ -135,7 +135,7 @@ class Direct(Transport, Protocol):
         """Sends messages in one go, if none of them has to wait. False: nothing was sent."""
 
     def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
 
         None gives them to `recv` again.
         """

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from asyncmachine.rpc.transport import Take
 from asyncmachine.rpc.transport.inbox import Inbox
+
+HANDED: Final = 1024
+"""Messages of those that wait that are handed over at once. What is not taken of them has to be put back."""
 
 
 class DirectInbox(Inbox):
@@ -24,7 +28,7 @@ class DirectInbox(Inbox):
         if self._take is None or not self.empty:
             self.put_all(messages)
         elif not self.ended:
-            self._hand(messages)
+            self._hand(self._take, messages)
 
     def deliver(self, take: Take | None) -> None:
         """As that of `Direct`."""
@@ -42,17 +46,16 @@ class DirectInbox(Inbox):
         self._read((message,))
         return message
 
-    def _hand(self, messages: list[bytes]) -> None:
-        assert self._take is not None
-        taken = self._take(messages)
+    def _hand(self, take: Take, messages: list[bytes]) -> None:
+        taken = take(messages)
         if taken < len(messages):
             self.put_back(messages[taken:])
             messages = messages[:taken]
-            if self._take is not None:
-                asyncio.get_running_loop().call_soon(self._hand_out)
+        if self._take is not None and not self.empty:
+            asyncio.get_running_loop().call_soon(self._hand_out)
         self._read(messages)
 
     def _hand_out(self) -> None:
         """Gives `take` what waits."""
         if self._take is not None and not self.empty:
-            self._hand(self.take_all())
+            self._hand(self._take, self.take(HANDED))

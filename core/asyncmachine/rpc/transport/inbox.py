@@ -47,17 +47,18 @@ class Inbox:
 
     def put_back(self, messages: list[bytes]) -> None:
         """Puts messages that were taken before those that wait."""
-        self._messages = deque([*messages, *(self._messages or ())])
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.extendleft(reversed(messages))
         self.size += sum([max(len(message), LEAST) for message in messages])
 
     def look(self) -> None:
         """Lets the reader look again."""
         wake(self._reader)
 
-    def take_all(self) -> list[bytes]:
-        """All messages that wait."""
-        messages, self._messages, self.size = list(self._messages or ()), None, 0
-        return messages
+    def take(self, most: int) -> list[bytes]:
+        """The next messages, at most so many."""
+        return [self.pop() for _ in range(min(most, len(self._messages or ())))]
 
     def end(
         self, code: int, reason: str = "", *, drop: bool = False, kind: type[TransportClosed] = TransportClosed

@@ -86,7 +86,7 @@ class SocketTransport(asyncio.BufferedProtocol):
         return await self._inbox.get()
 
     def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
 
         None gives them to `recv` again.
         """

@@ -158,8 +158,8 @@ async def listen(
     """Takes WebSocket connections at an address (port 0: any free one).
 
     `origins` are those of the pages that are let in; None stands for clients that are no page, the only ones by
-    default. Further settings go to `websockets.asyncio.server.serve`, for instance `ssl`. Raises `OSError` when the
-    address cannot be had.
+    default. Further settings go to `websockets.asyncio.server.serve`, for instance `ssl`; with a `create_connection`
+    among them as with `connect`. Raises `OSError` when the address cannot be had.
     """
     from websockets.asyncio.server import serve
 

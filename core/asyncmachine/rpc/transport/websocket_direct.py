@@ -1,7 +1,7 @@
 """Connections of the `websockets` library that hand messages over where they arrive (`Direct`).
 
-Left alone, the library gives each message to a task that waits for it, and lets each send pass a lock: two turns of the
-event loop, which take longer than everything else. This module is imported when the first connection is made.
+Left alone, the library gives each message to a task that waits for it: a turn of the event loop on each side, and a
+task for each answer, which take longer than everything else. This module is imported when the first connection is made.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ _DATA: Final = frozenset((Opcode.TEXT, Opcode.BINARY, Opcode.CONT))
 
 
 def transport_of(connection: Connection) -> WebSocketTransport:
-    """A connection as a transport; a `DirectWebSocket` if it is one of these."""
-    return (DirectWebSocket if isinstance(connection, Delivering) else WebSocketTransport)(connection)
+    """An open connection as a transport; a `DirectWebSocket` if it is one of these."""
+    if not isinstance(connection, Delivering):
+        return WebSocketTransport(connection)
+    connection.say_goodbye()
+    return DirectWebSocket(connection)
 
 
 class Delivering(Connection):
@@ -42,7 +45,8 @@ class Delivering(Connection):
         self._arrived: list[bytes] = []
         self._parts: list[bytes] = []
         self._held = False
-        self._refusal: asyncio.Task[None] | None = None
+        self._refused: tuple[int, str] | None = None
+        self._closing: asyncio.Task[None] | None = None
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -83,14 +87,29 @@ class Delivering(Connection):
 
     def _refuse(self, code: int, here: str, there: str) -> None:
         """What came before is still read."""
-        self._refusal = self.loop.create_task(self.close(code, there))
+        self._refused = code, there
         if self._arrived:
             arrived, self._arrived = self._arrived, []
             self.inbox.arrive(arrived)
-        self.inbox.end(code, here)
+        self.end(code, here)
+        self.say_goodbye()
+
+    def say_goodbye(self) -> None:
+        """Closes for what was refused; if that came along with the upgrade, only once the upgrade is answered."""
+        if self._refused is not None and self._closing is None and self.state is State.OPEN:
+            self._closing = self.loop.create_task(self.close(*self._refused))
+
+    def end(self, code: int, reason: str) -> None:
+        """Messages that come from now on are dropped, up to the close frame, which has to be read."""
+        self.inbox.end(code, reason)
+        self._read_on()
 
     def _read(self, read: Sequence[bytes]) -> None:
-        if self._held and self.inbox.size <= LOW_WATER:
+        if self.inbox.size <= LOW_WATER:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._held:
             self._held = False
             with suppress(RuntimeError):  # it is closing
                 self.transport.resume_reading()
@@ -127,7 +146,7 @@ class DirectWebSocket(WebSocketTransport):
         return await self._inbox.get()
 
     def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already at once; `recv` then tells only the end.
+        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
 
         None gives them to `recv` again.
         """
@@ -136,5 +155,5 @@ class DirectWebSocket(WebSocketTransport):
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Closes it, waiting at most 3 s for the other side's agreement. What it still sends is not read any more."""
         if not self.closed:
-            self._inbox.end(code, reason)
+            cast(Delivering, self._connection).end(code, reason)
         await super().close(code, reason)
