@@ -13,7 +13,7 @@ from typing import Any
 
 from asyncmachine.machine.settings import DEBUGGER_ADDRESS
 from asyncmachine_relay import logs
-from asyncmachine_relay.config import Config
+from asyncmachine_relay.config import DEFAULT_PORT, Config
 from asyncmachine_relay.doubts import doubts
 from asyncmachine_relay.lookups import doubtful_names
 from asyncmachine_relay.loops import loop_factory
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Without any option: loopback only, own Origin only, no targets, no files. Every setting of the file can be an "
         "environment variable, as AM_RELAY_SERVER_PORT.",
     )
-    _common(wasm, "localhost:12733")
+    _common(wasm, f"127.0.0.1:{DEFAULT_PORT}")
     wasm.add_argument("-s", "--static-dir", metavar="DIR", type=Path, help="serve these files at /")
     wasm.add_argument("-r", "--repl-addr-dir", metavar="DIR", type=Path, help="where addresses of REPLs are left")
     wasm.set_defaults(run=_wasm)
@@ -80,7 +80,7 @@ def address(text: str) -> tuple[str, int]:
     """(host, port), from `host:port`, `[host]:port` or `:port`."""
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: write host:port, as localhost:12733")
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: write host:port, as 127.0.0.1:12733")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 

@@ -172,6 +172,11 @@ async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None
         logger.warning("what has not ended by now is dropped")
         stopping.cancel()
         await asyncio.wait({stopping}, timeout=PARTING)  # for a word to the other relays
+        # Whoever was still given time to leave is told why it ends.
+        closing = asyncio.create_task(serving.stop())
+        await asyncio.wait({closing}, timeout=PARTING)
+        closing.cancel()
+        await asyncio.wait({closing})
     stopping.cancel()
     with suppress(asyncio.CancelledError):
         await stopping

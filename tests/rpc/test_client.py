@@ -277,7 +277,7 @@ async def test_a_server_that_is_not_there_is_told_to_the_log_once_and_that_it_is
     mux = rpc.Mux(am.Machine(Basic), address)
     mux.start()
     await client.when_ready()
-    assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: this is over")]
+    assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: no longer")]
     await client.stop()
     await mux.stop()
 

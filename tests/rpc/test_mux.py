@@ -193,7 +193,7 @@ async def test_an_address_that_is_taken_is_told_to_the_log_once_and_that_it_is_h
         assert record.levelname == "WARNING"
         assert record.getMessage() == f"{what}: the address is in use: end what listens there, or choose another"
     await mux.when_ready()
-    assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: this is over")]
+    assert [(one.levelname, one.getMessage()) for one in told(caplog)[1:]] == [("INFO", f"{what}: no longer")]
     await mux.stop()
 
 

@@ -139,7 +139,7 @@ async def test_the_log_tells_once_that_it_is_full_and_when_half_of_the_places_ar
     found.left(held[0])
     assert [(each.levelname, each.getMessage()) for each in told(caplog)] == [full]
     found.left(held[1])
-    assert [(each.levelname, each.getMessage()) for each in told(caplog)] == [full, ("INFO", f"{what}: this is over")]
+    assert [(each.levelname, each.getMessage()) for each in told(caplog)] == [full, ("INFO", f"{what}: no longer")]
 
 
 async def flood_of(address: str, count: int) -> list[Transport]:

@@ -27,7 +27,7 @@ class Outage:
 
     def over(self) -> None:
         """One has succeeded."""
-        logger.info("%s: this is over", self._what)
+        logger.info("%s: no longer", self._what)
 
 
 def why(error: BaseException) -> str:
