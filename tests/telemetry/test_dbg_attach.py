@@ -228,15 +228,30 @@ for _ in range(500):
 """
 
 
-async def test_a_program_that_ends_has_told_everything() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_program_that_ends_has_told_everything(host: str) -> None:
     """It has no loop, and disposes of nothing."""
     async with station() as at:
-        env = {"AM_DBG_ADDR": f"127.0.0.1:{at.port}", "PYTHONPATH": ":".join(sys.path)}
+        env = {"AM_DBG_ADDR": f"{host}:{at.port}", "PYTHONPATH": ":".join(sys.path)}
         program = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, env=env, stderr=subprocess.PIPE)
         _, errors = await program.communicate()
         assert (program.returncode, errors.decode()) == (0, "")
         await at.idle()
         assert at.recorder.statistics().records == 1000
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_program_that_ends_at_once_has_told_it_too(host: str) -> None:
+    """Its sender has not even looked up the name by then."""
+    program = "import asyncmachine as am; from asyncmachine.telemetry import dbg; m = am.Machine({'A': {}}, id='m')"
+    async with station() as at:
+        env = {"AM_DBG_ADDR": f"{host}:{at.port}", "PYTHONPATH": ":".join(sys.path)}
+        command = (sys.executable, "-c", f"{program}; dbg.debug_env(m); m.add('A')")
+        ended = await asyncio.create_subprocess_exec(*command, env=env, stderr=subprocess.PIPE)
+        _, errors = await ended.communicate()
+        assert (ended.returncode, errors.decode()) == (0, "")
+        await at.idle()
+        assert at.recorder.statistics().records == 1
 
 
 async def test_the_environment_sets_all_of_it_up() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import socket
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ class InLoop:
     task: asyncio.Task[None]
 
 
+def _own_loop() -> asyncio.AbstractEventLoop:
+    """One that looks names up where it runs: a program that ends lets no thread begin, and has things to tell yet."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        async def getaddrinfo(self, *place: Any, **hints: Any) -> Any:
+            return socket.getaddrinfo(*place, **hints)
+
+    return Loop()
+
+
 class InThread:
     """A sender in a thread of its own, which ends with it."""
 
@@ -65,7 +76,8 @@ class InThread:
             self._thread.join(2 * farewell)
 
     def _run(self) -> None:
-        asyncio.run(self._live())
+        with asyncio.Runner(loop_factory=_own_loop) as runner:
+            runner.run(self._live())
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
