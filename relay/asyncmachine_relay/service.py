@@ -173,10 +173,9 @@ async def _end(serving: RelayServer, drain: float, hurry: asyncio.Event) -> None
         stopping.cancel()
         await asyncio.wait({stopping}, timeout=PARTING)  # for a word to the other relays
         # Whoever was still given time to leave is told why it ends.
-        closing = asyncio.create_task(serving.stop())
-        await asyncio.wait({closing}, timeout=PARTING)
-        closing.cancel()
-        await asyncio.wait({closing})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                await serving.stop()
     stopping.cancel()
     with suppress(asyncio.CancelledError):
         await stopping

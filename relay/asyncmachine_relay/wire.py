@@ -44,10 +44,12 @@ logger = logging.getLogger("asyncmachine.relay.wire")
 logger.setLevel(logging.WARNING)
 
 
-@logger.addFilter
 def _is_an_error(record: logging.LogRecord) -> bool:
     """They call it an error of the application that its task is cancelled, as it is when the relay is in a hurry."""
     return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+logger.addFilter(_is_an_error)
 
 
 class WireConfig(uvicorn.Config):

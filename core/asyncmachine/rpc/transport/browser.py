@@ -15,10 +15,9 @@ from asyncmachine.rpc.transport import (
     TEXT_FRAME,
     NotOpened,
     Peer,
-    Take,
     TransportClosed,
 )
-from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox, DirectReading
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds for opening a connection."""
@@ -32,7 +31,7 @@ REFUSED: Final = 4400
 _OPEN: Final = 1
 
 
-class BrowserWebSocket:
+class BrowserWebSocket(DirectReading):
     """A `WebSocket` of JavaScript as a transport. Made by `connect`."""
 
     def __init__(self, socket: Any, url: str) -> None:
@@ -71,17 +70,6 @@ class BrowserWebSocket:
         for message in messages:
             self._socket.send(to_js(message))
         return True
-
-    async def recv(self) -> bytes:
-        """The next message. What arrived before the end is still read."""
-        return await self._inbox.get()
-
-    def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
-
-        None gives them to `recv` again.
-        """
-        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Begins the closing handshake and does not wait for the other side's part in it."""

@@ -59,3 +59,22 @@ class DirectInbox(Inbox):
         """Gives `take` what waits."""
         if self._take is not None and not self.empty:
             self._hand(self._take, self.take(HANDED))
+
+
+class DirectReading:
+    """What a transport reads with that has such an inbox."""
+
+    __slots__ = ()
+
+    _inbox: DirectInbox
+
+    async def recv(self) -> bytes:
+        """The next message. What arrived before the end is still read."""
+        return await self._inbox.get()
+
+    def deliver(self, take: Take | None) -> None:
+        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
+
+        None gives them to `recv` again.
+        """
+        self._inbox.deliver(take)

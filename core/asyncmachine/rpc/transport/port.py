@@ -26,9 +26,8 @@ from asyncmachine.rpc.transport import (
     NORMAL,
     TEXT_FRAME,
     Peer,
-    Take,
 )
-from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox, DirectReading
 from asyncmachine.rpc.transport.inbox import wake
 
 CONTROL: Final = 0xC1
@@ -95,7 +94,7 @@ class JsPort:
         asyncio.get_running_loop().call_soon(self._proxy.destroy)
 
 
-class PortTransport:
+class PortTransport(DirectReading):
     """One end of a message channel. `port` is a MessagePort of JavaScript, or another `Wire`. Needs a running loop."""
 
     def __init__(self, port: Any, address: str = "") -> None:
@@ -137,17 +136,6 @@ class PortTransport:
             self._credit -= len(message)
             self._post(message)
         return True
-
-    async def recv(self) -> bytes:
-        """The next message. What was sent before the other side closed is still read."""
-        return await self._inbox.get()
-
-    def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
-
-        None gives them to `recv` again.
-        """
-        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side, and lets the port go."""

@@ -25,10 +25,9 @@ from asyncmachine.rpc.transport import (
     TEXT_FRAME,
     CertificateRefused,
     Peer,
-    Take,
 )
 from asyncmachine.rpc.transport.certificates import names_in, refusal
-from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox, DirectReading
 
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the last bytes to leave, and for the other side to close too."""
@@ -45,7 +44,7 @@ SHOWN: Final = 24
 CLOSE: Final = b"\xc1\x01"
 
 
-class SocketTransport(asyncio.BufferedProtocol):
+class SocketTransport(DirectReading, asyncio.BufferedProtocol):
     """One end of a connected socket. Made by `connect` and by a `SocketListener`; several tasks may send."""
 
     def __init__(self) -> None:
@@ -80,17 +79,6 @@ class SocketTransport(asyncio.BufferedProtocol):
             return False
         self._transport.write(b"".join([part for m in messages for part in (len(m).to_bytes(HEADER, "big"), m)]))
         return True
-
-    async def recv(self) -> bytes:
-        """The next message. What arrived before the end is still read."""
-        return await self._inbox.get()
-
-    def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
-
-        None gives them to `recv` again.
-        """
-        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Tells the other side why, and waits at most 3 s for its end. What it still sends is not read any more."""

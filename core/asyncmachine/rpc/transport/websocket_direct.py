@@ -18,8 +18,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, NORMAL, TEXT_FRAME, Take
-from asyncmachine.rpc.transport.direct_inbox import DirectInbox
+from asyncmachine.rpc.transport import FRAME_TOO_LARGE, HIGH_WATER, NORMAL, TEXT_FRAME
+from asyncmachine.rpc.transport.direct_inbox import DirectInbox, DirectReading
 from asyncmachine.rpc.transport.websocket import WebSocketTransport, closed_by
 
 LOW_WATER: Final = HIGH_WATER // 4
@@ -51,13 +51,11 @@ class Delivering(Connection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._arrived:
-            arrived, self._arrived = self._arrived, []
-            self.inbox.arrive(arrived)
-            if self.inbox.size > HIGH_WATER and not self._held:
-                self._held = True
-                with suppress(RuntimeError):  # it is closing
-                    self.transport.pause_reading()
+        self._hand_over()
+        if self.inbox.size > HIGH_WATER and not self._held and not self.inbox.ended:
+            self._held = True
+            with suppress(RuntimeError):  # it is closing
+                self.transport.pause_reading()
 
     def process_event(self, event: Frame | Request | Response) -> None:
         if isinstance(event, Frame) and event.opcode in _DATA:
@@ -69,6 +67,11 @@ class Delivering(Connection):
         super().connection_lost(exc)
         end = closed_by(self.protocol.close_exc)
         self.inbox.end(end.code, end.reason)
+
+    def _hand_over(self) -> None:
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self.inbox.arrive(arrived)
 
     def _take(self, frame: Frame) -> None:
         if self.inbox.ended:
@@ -88,9 +91,7 @@ class Delivering(Connection):
     def _refuse(self, code: int, here: str, there: str) -> None:
         """What came before is still read."""
         self._refused = code, there
-        if self._arrived:
-            arrived, self._arrived = self._arrived, []
-            self.inbox.arrive(arrived)
+        self._hand_over()
         self.end(code, here)
         self.say_goodbye()
 
@@ -123,14 +124,14 @@ class DeliveringServer(Delivering, ServerConnection):
     """The end that is called."""
 
 
-class DirectWebSocket(WebSocketTransport):
+class DirectWebSocket(DirectReading, WebSocketTransport):
     """One of these as a transport."""
 
-    __slots__ = ()
+    __slots__ = ("_inbox",)
 
-    @property
-    def _inbox(self) -> DirectInbox:
-        return cast(Delivering, self._connection).inbox
+    def __init__(self, connection: Delivering) -> None:
+        super().__init__(connection)
+        self._inbox = connection.inbox
 
     def send_now(self, messages: Sequence[bytes]) -> bool:
         """Sends messages that are not too large, if none of them has to wait. False: nothing was sent."""
@@ -140,17 +141,6 @@ class DirectWebSocket(WebSocketTransport):
         for message in messages:
             broadcast((connection,), message)
         return True
-
-    async def recv(self) -> bytes:
-        """The next message. A text message closes the connection."""
-        return await self._inbox.get()
-
-    def deliver(self, take: Take | None) -> None:
-        """Hands messages to `take` where they arrive, what has come already first; `recv` then tells only the end.
-
-        None gives them to `recv` again.
-        """
-        self._inbox.deliver(take)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Closes it, waiting at most 3 s for the other side's agreement. What it still sends is not read any more."""
