@@ -147,14 +147,18 @@ def test_copies_are_made_of_what_is_worth_it(tmp_path: Path) -> None:
 
 
 def test_what_is_large_has_a_copy_that_is_unpacked_sooner(tmp_path: Path) -> None:
-    large = os.urandom(1000) * 20_000
-    (tmp_path / "memory.snapshot").write_bytes(large)
-    made = {path.name: path.read_bytes() for path in compress([tmp_path / "memory.snapshot"])}
-    assert list(made) == ["memory.snapshot.br", "memory.snapshot.zst"]
-    copy = made["memory.snapshot.zst"]
-    assert zstandard.decompress(copy) == large
-    assert zstandard.get_frame_parameters(copy).window_size <= 8 << 20  # what a browser takes
-    assert {path.name for path in tmp_path.iterdir()} == {"memory.snapshot", *made}
+    names = ("memory.snapshot", "other.snapshot")
+    large = {tmp_path / name: os.urandom(1000) * 20_000 for name in names}
+    for path, content in large.items():
+        path.write_bytes(content)
+    made = {path.name: path.read_bytes() for path in compress(large)}
+    assert list(made) == [f"{name}{ending}" for ending in (".br", ".zst") for name in names]
+    for path, content in large.items():
+        assert brotli.decompress(made[f"{path.name}.br"]) == content
+        copy = made[f"{path.name}.zst"]
+        assert zstandard.decompress(copy) == content
+        assert zstandard.get_frame_parameters(copy).window_size <= 8 << 20  # what a browser takes
+    assert {path.name for path in tmp_path.iterdir()} == {*names, *made}
 
 
 def test_without_that_compressor_there_is_one_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

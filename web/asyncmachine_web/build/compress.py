@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,18 +55,20 @@ def compress(files: Iterable[Path], *, effort: Effort = ONCE, path: str | None =
     (part of `asyncmachine[relay]`), and are left out without it. Raises NodeFailed.
     """
     worth = sorted(file for file in files if file.suffix in ENDINGS and file.stat().st_size >= SMALLEST)
-    if worth:
-        run_node("compress.mjs", str(effort.brotli), *worth, path=path)
-    made = [file.with_name(f"{file.name}.br") for file in worth]
-    if ".zst" in possible():
-        made += [_zstandard(file, effort.zstandard) for file in worth if file.stat().st_size >= LARGE]
-    return made
+    if not worth:
+        return []
+    large = [file for file in worth if file.stat().st_size >= LARGE] if ".zst" in possible() else []
+    with ThreadPoolExecutor() as pool:  # one thread waits for Node, the others leave Python while they compress
+        brotli = pool.submit(run_node, "compress.mjs", str(effort.brotli), *worth, path=path)
+        quick = list(pool.map(partial(_zstandard, level=effort.zstandard), large))
+        brotli.result()
+    return [file.with_name(f"{file.name}.br") for file in worth] + quick
 
 
 def _zstandard(file: Path, level: int) -> Path:
     import zstandard
 
-    settings = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW, threads=-1)
-    copy, fresh = file.with_name(f"{file.name}.zst"), file.with_name(f"{file.name}.new")
+    settings = zstandard.ZstdCompressionParameters.from_level(level, window_log=WINDOW)
+    copy, fresh = file.with_name(f"{file.name}.zst"), file.with_name(f"{file.name}.zst.new")
     fresh.write_bytes(zstandard.ZstdCompressor(compression_params=settings).compress(file.read_bytes()))
     return fresh.replace(copy)

@@ -13,7 +13,16 @@ declare module "node:process" {
 declare module "node:url" {
   export function pathToFileURL(path: string): URL;
 }
+declare module "node:util" {
+  export function promisify<Asked extends unknown[], Done>(
+    call: (...asked: [...Asked, (error: Error | null, done: Done) => void]) => void,
+  ): (...asked: Asked) => Promise<Done>;
+}
 declare module "node:zlib" {
   export const constants: Record<"BROTLI_PARAM_QUALITY" | "BROTLI_PARAM_LGWIN" | "BROTLI_PARAM_SIZE_HINT", number>;
-  export function brotliCompressSync(data: Uint8Array, options: { params: Record<number, number> }): Uint8Array;
+  export function brotliCompress(
+    data: Uint8Array,
+    options: { params: Record<number, number> },
+    callback: (error: Error | null, done: Uint8Array) => void,
+  ): void;
 }

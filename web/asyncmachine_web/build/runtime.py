@@ -138,7 +138,7 @@ def _remove_unused(cache: Path) -> None:
 def _fill(home: Path) -> None:
     """Make all of it beside its place, then put it there at once."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    _tell("Getting the page's runtime. This is done once, and takes a few minutes: the libraries by npm and pip …")
+    _tell("Getting the page's runtime. This is done once, and takes a minute or two: the libraries by npm and pip …")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as made:
         static = Path(made) / "static"
         shutil.copytree(static_folder(), static)

@@ -16,6 +16,7 @@ import marshal
 import sys
 import zipimport
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -86,14 +87,17 @@ def preload(wheel: str) -> None:
         for name, path in _modules(package):
             finder.add(name, str(path), path.read_bytes())
         sys.modules[package] = None  # type: ignore[assignment]  # that none of it runs
-    with ZipFile(wheel) as archive:
+    barred = set(NATIVE)
+    with ZipFile(wheel) as archive, _compiled_once():
         for file in sorted(archive.namelist()):
             if file.startswith(OURS) and file.endswith(".py"):
                 name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
                 if not _imported(name):
                     finder.add(name, f"{wheel}/{file}", archive.read(file))
-    for package in NATIVE:
-        del sys.modules[package]
+                    barred.add(name)
+                    sys.modules[name] = None  # type: ignore[assignment]  # what asks for it fails at once
+    for name in barred:
+        del sys.modules[name]
     sys.meta_path.insert(0, finder)
     _keep({LIBRARY, wheel})
     _show_no_lines_of((LIBRARY, wheel))
@@ -109,6 +113,25 @@ def _imported(name: str) -> bool:
             del sys.modules[half]
         return False
     return True
+
+
+@contextmanager
+def _compiled_once() -> Iterator[None]:
+    """What fails for a native package takes others with it: these are run anew, and need not be compiled anew, too."""
+    get_code = zipimport.zipimporter.get_code
+    known: dict[tuple[str, str], CodeType] = {}
+
+    def remembered(importer: zipimport.zipimporter, fullname: str) -> CodeType:
+        key = importer.archive, fullname
+        if key not in known:
+            known[key] = get_code(importer, fullname)
+        return known[key]
+
+    zipimport.zipimporter.get_code = remembered  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        zipimport.zipimporter.get_code = get_code  # type: ignore[method-assign]
 
 
 def _modules(package: str) -> Iterator[tuple[str, Path]]:
