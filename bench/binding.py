@@ -19,7 +19,7 @@ from tests.web.browser import CHROMIUM, FLAGS, run, serving
 
 NODES = 1000
 TURNS = 40
-WARM_UP = 20
+WARM_UP = 100
 
 PAGE = (
     '<!doctype html><title>bench</title><link rel="icon" href="data:,"><script type="module" src="python.mjs"></script>'

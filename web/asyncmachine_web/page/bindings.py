@@ -55,7 +55,7 @@ def _escaped(value: object) -> str:
     return value if isinstance(value, Html) else html.escape(as_text(value))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Binding:
     id: int
     where: str
@@ -194,7 +194,7 @@ class Bindings:
         self._ask = ask
         self._report = report
         self._bindings: dict[int, Binding] = {}
-        self._readers: dict[Readable, dict[int, set[Binding]]] = {}
+        self._readers: dict[Readable, dict[int, dict[Binding, None]]] = {}
         self._touched: set[Readable] = set()
         self._dirty: dict[Binding, None] = {}  # a set in the order of marking
         self._ids = 0
@@ -245,8 +245,8 @@ class Bindings:
             readers = self._readers.get(readable)
             if readers is None:
                 continue  # its last reader has ended since
-            for key in readable.changes(self.touched):
-                self._dirty.update(dict.fromkeys(readers.get(key, ())))
+            for key in readable.changes(self.touched) & readers.keys():
+                self._dirty.update(readers[key])
         dirty, self._dirty = self._dirty, {}
         batch: list[tuple[int, Sent]] = []
         for binding in dirty:
@@ -273,10 +273,10 @@ class Bindings:
             if readable not in self._readers:
                 self._readers[readable] = {}
                 readable.start(self.touched)
-            self._readers[readable].setdefault(key, set()).add(binding)
+            self._readers[readable].setdefault(key, {})[binding] = None
         for readable, key in binding.reads - reads:
             keys = self._readers[readable]
-            keys[key].discard(binding)
+            del keys[key][binding]
             if not keys[key]:
                 del keys[key]
             if not keys:

@@ -12,6 +12,8 @@ import builtins
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from asyncmachine import Tracer
@@ -262,7 +264,7 @@ class Source(Tracer):
         self._seen[touched] = after
         if len(before) != len(after):  # disposed, or the schema changed and indexes mean other states
             return {EVERY, *range(len(before))}
-        changed = {index for index, (was, now) in enumerate(zip(before, after, strict=True)) if was != now}
+        changed = {*compress(range(len(after)), map(ne, before, after))}
         return changed | {EVERY} if changed else changed
 
     def transition_end(self, tx: Transition) -> None:
