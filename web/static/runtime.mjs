@@ -20,6 +20,7 @@ export const version = "314.0.7";
 const { fetch } = globalThis;
 const { instantiateStreaming } = WebAssembly;
 const at = (/** @type {string} */ path) => new URL(`vendor/${path}`, import.meta.url).href;
+const LOADER = at("pyodide/pyodide.mjs");
 const ASSEMBLY = at("pyodide/pyodide.asm.mjs");
 const RUNTIME = at("pyodide/pyodide.asm.wasm");
 const LIBRARY = at("pyodide/python_stdlib.zip");
@@ -39,8 +40,8 @@ export async function fetchOk(url) {
 
 /** Downloads and compiles the runtime. */
 export async function compile() {
-  // Pyodide imports it later by itself; by then it is there.
-  import(ASSEMBLY).catch(() => undefined);
+  // They are imported later, where a failure is told; by then they are there.
+  for (const later of [LOADER, ASSEMBLY]) import(later).catch(() => undefined);
   const response = await fetchOk(RUNTIME);
   const type = response.headers.get("content-type")?.split(";")[0];
   if (type === "application/wasm") return WebAssembly.compileStreaming(response);
