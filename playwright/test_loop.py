@@ -52,7 +52,7 @@ def test_timers_are_never_early_and_equal_ones_keep_their_order(shared: Page, lo
         """
         loop, seen, early = asyncio.get_running_loop(), [], []
         async def always():
-            while len(seen) < 11:
+            while len(seen) < 61:
                 await asyncio.sleep(0)
         load = LOAD
         def ring(when, name):
@@ -64,15 +64,18 @@ def test_timers_are_never_early_and_equal_ones_keep_their_order(shared: Page, lo
             loop.call_at(begin + delay, ring, begin + delay, name)
         for name in "abc":
             loop.call_at(begin + 0.025, ring, begin + 0.025, name)
+        for number in range(50):
+            when = begin + 0.04 + number * 0.0013
+            loop.call_at(when, ring, when, "many")
         loop.call_later(-1, seen.append, "past")
         loop.call_later(float("inf"), seen.append, "never")
         loop.call_later(10**9, seen.append, "in years")
-        while len(seen) < 11:
+        while len(seen) < 61:
             await asyncio.sleep(0.01)
         json.dumps([seen, early])
         """.replace("LOAD", load),
     )
-    assert told == [["past", 4, 2, 1, 6, 3, 5, "a", "b", "c", 0], []]
+    assert told == [["past", 4, 2, 1, 6, 3, 5, "a", "b", "c", 0, *["many"] * 50], []]
 
 
 def test_cancelled_timers_do_not_ring_and_do_not_stay(shared: Page) -> None:
