@@ -8,8 +8,7 @@ changes are one flat list ``index, difference, index, difference …``. Queue an
 too, but for WELCOME and FULL, which carry everything. `hash` is the seal of a clock message (see `clock`).
 """
 
-from __future__ import annotations
-
+# Annotations are no strings here: each would be compiled when the decoder is made, while a page starts.
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct

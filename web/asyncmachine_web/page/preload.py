@@ -102,6 +102,7 @@ def preload(wheel: str) -> None:
     _keep({LIBRARY, wheel})
     _show_no_lines_of((LIBRARY, wheel))
     gc.collect()
+    gc.freeze()  # none of it ever goes: a page's garbage collector would look through all of it, while it starts too
 
 
 def _imported(name: str) -> bool:
