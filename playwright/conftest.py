@@ -75,7 +75,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base_url(built: Path) -> Iterator[str]:
     """Our static files, `pages/` with its Python, and tunnels that echo, for tests without a relay of their own."""
-    pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py", "shop.py"], built / "sources.zip")
+    pack(HERE / "pages", ["workload.py", "jobs.py", "counter.py", "shop.py", "early.py"], built / "sources.zip")
     static: list[StaticRoot] = [("/pages/", HERE / "pages"), ("/built/", built), static_folder()]
     static.append(("/vendor/", vendor_folder()))
     matches = [Match(r"[a-z0-9]+", target="echo", serve=echo)]

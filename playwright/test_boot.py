@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -455,3 +456,44 @@ def test_pyscript_with_a_broken_configuration_asks_nobody_else(
     mishaps.wait_until_told(page, end)
     assert mishaps.elsewhere == []
     assert page.locator("#badge").inner_text() == ""
+
+
+def test_modules_that_ran_before_the_snapshot_are_what_an_import_would_make(page: Page) -> None:
+    """Those of aRPC among them, whose package did not run: it needs native code."""
+    page.goto("/pages/python.html")
+    page.wait_for_selector("#python", state="attached")
+    told = page.evaluate(
+        """() => python.runPython(`
+import json, sys
+from types import ModuleType
+(finder,) = [each for each in sys.meta_path if hasattr(each, "made")]
+ran = sorted(finder.made)
+import asyncmachine.rpc.errors
+assert issubclass(asyncmachine.rpc.errors.RpcError, asyncmachine.AmError)  # by way of the package
+assert asyncmachine.rpc.RpcError is asyncmachine.rpc.errors.RpcError
+
+import importlib, zipfile
+modules = {}
+with zipfile.ZipFile(finder.wheel) as archive:
+    files = [file for file in archive.namelist() if file.startswith(("asyncmachine/", "asyncmachine_web/page/"))]
+for file in files:
+    if file.endswith(".py"):
+        name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        try:
+            modules[name] = importlib.import_module(name)
+        except ImportError:
+            pass  # for servers
+wrong = [
+    f"{name}.{key}"
+    for name, module in modules.items()
+    for key, value in vars(module).items()
+    if isinstance(value, ModuleType) and sys.modules.get(value.__name__) is not value
+]
+for name, module in modules.items():
+    package, _, tail = name.rpartition(".")
+    if module.__spec__.name != name or package and not hasattr(sys.modules[package], tail):
+        wrong.append(name)
+json.dumps([wrong, "asyncmachine.rpc.transport.addresses" in ran, sorted(finder.made)])
+`)"""
+    )
+    assert json.loads(told) == [[], True, []]

@@ -2,7 +2,8 @@
 
 Modules are there already when a page asks for them. It need not find, compile and run them, nor download the archives
 that they come from: the standard library's, and our wheel, which stands on the path as it is. A native package cannot
-be part of a snapshot, and neither can what imports it: of these modules the compiled code is kept. Nothing that runs
+be part of a snapshot, and neither can what imports it: of these modules the compiled code is kept. Where a package is
+such a one, those of its modules that are not have run all the same, and wait until it is imported. Nothing that runs
 here may hold on to anything of JavaScript's.
 """
 
@@ -15,9 +16,9 @@ import linecache
 import marshal
 import sys
 import zipimport
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -43,12 +44,14 @@ LIBRARY: Final = "/lib/python314.zip"
 
 
 class CompiledFinder(MetaPathFinder):
-    """Finds modules whose code is there, each once."""
+    """Finds modules whose code is there, or that have run already, each once."""
 
     def __init__(self, wheel: str) -> None:
         self.wheel = wheel
         self.found: dict[str, tuple[str, bytes]] = {}
         """File and marshalled code by name."""
+        self.made: dict[str, ModuleType] = {}
+        """Modules by name."""
 
     def add(self, name: str, file: str, source: bytes) -> None:
         self.found[name] = file, marshal.dumps(compile(source, file, "exec", dont_inherit=True))
@@ -56,6 +59,10 @@ class CompiledFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        made = self.made.pop(fullname, None)
+        if made is not None and made.__spec__ is not None:
+            made.__spec__.loader = MadeLoader(made)
+            return made.__spec__
         found = self.found.pop(fullname, None)
         if found is None:
             return None
@@ -78,6 +85,20 @@ class CompiledLoader(SourceFileLoader):
         return super().get_data(path)
 
 
+class MadeLoader(Loader):
+    """Hands out a module that has run, and leaves it as it was."""
+
+    def __init__(self, made: ModuleType) -> None:
+        self._made, self._loader = made, made.__loader__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._made
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__.loader = self._loader  # type: ignore[assignment]  # its protocol is not that of a Loader
+
+
 def preload(wheel: str) -> None:
     """`wheel` is the path of ours; native packages are installed."""
     for name in STANDARD:
@@ -88,16 +109,23 @@ def preload(wheel: str) -> None:
             finder.add(name, str(path), path.read_bytes())
         sys.modules[package] = None  # type: ignore[assignment]  # that none of it runs
     barred = set(NATIVE)
+    hollow: dict[str, str] = {}
     with ZipFile(wheel) as archive, _compiled_once():
         for file in sorted(archive.namelist()):
             if file.startswith(OURS) and file.endswith(".py"):
                 name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-                if not _imported(name):
+                with _standing_in(hollow if _is_within(name, hollow) else {}):
+                    imported = _imported(name)
+                if not imported:
                     finder.add(name, f"{wheel}/{file}", archive.read(file))
                     barred.add(name)
                     sys.modules[name] = None  # type: ignore[assignment]  # what asks for it fails at once
+                    if file.endswith("/__init__.py"):
+                        hollow[name] = f"{wheel}/{file.removesuffix('/__init__.py')}"
     for name in barred:
         del sys.modules[name]
+    for name in [name for name in sys.modules if _is_within(name, hollow)]:
+        finder.made[name] = sys.modules.pop(name)
     sys.meta_path.insert(0, finder)
     _keep({LIBRARY, wheel})
     _show_no_lines_of((LIBRARY, wheel))
@@ -114,6 +142,22 @@ def _imported(name: str) -> bool:
             del sys.modules[half]
         return False
     return True
+
+
+def _is_within(name: str, packages: Iterable[str]) -> bool:
+    return any(name.startswith(f"{package}.") for package in packages)
+
+
+@contextmanager
+def _standing_in(packages: Mapping[str, str]) -> Iterator[None]:
+    """Empty packages by name, in which modules are found by the path of their folder. None of theirs may keep one."""
+    for name, folder in packages.items():
+        stand_in = ModuleType(name)
+        stand_in.__path__ = [folder]
+        sys.modules[name] = stand_in
+    yield
+    for name in packages:
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 @contextmanager

@@ -8,8 +8,12 @@ import logging
 import os
 import random
 import sys
+from typing import Any, Final
 
 from asyncmachine_web.page.loop import install
+
+IDLE: Final = 1.0
+"""Seconds after which a worker without an order imports what nearly every order needs."""
 
 
 def start(env: str) -> None:
@@ -17,7 +21,7 @@ def start(env: str) -> None:
 
     The memory may be that of a snapshot, with the environment of where it was made, its program and everybody's random
     numbers. A worker runs what is needed for every order now, for it may be a spare, whose order should not have to
-    wait for that.
+    wait for that; and if it is one, aRPC a little later.
     """
     from asyncmachine_js import context
 
@@ -25,9 +29,16 @@ def start(env: str) -> None:
     random.seed()
     sys.argv = [program()]
     logging.lastResort = Console(logging.WARNING)
-    install()
+    loop = install()
     if context is not None:
         importlib.import_module("asyncmachine_web.page.workers")
+        loop.call_later(IDLE, import_in_advance, context)
+
+
+def import_in_advance(context: Any) -> None:
+    """`context` has an id as soon as there is an order."""
+    if not hasattr(context, "id"):
+        importlib.import_module("asyncmachine.rpc")
 
 
 class Console(logging.Handler):
