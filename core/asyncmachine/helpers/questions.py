@@ -76,13 +76,9 @@ def ask(
     def disposed() -> None:
         reply.fail(Disposed(f"machine {machine.id!r} was disposed before it has answered {state}"))
 
-    def answered(_: object) -> None:
-        gone.forget(disposed)
-        gone.cancel()
-
     result.then(decided)
     gone.then(disposed)
-    reply.future.add_done_callback(answered)
+    reply.future.add_done_callback(lambda _: gone.forget(disposed))
     return reply.future
 
 
