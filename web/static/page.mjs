@@ -11,7 +11,7 @@ const [module = "", name = ""] = main.split(":");
 try {
   const called = python.pyimport(module)[name];
   if (!called) throw new Error(`there is no ${name} in it`);
-  await called();
+  await python.pyimport("asyncmachine_web.page.loop").run_main(called);
 } catch (error) {
   const detail = { phase: "failed", attempt: 1, code: "MAIN", message: `${main} failed: ${told(error)}` };
   dispatchEvent(new CustomEvent("asyncmachine:boot", { detail }));

@@ -28,7 +28,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
 from weakref import WeakSet
 
@@ -260,6 +260,23 @@ def install() -> BatchLoop:
     asyncio.set_event_loop(loop)
     asyncio._set_running_loop(loop)
     return loop
+
+
+_running: set[asyncio.Future[Any]] = set()
+
+
+def run_main(main: Callable[..., object], *args: object) -> object:
+    """What it returns; a coroutine is started, and held to its end.
+
+    JavaScript, which awaits it, does not hold it: a main that waits for what nobody else knows would be collected.
+    """
+    result = main(*args)
+    if not isinstance(result, Awaitable):
+        return result
+    future: asyncio.Future[Any] = asyncio.ensure_future(result)
+    _running.add(future)
+    future.add_done_callback(_running.discard)
+    return future
 
 
 def _check_callback(callback: object, method: str) -> None:

@@ -42,6 +42,7 @@ from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine_web.page import interrupts, threads
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
+from asyncmachine_web.page.loop import run_main
 from asyncmachine_web.page.reads import Value
 
 logger = logging.getLogger("asyncmachine.page")
@@ -241,7 +242,7 @@ def spare(count: int) -> None:
     threads.nest().keep(count)
 
 
-def prepare() -> Callable[[], Awaitable[None]]:
+def prepare() -> Callable[[], object]:
     """Called by `worker.mjs`: import what the order names, then return what runs it to its end."""
     from asyncmachine_js import context as given
     from pyodide.ffi import create_proxy
@@ -253,7 +254,7 @@ def prepare() -> Callable[[], Awaitable[None]]:
     context = Context(given.id, env, given.port)
     given.receive(create_proxy(context._ports.put_nowait))
     main = main_function(given.main)
-    return lambda: main(context)
+    return lambda: run_main(main, context)
 
 
 def main_function(main: str) -> Callable[[Context], Awaitable[None]]:
