@@ -42,7 +42,6 @@ from asyncmachine.rpc.transport import LOST, Transport, TransportClosed
 from asyncmachine.rpc.transport.port import PortTransport
 from asyncmachine_web.page import interrupts, threads
 from asyncmachine_web.page.lifecycle import PageStates, lifecycle
-from asyncmachine_web.page.loop import run_main
 from asyncmachine_web.page.reads import Value
 
 logger = logging.getLogger("asyncmachine.page")
@@ -246,6 +245,8 @@ def prepare() -> Callable[[], object]:
     """Called by `worker.mjs`: import what the order names, then return what runs it to its end."""
     from asyncmachine_js import context as given
     from pyodide.ffi import create_proxy
+
+    from asyncmachine_web.page.loop import run_main
 
     env = json.loads(given.env)
     os.environ.update(env)
