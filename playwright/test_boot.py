@@ -345,6 +345,24 @@ def test_a_failed_boot_is_tried_again(page: Page, mishaps: Mishaps) -> None:
     assert page.evaluate("phases") == ["downloading runtime", "retrying"] * 3 + PHASES
 
 
+def test_a_loader_that_was_not_there_at_first_is_asked_for_again(page: Page, mishaps: Mishaps) -> None:
+    """It is imported twice, and the first time before it is needed."""
+    mishaps.expect("503")
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.fulfill(status=503)
+
+    page.route("**/pyodide.mjs", fail_once)
+    page.goto("/pages/bare-counter.html")
+    expect(page.locator("#badge")).to_have_text("0 clicks")
+    assert failed
+
+
 def test_a_boot_whose_tries_all_fail_says_why(page: Page, mishaps: Mishaps) -> None:
     mishaps.expect("404|wasm instantiation failed|answered 404|did not start")
     page.route("**/*.wasm", lambda route: route.fulfill(status=404))
@@ -464,15 +482,17 @@ def test_modules_that_ran_before_the_snapshot_are_what_an_import_would_make(page
     page.wait_for_selector("#python", state="attached")
     told = page.evaluate(
         """() => python.runPython(`
-import json, sys
+import importlib.util, json, sys
 from types import ModuleType
 (finder,) = [each for each in sys.meta_path if hasattr(each, "made")]
-ran = sorted(finder.made)
+ran = dict(finder.made["asyncmachine.rpc"])
+assert importlib.util.find_spec("asyncmachine.rpc.errors").name == "asyncmachine.rpc.errors"  # takes nothing away
 import asyncmachine.rpc.errors
 assert issubclass(asyncmachine.rpc.errors.RpcError, asyncmachine.AmError)  # by way of the package
 assert asyncmachine.rpc.RpcError is asyncmachine.rpc.errors.RpcError
+lacking = [name for name in ran if eval(name, {"asyncmachine": asyncmachine}) is not ran[name]]
 
-import importlib, zipfile
+import zipfile
 modules = {}
 with zipfile.ZipFile(finder.wheel) as archive:
     files = [file for file in archive.namelist() if file.startswith(("asyncmachine/", "asyncmachine_web/page/"))]
@@ -483,17 +503,26 @@ for file in files:
             modules[name] = importlib.import_module(name)
         except ImportError:
             pass  # for servers
+def home(value):  # where it says that it comes from
+    if isinstance(value, ModuleType):
+        return sys.modules.get(value.__name__)
+    found = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = vars(found).get(part)
+    return found
+
 wrong = [
     f"{name}.{key}"
     for name, module in modules.items()
     for key, value in vars(module).items()
-    if isinstance(value, ModuleType) and sys.modules.get(value.__name__) is not value
+    if isinstance(value, ModuleType) or isinstance(value, type) and value.__module__ in modules
+    if home(value) is not value
 ]
 for name, module in modules.items():
     package, _, tail = name.rpartition(".")
     if module.__spec__.name != name or package and not hasattr(sys.modules[package], tail):
         wrong.append(name)
-json.dumps([wrong, "asyncmachine.rpc.transport.addresses" in ran, sorted(finder.made)])
+json.dumps([lacking, wrong, "asyncmachine.rpc.transport.addresses" in ran, sorted(finder.made)])
 `)"""
     )
-    assert json.loads(told) == [[], True, []]
+    assert json.loads(told) == [[], [], True, []]

@@ -20,15 +20,16 @@ async def told(context: Context) -> None:
 
 
 async def waits(context: Context) -> None:
-    """For what nobody else knows, while all that nobody holds is collected."""
+    """For what nobody else knows, while all that nobody holds is collected; tells whether it was."""
+    ended: list[bool] = []
 
     async def collect() -> None:
         await context.port.recv()
         gc.collect()
-        await context.port.send(b"collected")
+        await context.port.send(b"destroyed" if ended else b"held")
 
     collecting = asyncio.create_task(collect())
-    await asyncio.get_running_loop().create_future()
+    await _wait(ended)
     await collecting
 
 
@@ -36,9 +37,18 @@ async def waits_in_page() -> None:
     """The same."""
     import js
 
+    ended: list[bool] = []
+
     def collect() -> None:
         gc.collect()
-        js.document.title = "collected"
+        js.document.title = "destroyed" if ended else "held"
 
     asyncio.get_running_loop().call_later(0.05, collect)
-    await asyncio.get_running_loop().create_future()
+    await _wait(ended)
+
+
+async def _wait(ended: list[bool]) -> None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        ended.append(True)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import inspect
 import itertools
 import logging
 import math
@@ -28,7 +29,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
 from weakref import WeakSet
 
@@ -266,12 +267,12 @@ _running: set[asyncio.Future[Any]] = set()
 
 
 def run_main(main: Callable[..., object], *args: object) -> object:
-    """What it returns; a coroutine is started, and held to its end.
+    """Calls it, and returns what it does; what is to be awaited is started, and held to its end.
 
     JavaScript, which awaits it, does not hold it: a main that waits for what nobody else knows would be collected.
     """
     result = main(*args)
-    if not isinstance(result, Awaitable):
+    if not inspect.isawaitable(result):
         return result
     future: asyncio.Future[Any] = asyncio.ensure_future(result)
     _running.add(future)

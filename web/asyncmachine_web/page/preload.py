@@ -2,9 +2,9 @@
 
 Modules are there already when a page asks for them. It need not find, compile and run them, nor download the archives
 that they come from: the standard library's, and our wheel, which stands on the path as it is. A native package cannot
-be part of a snapshot, and neither can what imports it: of these modules the compiled code is kept. Where a package is
-such a one, those of its modules that are not have run all the same, and wait until it is imported. Nothing that runs
-here may hold on to anything of JavaScript's.
+be part of a snapshot, and neither can what imports it: of these modules the compiled code is kept. Of a package that
+cannot run, the modules that can have run; they are handed out with it. Nothing that runs here may hold on to anything
+of JavaScript's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import zipimport
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -44,59 +44,55 @@ LIBRARY: Final = "/lib/python314.zip"
 
 
 class CompiledFinder(MetaPathFinder):
-    """Finds modules whose code is there, or that have run already, each once."""
+    """Finds modules whose code is there, each until it is run."""
 
     def __init__(self, wheel: str) -> None:
         self.wheel = wheel
         self.found: dict[str, tuple[str, bytes]] = {}
         """File and marshalled code by name."""
-        self.made: dict[str, ModuleType] = {}
-        """Modules by name."""
+        self.made: dict[str, dict[str, ModuleType]] = {}
+        """By package, modules in it that have run already."""
 
-    def add(self, name: str, file: str, source: bytes) -> None:
-        self.found[name] = file, marshal.dumps(compile(source, file, "exec", dont_inherit=True))
+    def add(self, name: str, file: str, code: CodeType) -> None:
+        self.found[name] = file, marshal.dumps(code)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        made = self.made.pop(fullname, None)
-        if made is not None and made.__spec__ is not None:
-            made.__spec__.loader = MadeLoader(made)
-            return made.__spec__
-        found = self.found.pop(fullname, None)
+        found = self.found.get(fullname)
         if found is None:
             return None
-        return spec_from_file_location(fullname, found[0], loader=CompiledLoader(fullname, *found, self.wheel))
+        return spec_from_file_location(fullname, found[0], loader=CompiledLoader(self, fullname))
+
+    def hand_out(self, package: ModuleType) -> None:
+        """What has run of a package that is about to run: as if it had been imported just now."""
+        made = self.made.pop(package.__name__, {})
+        sys.modules.update(made)
+        for name, module in made.items():
+            above, _, tail = name.rpartition(".")
+            setattr(sys.modules[above], tail, module)
 
 
 class CompiledLoader(SourceFileLoader):
     """Runs the code that is there."""
 
-    def __init__(self, name: str, file: str, code: bytes, wheel: str) -> None:
+    def __init__(self, finder: CompiledFinder, name: str) -> None:
+        file, self._code = finder.found[name]
         super().__init__(name, file)
-        self._code, self._wheel = code, wheel
+        self._finder = finder
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._finder.found.pop(module.__name__, None)
+        self._finder.hand_out(module)
+        super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType:
         return cast(CodeType, marshal.loads(self._code))  # noqa: S302
 
     def get_data(self, path: str) -> bytes:
-        if path.startswith(self._wheel):
-            return zipimport.zipimporter(self._wheel).get_data(path)
+        if path.startswith(self._finder.wheel):
+            return zipimport.zipimporter(self._finder.wheel).get_data(path)
         return super().get_data(path)
-
-
-class MadeLoader(Loader):
-    """Hands out a module that has run, and leaves it as it was."""
-
-    def __init__(self, made: ModuleType) -> None:
-        self._made, self._loader = made, made.__loader__
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return self._made
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__.loader = self._loader  # type: ignore[assignment]  # its protocol is not that of a Loader
 
 
 def preload(wheel: str) -> None:
@@ -106,7 +102,7 @@ def preload(wheel: str) -> None:
     finder = CompiledFinder(wheel)
     for package in NATIVE:
         for name, path in _modules(package):
-            finder.add(name, str(path), path.read_bytes())
+            finder.add(name, str(path), compile(path.read_bytes(), str(path), "exec", dont_inherit=True))
         sys.modules[package] = None  # type: ignore[assignment]  # that none of it runs
     barred = set(NATIVE)
     hollow: dict[str, str] = {}
@@ -117,7 +113,7 @@ def preload(wheel: str) -> None:
                 with _standing_in(hollow if _is_within(name, hollow) else {}):
                     imported = _imported(name)
                 if not imported:
-                    finder.add(name, f"{wheel}/{file}", archive.read(file))
+                    finder.add(name, f"{wheel}/{file}", _code_of(name, wheel))
                     barred.add(name)
                     sys.modules[name] = None  # type: ignore[assignment]  # what asks for it fails at once
                     if file.endswith("/__init__.py"):
@@ -125,7 +121,8 @@ def preload(wheel: str) -> None:
     for name in barred:
         del sys.modules[name]
     for name in [name for name in sys.modules if _is_within(name, hollow)]:
-        finder.made[name] = sys.modules.pop(name)
+        package = max((package for package in hollow if _is_within(name, [package])), key=len)
+        finder.made.setdefault(package, {})[name] = sys.modules.pop(name)
     sys.meta_path.insert(0, finder)
     _keep({LIBRARY, wheel})
     _show_no_lines_of((LIBRARY, wheel))
@@ -148,9 +145,15 @@ def _is_within(name: str, packages: Iterable[str]) -> bool:
     return any(name.startswith(f"{package}.") for package in packages)
 
 
+def _code_of(name: str, wheel: str) -> CodeType:
+    """As it was compiled when the import was tried."""
+    folder, _, _ = f"{wheel}/{name.replace('.', '/')}".rpartition("/")
+    return zipimport.zipimporter(folder).get_code(name)
+
+
 @contextmanager
 def _standing_in(packages: Mapping[str, str]) -> Iterator[None]:
-    """Empty packages by name, in which modules are found by the path of their folder. None of theirs may keep one."""
+    """Empty packages by name, in which modules are found by the path of their folder. No module may keep one."""
     for name, folder in packages.items():
         stand_in = ModuleType(name)
         stand_in.__path__ = [folder]
