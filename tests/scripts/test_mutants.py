@@ -246,10 +246,10 @@ def test_each_mutant_of_the_project_fits_its_file_and_names_tests_that_are_there
 
 
 def chosen(mutant: Mutant) -> list[str]:
-    """The words by which it chooses among the tests of its files, each as "file -k word"."""
+    """The words by which it chooses among the tests of its files, each as "file … -k word"."""
     _, _, choice = " ".join(mutants.options(mutant.tests)).partition("-k ")
     words = re.findall(r"[a-z]\w{3,}", choice.partition(" -")[0])
-    return [f"{mutants.places(mutant.tests)[0]} -k {word}" for word in words]
+    return [f"{' '.join(mutants.places(mutant.tests))} -k {word}" for word in words]
 
 
 def test_each_mutant_in_python_is_still_python() -> None:
@@ -262,10 +262,12 @@ def test_each_mutant_in_python_is_still_python() -> None:
 
 
 def is_there(test: str) -> bool:
-    """Whether there is such a file, and the test in it, or one with the word."""
+    """Whether there is such a file, and the test in it, or one with the word in its name or in a parameter's."""
     test, _, word = test.partition(" -k ")
+    if word:
+        paths = [ROOT / place.partition("::")[0] for place in test.split()]
+        files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
+        return any(re.search(rf"def test_\w*{word}|[\"']{word}", file.read_text()) for file in files)
     file, _, name = test.partition("::")
     path = ROOT / file
-    if word:
-        return any(word in each.read_text() for each in ([path] if path.is_file() else path.rglob("*.py")))
     return path.exists() and (not name or f"def {name.partition('[')[0]}(" in path.read_text())

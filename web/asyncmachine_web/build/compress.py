@@ -60,9 +60,9 @@ def compress(files: Iterable[Path], *, effort: Effort = ONCE, path: str | None =
     large = [file for file in worth if file.stat().st_size >= LARGE] if ".zst" in possible() else []
     with ThreadPoolExecutor() as pool:  # one thread waits for Node, the others leave Python while they compress
         brotli = pool.submit(run_node, "compress.mjs", str(effort.brotli), *worth, path=path)
-        quick = list(pool.map(partial(_zstandard, level=effort.zstandard), large))
+        zstandard = list(pool.map(partial(_zstandard, level=effort.zstandard), large))
         brotli.result()
-    return [file.with_name(f"{file.name}.br") for file in worth] + quick
+    return [file.with_name(f"{file.name}.br") for file in worth] + zstandard
 
 
 def _zstandard(file: Path, level: int) -> Path:
