@@ -6,6 +6,7 @@ It is installed in CI and by `make test FIREFOX=1`; elsewhere these tests are sk
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def test_python_starts_from_the_snapshot_and_the_document_follows_it(fox: Firefo
     assert any(url.endswith("/python.snapshot") for url in asked)
     assert not [url for url in asked if re.search(r"python_stdlib|asyncmachine-.*whl", url)]
     assert fox.evaluate("() => crossOriginIsolated")
+
+
+def test_a_loader_that_was_not_there_at_first_is_asked_for_again(fox: Firefox, built: Path, tmp_path: Path) -> None:
+    """Firefox remembers that an import has failed."""
+    own = shutil.copytree(static_folder(), tmp_path / "static")
+    loader = own / "vendor/pyodide/pyodide.mjs"
+    files = [file.rename(tmp_path / file.name) for file in loader.parent.glob(f"{loader.name}*")]
+    with serving(Relay([("/pages/", PAGES), ("/built/", built), own])) as address:
+        fox.goto(f"{address}/pages/python.html")
+        fox.until("performance.getEntriesByName('asyncmachine:retrying').length")
+        for file in files:
+            file.rename(loader.parent / file.name)
+        fox.until("performance.getEntriesByName('asyncmachine:ready').length")
+        fox.check("pyodide.mjs")
 
 
 def test_workers_a_native_machine_and_what_is_kept(fox: Firefox, address: str) -> None:

@@ -38,10 +38,25 @@ export async function fetchOk(url) {
   return response;
 }
 
+let failures = 0;
+
+/** Firefox remembers that an import has failed: the next is of another address. @param {string} url */
+async function load(url) {
+  try {
+    return await import(failures ? `${url}#${failures}` : url);
+  } catch (error) {
+    failures++;
+    throw error;
+  }
+}
+
+/** Makes the runtime's module. @param {any} settings Emscripten's */
+const create = async (settings) => (await load(ASSEMBLY)).default(settings);
+
 /** Downloads and compiles the runtime. */
 export async function compile() {
   // They are imported later, where a failure is told; by then they are there.
-  for (const later of [LOADER, ASSEMBLY]) import(later).catch(() => undefined);
+  for (const later of [LOADER, ASSEMBLY]) load(later).catch(() => undefined);
   const response = await fetchOk(RUNTIME);
   const type = response.headers.get("content-type")?.split(";")[0];
   if (type === "application/wasm") return WebAssembly.compileStreaming(response);
@@ -67,7 +82,6 @@ export async function restore(options, module, snapshot) {
   const header = readHeader(snapshot);
   const memory = begin(snapshot, header);
   const createPyodideModule = async (/** @type {any} */ settings) => {
-    const { default: create } = await import(ASSEMBLY);
     const made = await create(settings);
     // How Python calls C functions was found out just now, for this browser. Node's way cannot be suspended, and is slow.
     const { HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: offset } = made;
@@ -100,7 +114,8 @@ const compiled = new WeakMap();
  * @returns {Promise<Python>}
  */
 export async function start(options, module, needless = [], made) {
-  const { loadPyodide } = await import("./vendor/pyodide/pyodide.mjs");
+  /** @type {typeof import("./vendor/pyodide/pyodide.mjs")} */
+  const { loadPyodide } = await load(LOADER);
   const runtime = new Response();
   /** @type {PromiseWithResolvers<never>} */
   const { promise: failed, reject: fail } = Promise.withResolvers();
@@ -128,8 +143,9 @@ export async function start(options, module, needless = [], made) {
   };
   // Absolute addresses: PyScript's own workers run from blob: ones.
   const ours = { packages: [], indexURL: at("pyodide/"), packageBaseUrl: at("wheels/") };
+  const all = /** @type {Options} */ ({ createPyodideModule: create, ...options, ...ours });
   try {
-    return await Promise.race([loadPyodide({ ...options, ...ours }), failed]);
+    return await Promise.race([loadPyodide(all), failed]);
   } finally {
     if (globalThis.fetch === standIn) { // no other start has begun meanwhile
       globalThis.fetch = fetch;
