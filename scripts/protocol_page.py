@@ -67,9 +67,10 @@ def limits() -> Iterator[str]:
     kept = f"{sessions.LIMIT}, {size(sessions.BYTES)}"
     yield "| of what | at most | beyond it |"
     yield "| --- | --- | --- |"
+    most_calls = f"{calls.MAX_CALLS}, {size(calls.MAX_BYTES)}"
     for what, most, then in (
         ("a frame, packed or not", size(MAX_FRAME), "the connection ends (1009)"),
-        ("calls without an answer, and their frames", f"{calls.MAX_CALLS}, {size(calls.MAX_BYTES)}", "not made"),
+        ("calls without an answer, and their frames", most_calls, "not made; `RATE`"),
         ("answers that a server remembers", calls.MAX_CALLS, "`UNKNOWN_OUTCOME`"),
         ("errors of AddUnanswered that are told again", requests.MAX_UNASKED, "the oldest is not"),
         ("the time that a session waits for its client", f"{NATIVE.keep:g} s", "it is forgotten"),

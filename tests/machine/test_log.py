@@ -894,6 +894,9 @@ def test_few_lines_are_kept_ready_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mirror_tells_what_it_shows() -> None:
     class Calls:
+        room = 0
+        is_full = False
+
         def call(self, *_: object) -> am.Result:
             return am.Result.make_pending()
 

@@ -23,6 +23,7 @@ from asyncmachine.rpc.compression import unpacked
 from asyncmachine.rpc.errors import CallRefused, PeerFault, Unsendable
 from asyncmachine.rpc.limits import clipped, listed
 from asyncmachine.rpc.messages import LARGEST_CHUNK, NAME, TEXT
+from asyncmachine.rpc.requests import Requests
 from asyncmachine.rpc.session import Session
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.transport import Transport
@@ -201,6 +202,19 @@ def test_what_is_remembered_of_a_refused_call_is_short() -> None:
     assert (answer.code, answer.message) == ("BAD_ARGS", "x" * (NAME - 1) + "…")
     duo.server.requests.answered(1, "x" * 1_000_000)
     assert duo.server.requests.answer(1) == "x" * (NAME - 1) + "…"
+
+
+def test_an_error_that_is_remembered_holds_nothing_of_its_call() -> None:
+    requests = Requests()
+    requests.take(1)
+    try:
+        raise CallRefused("RATE", "too many", retryable=True)
+    except CallRefused as error:
+        requests.answered(1, error)
+    kept = requests.answer(1)
+    assert isinstance(kept, CallRefused)
+    assert kept.__traceback__ is None, "whose frames hold its arguments"
+    assert (kept.code, kept.message, kept.retryable) == ("RATE", "too many", True)
 
 
 def test_a_text_lists_a_few_names() -> None:

@@ -18,6 +18,9 @@ from asyncmachine.rpc.watching import Watch
 class Calls:
     """Takes the place of the client."""
 
+    room = 4096
+    is_full = False
+
     def __init__(self) -> None:
         self.made: list[tuple[str, tuple[str, ...], Mapping[str, Any], am.MutationSource | None]] = []
         self.watches: list[Watch] = []

@@ -13,15 +13,18 @@ import pytest
 
 import asyncmachine as am
 from asyncmachine import rpc
+from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.codec import decode
-from asyncmachine.rpc.errors import CallRefused, Code
+from asyncmachine.rpc.errors import CallRefused, CallTimedOut, Code, Overloaded
 from asyncmachine.rpc.messages import Error
 from asyncmachine.rpc.states import ClientStates as C
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine.rpc.transport.memory import Frame, MemoryTransport, pair
+from asyncmachine.rpc.watching import LIMIT as WAITS
 from tests.rpc.behaviour import QUICK
+from tests.rpc.test_server import Raw
 
 
 class Root(rpc.StateSource):
@@ -185,24 +188,111 @@ async def test_one_client_of_a_repeater_leaves_room_for_the_others() -> None:
         upper.stalls = True
         greedy = [hog.mirror.add("A") for _ in range(MAX_CALLS)]
         await hog.client.sync()
-        refused = sum(result.done() for result in greedy)
-        assert MAX_CALLS // 4 <= refused <= MAX_CALLS * 3 // 4
-        with pytest.raises(CallRefused, match="wait for the source: await some of them first") as error:
+        assert sum(not result.done() for result in greedy) == MAX_CALLS // 2, "as many as it was told"
+        with pytest.raises(Overloaded, match="wait for their answers: await some of them first"):
             await greedy[-1]
-        assert (error.value.code, error.value.retryable) == (Code.RATE, True)
         modest = [other.mirror.add("A") for _ in range(100)]
         await other.client.sync()
         assert not any(result.done() for result in modest)
+        more = [other.mirror.add("A") for _ in range(MAX_CALLS // 4)]
+        await other.client.sync()
+        assert sum(not result.done() for result in (*modest, *more)) == MAX_CALLS // 4, "half of what is left"
+        with pytest.raises(CallRefused, match="wait for the source: await some of them first") as error:
+            await more[-1]
+        assert (error.value.code, error.value.retryable) == (Code.RATE, True)
         upper.stalls = False
         upper.cut()
         for result in (*modest, *(result for result in greedy if not result.done())):
             assert (await result).executed
         assert (await hog.mirror.add("A")).executed, "the room comes back"
-        for result in greedy:
+        for result in (*greedy, *more):
             if result._error is not None:
                 result._heard = True  # type: ignore[attr-defined]
         await hog.stop()
         await other.stop()
+
+
+async def test_so_does_one_that_waits_for_arguments() -> None:
+    async with chain(root(), 1) as (upper,):
+        first, second = Link(upper.mirror, "first"), Link(upper.mirror, "second")
+        for link in (first, second):
+            await link.start()
+        waits = []
+        for link in (first, second):
+            waits.append([link.mirror.when_args("A", x=n) for n in range(600)])
+            await link.client.sync()
+        assert [sum(not wait.done() for wait in each) for each in waits] == [WAITS // 2, WAITS // 4]
+        with pytest.raises(CallRefused, match="no more waits can be passed on") as error:
+            await waits[0][-1]
+        assert error.value.code == Code.RATE
+        assert (await first.mirror.add("A", x=511)).executed
+        await waits[0][511]
+        for each in waits[0]:
+            each.cancel()
+        await first.client.sync()
+        again = second.mirror.when_args("A", x=600)
+        await second.client.sync()
+        assert not again.done(), "the room comes back"
+        for link in (first, second):
+            await link.stop()
+
+
+class Deaf:
+    """The end of a pipe that can stop listening."""
+
+    def __init__(self, end: MemoryTransport) -> None:
+        self.peer, self.send, self.close = end.peer, end.send, end.close
+        self.listens = asyncio.Event()
+        self.listens.set()
+        self._end = end
+
+    @property
+    def closed(self) -> bool:
+        return self._end.closed
+
+    async def recv(self) -> bytes:
+        await self.listens.wait()
+        return await self._end.recv()
+
+
+async def test_what_a_client_asks_does_not_pile_up_before_a_source_that_does_not_listen() -> None:
+    near, far = pair()
+    deaf = Deaf(near)
+    upper, middle = rpc.Server(root(), "upper"), rpc.Client.over(far, Root, id="middle")
+    serving = asyncio.create_task(upper.serve(deaf))
+    middle.start()
+    await middle.when_ready()
+    near, far = pair()
+    lower, client = rpc.Server(middle.netmach, "lower"), Raw(far)
+    serving_lower = asyncio.create_task(lower.serve(near))
+    await client.handshake(m.Hello("amrpc", (1, 1), "rc-raw", features=("ask",)))
+    place = middle.netmach.index(Root.A)
+    deaf.listens.clear()
+    hearing = asyncio.create_task(client.closed())
+    large: dict[str | int, Any] = {"x": bytes(900_000)}
+    tracemalloc.start()
+    try:
+        for number in range(1, 251):
+            await client.say(m.Can(number, (place,), False, large))
+            await client.say(m.WhenArgs(number, place, large), m.WhenCancel(number))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 150 << 20, "questions of 32 MiB wait, at up to four places, of what were 430 MiB"
+    deaf.listens.set()
+    await lower.stop()
+    await middle.stop()
+    await upper.stop()
+    await asyncio.wait([serving, serving_lower, hearing])
+
+
+async def test_a_call_is_passed_on_with_what_is_left_of_its_time() -> None:
+    async with chain(root(), 2) as (upper, lower):
+        upper.stalls = True
+        with pytest.raises(CallTimedOut):
+            await lower.mirror.within(0.05).add("A")
+        (passed_on,) = upper.client._connections.session.calls._open.values()  # type: ignore[union-attr]
+        assert passed_on.is_told, "its time was over there as well"
 
 
 async def test_what_waits_at_a_repeater_takes_no_more_than_it_did_on_the_way() -> None:

@@ -14,6 +14,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.codec import decode, encode
+from asyncmachine.rpc.errors import Code
 from asyncmachine.rpc.states import ClientInfo
 from asyncmachine.rpc.states import ServerStates as S
 from asyncmachine.rpc.transport import Transport, TransportClosed
@@ -246,6 +247,18 @@ async def test_a_session_that_was_lost_goes_on_for_its_own_client_alone() -> Non
         await gone
         again = on.client()
         assert (await again.handshake(m.Hello("amrpc", (1, 1), "rc-raw", resume=resume))).resumed
+
+
+async def test_a_welcome_that_no_frame_can_hold_is_refused_for_good() -> None:
+    names = [f"Warehouse{number:06}Shelf{'x' * 20}" for number in range(30_000)]
+    async with served(states={"Exception": {"multi": True}, **{name: {} for name in names}}) as on:
+        client = on.client()
+        await client.say(HELLO)
+        no = await client.hear()
+        assert isinstance(no, m.Reject)
+        assert (no.code, no.retry_after) == (Code.TOO_LARGE, None)
+        assert "let it follow fewer states" in no.message
+        assert (await client.closed()).code == 1009
 
 
 async def test_a_call_that_has_waited_beyond_its_time_is_not_run() -> None:

@@ -244,3 +244,17 @@ _sendable = st.recursive(
 @given(st.dictionaries(st.text("abc", min_size=1), _sendable, max_size=5))
 def test_whatever_is_sent_arrives_equal(args: dict[str, Any]) -> None:
     assert alike(through(args), args)
+
+
+def test_what_nobody_here_would_have_sent_is_not_taken() -> None:
+    value: Any = 0
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert unpack_args({"x": value}, any_state, any_state) == {"x": value}
+    with pytest.raises(InvalidArgs, match="argument 'x' is nested deeper than 64 levels"):
+        unpack_args({"x": {"y": value}}, any_state, any_state)
+    for key in (1.5, None, True, datetime(2026, 1, 1, tzinfo=UTC)):
+        with pytest.raises(InvalidArgs, match="argument 'x' has a key that is neither a text nor an integer nor bytes"):
+            unpack_args({"x": [{"y": 1}, {key: 1}]}, any_state, any_state)
+    keys = {"a": 1, 2: 3, b"c": 4}
+    assert unpack_args({"x": keys}, any_state, any_state) == {"x": keys}

@@ -234,3 +234,13 @@ async def park(on: Served, id: str, *said: m.Message, hello: m.Hello | None = No
         pass
     await client.end.close()
     await on.server.machine.when_not(S.ClientConnected)
+
+
+async def test_a_wait_ends_with_its_source() -> None:
+    async with memory() as net, paired(net) as pair:
+        waiting = pair.mirror.when_args(Basic.Ask, x=1)
+        assert (await pair.client.sync()).executed
+        pair.source.dispose()
+        with pytest.raises(CallRefused, match="has been disposed") as refused:
+            await waiting
+        assert refused.value.code == Code.CANCELED

@@ -213,6 +213,9 @@ def test_an_end_is_told_even_if_it_was_dropped() -> None:
 class Nobody:
     """Carries nothing to a source."""
 
+    room = 0
+    is_full = False
+
     def call(self, *args: Any) -> am.Result:
         raise AssertionError
 

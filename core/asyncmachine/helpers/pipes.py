@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from asyncmachine.helpers.following import AgainTracer, Follower
 from asyncmachine.machine.api import Api
 from asyncmachine.machine.args import ErrorArgs
 from asyncmachine.machine.errors import SchemaError, StateMissing
@@ -22,6 +23,7 @@ from asyncmachine.machine.log_pipes import LoggedPipe
 from asyncmachine.machine.machine import Machine
 from asyncmachine.machine.names import ANY
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.tracer import Tracer
 
 START, READY = "Start", "Ready"
 
@@ -42,7 +44,7 @@ class Piped(NamedTuple):
 class Pipe:
     """Bound handlers on the source. `close` takes them away; the states that were piped stay as they are.
 
-    `piped` is what the logs of both machines tell about it.
+    `piped` is what the logs of both machines tell about it. A `tracer` comes and goes with the handlers.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Pipe:
         handlers: Mapping[str, PipeHandler],
         id: str,
         piped: Iterable[Piped] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         if target.is_disposed:
             raise SchemaError(f"machine {target.id!r} has been disposed and cannot be piped")
         self.source = source
         self.target = target
         self.id = source.bind(dict(handlers), id=id)
+        self._tracer = source.trace(tracer) if tracer else ""
         self._open = True
         self._logged_out, self._logged_in = _logged(source, target, piped)
         self._gone = [machine.when_disposed() for machine in (source, target)]
@@ -73,6 +77,8 @@ class Pipe:
             gone.cancel()
         if not self.source.is_disposed:
             self.source.detach(self.id)
+            if self._tracer:
+                self.source.untrace(self._tracer)
         self.source.log.pipes.discard(*self._logged_out)
         self.target.log.pipes.discard(*self._logged_in)
 
@@ -136,17 +142,18 @@ def bind_err(source: Api[Any], target: Api[Any], state: str = EXCEPTION) -> Pipe
 def bind_any(source: Api[Any], target: Api[Any]) -> Pipe:
     """After each transition of the source the target's same-named states are set to the source's, in one mutation.
 
-    The target's further states stay. Raises `StateMissing` if the target lacks a state of the source.
+    The target follows each change once: a Multi state is called again when the source's is, and not when another state
+    changes. Where a Set would call one, there may be two mutations, a Remove and an Add. If what is shown of a mirror
+    stands for several calls of a Multi state, it is called once. What the target has changed by itself is set back, and
+    what it has refused is tried again, with the next transition.
+
+    The target's further states stay. Raises `StateMissing` if the target lacks a state of the source; those that the
+    source gets later are followed if the target has them.
     """
-    shared = frozenset(source.names)
     _need(target, source.names)
-
-    def any_state(e: Event) -> None:
-        active, theirs = source.active_states(), target.active_states()
-        if set(active) != shared & set(theirs):
-            target.set([*active, *(name for name in theirs if name not in shared)], dict(e.raw_args), e=e)
-
-    return Pipe(source, target, {"AnyState": any_state}, f"BindAny-{target.id}", [Piped(ANY, ANY)])
+    follow = Follower(source, target).follow
+    tracer = None if source.is_local else AgainTracer(follow)
+    return Pipe(source, target, {"AnyState": follow}, f"BindAny-{target.id}", [Piped(ANY, ANY)], tracer)
 
 
 def sync(source: Api[Any], target: Api[Any], states: States) -> int:

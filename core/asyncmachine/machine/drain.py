@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asyncmachine.machine import reasons
 from asyncmachine.machine.args import ArgsLike, ErrorArgs, raw_args
 from asyncmachine.machine.endless import WATCHED_DEPTH, YIELD_EVERY, ChainWatch, break_chain
-from asyncmachine.machine.errors import HandlerError
+from asyncmachine.machine.errors import AmError, HandlerError
 from asyncmachine.machine.evaluation import Evaluation
 from asyncmachine.machine.event import Event
 from asyncmachine.machine.mutation import ADD, REMOVE, Mutation, MutationSource, called_names
 from asyncmachine.machine.plan import Plan, auto_plan, configuration, plan_for
-from asyncmachine.machine.queue import is_duplicate, lets_in
+from asyncmachine.machine.queue import lets_in, same_as
 from asyncmachine.machine.reading import N
 from asyncmachine.machine.recovery import add_plain_error
 from asyncmachine.machine.result import CANCELED, EXECUTED, Outcome, Result, Why
@@ -244,7 +244,8 @@ class Drain(View[N]):
             if kind == REMOVE and not queue and not any(self._ticks[i] & 1 for i in indexes):
                 return EXECUTED
             multi = any(self._rules.multi >> i & 1 for i in indexes)
-            if not args and not multi and is_duplicate(queue, kind, indexes):
+            if not args and not multi and (same := same_as(queue, kind, indexes)) is not None:
+                same.is_shared = True
                 if self._observer is not None:
                     self._observer.skipped(mutation)
                 return EXECUTED
@@ -293,6 +294,17 @@ class Drain(View[N]):
         for hook in self._hooks.mutation_queued:
             self._guarded(hook, self, mutation)
 
+    def _withdraw(self, result: Result, error: AmError) -> None:
+        """Takes back what waits with this result, which fails with the error. What has begun, or another call counts
+        on, is not.
+        """
+        with self._guard:
+            waiting = [item for item in self._queue if isinstance(item, Mutation) and item.result is result]
+            if not waiting or waiting[0].is_shared:
+                return
+            self._queue.remove(waiting[0])
+        result._fail(error)
+
     def _evaluate(self, function: Callable[[], T]) -> Evaluation[T]:
         """Queues a function before all that waits; it has run on return if this thread drains."""
         if self._draining and self._drainer == get_ident() and not self._parked:
@@ -338,6 +350,8 @@ class Drain(View[N]):
         ran = 0
         while queue and not self._closing:
             with self._guard:
+                if not queue:  # the last one was withdrawn
+                    break
                 item = queue.popleft()
             if isinstance(item, Evaluation):
                 if self._observer is not None:

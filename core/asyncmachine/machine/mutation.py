@@ -45,6 +45,7 @@ class Mutation:
         "indexes",
         "is_auto",
         "is_check",
+        "is_shared",
         "kind_id",
         "queue_tick",
         "result",
@@ -72,6 +73,8 @@ class Mutation:
         self.queue_tick = 0
         self.depth = 0
         self.result: Result | None = None
+        # Whether another call counts on it, which was the same and was not queued beside it.
+        self.is_shared = False
 
     @property
     def kind(self) -> Kind:

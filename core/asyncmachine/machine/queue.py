@@ -19,18 +19,18 @@ class Queued(NamedTuple):
     tick: int
 
 
-def is_duplicate(queue: Sequence[Mutation | Evaluation[Any]], kind: int, called: Iterable[int]) -> bool:
-    """True if the same mutation without arguments already waits and nothing queued behind it undoes it."""
+def same_as(queue: Sequence[Mutation | Evaluation[Any]], kind: int, called: Iterable[int]) -> Mutation | None:
+    """The same mutation without arguments, if one waits already and nothing queued behind it undoes it."""
     wanted = set(called)
     for at in range(len(queue) - 1, -1, -1):
         waiting = queue[at]
         if isinstance(waiting, Evaluation) or waiting.is_check:
             continue
         if waiting.kind_id == kind and not waiting.args and set(waiting.indexes) == wanted:
-            return True
+            return waiting
         if undoes(waiting, kind, wanted):
-            return False
-    return False
+            return None
+    return None
 
 
 def undoes(later: Mutation, kind: int, called: set[int]) -> bool:

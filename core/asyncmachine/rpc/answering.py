@@ -303,7 +303,7 @@ class ServerSession(Session):
         return [e.ArgsRequested(asked.id)]
 
     def _on_can(self, asked: m.Can, now: float) -> list[e.Event]:
-        return [e.CanRequested(asked.id, "remove" if asked.removes else "add", asked.states, asked.args)]
+        return [e.CanRequested(asked.id, "remove" if asked.removes else "add", asked.states, asked.args, self._size)]
 
     def _on_watch(self, watch: m.WhenArgs, now: float) -> list[e.Event]:
         return [e.WatchRequested(watch.token, watch.state, watch.args, self._size)]

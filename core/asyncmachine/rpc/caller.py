@@ -19,6 +19,14 @@ class Caller(Protocol):
     def machine(self) -> View[Any]:
         """Tells whether there is a connection, in `ClientStates`."""
 
+    @property
+    def room(self) -> int:
+        """How many calls may wait for their answers at once."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits to be sent as may."""
+
     def call(
         self,
         kind: Kind,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,8 @@ class Calling:
     """
 
     __slots__ = (
-        "_between", "_held", "_in_loop", "_loop", "_machine", "_ready", "_results", "_syncs", "_tracing", "places",
+        "_between", "_held", "_holds", "_in_loop", "_loop", "_machine", "_ready", "_results", "_syncs", "_tracing",
+        "places",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +56,7 @@ class Calling:
         self._ready = ready
         self._between = between
         self._held: list[tuple[Result, Send, tuple[str, ...]]] = []
+        self._holds = False
         self._loop = loop
         self._in_loop = in_loop
         self._tracing = tracing
@@ -148,6 +151,16 @@ class Calling:
         for each in held:
             self._send(*each)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Calls that are made meanwhile are sent at the end."""
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+            self.release()
+
     def place(self, state: str) -> int:
         """The number of a state in the session, -1 if it has none."""
         return self.places.get(state, -1)
@@ -160,7 +173,7 @@ class Calling:
         return result
 
     def _send(self, result: Result, send: Send, what: tuple[str, ...]) -> None:
-        if self._between():
+        if self._holds or self._between():
             self._held.append((result, send, what))
             return
         link = self._ready()

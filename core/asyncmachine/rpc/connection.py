@@ -84,6 +84,11 @@ class Connection(Generic[S]):
         """True while something waits to be sent."""
         return self._writer is not None
 
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """How many frames wait to be sent, and their bytes."""
+        return len(self._backlog), sum(map(len, self._backlog))
+
     async def run(self) -> TransportClosed:
         """Carries frames until the transport ends, and returns how. The transport is closed in any case."""
         self.flush()

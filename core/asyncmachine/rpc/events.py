@@ -82,12 +82,13 @@ class ArgsRequested(Event, frozen=True):
 
 
 class CanRequested(Event, frozen=True):
-    """Server: answer whether the states at these positions could be added or removed."""
+    """Server: answer whether the states at these positions could be added or removed. Its frame had `size` bytes."""
 
     id: int
     kind: CanKind
     states: tuple[int, ...]
     args: dict[str | int, Any] | None
+    size: int = 0
 
 
 class QuestionAnswered(Event, frozen=True):

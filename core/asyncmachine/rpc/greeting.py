@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from asyncmachine.machine.view import View
 from asyncmachine.rpc import compression
 from asyncmachine.rpc import messages as m
 from asyncmachine.rpc.clients import Clients
-from asyncmachine.rpc.errors import Code, Rejected, Unsendable
+from asyncmachine.rpc.errors import Code, Rejected, TooLarge, Unsendable
 from asyncmachine.rpc.exposure import Exposure, epoch_of
 from asyncmachine.rpc.features import STEPS, chosen
 from asyncmachine.rpc.grants import Allow
@@ -23,6 +23,8 @@ from asyncmachine.rpc.served import ServedClient
 from asyncmachine.rpc.sessions import Sessions
 from asyncmachine.rpc.tracing import Tracing
 from asyncmachine.rpc.upstream import link_of
+
+_ADVICE: Final = "give the client the schema, or let it follow fewer states"
 
 
 class Greeting:
@@ -89,6 +91,8 @@ class Greeting:
         except Unsendable as error:
             if before is not None:
                 before.watched.close()  # nothing continues it any more
+            if isinstance(error, TooLarge):
+                raise Rejected(Code.TOO_LARGE, f"{error}; {_ADVICE}") from error
             raise Rejected(Code.INTERNAL, str(error)) from error
         self._clients.add(client)
         if self._shares:

@@ -10,12 +10,14 @@ from asyncmachine.machine.mutation import Kind, MutationSource
 from asyncmachine.machine.result import Result
 from asyncmachine.rpc import events as e
 from asyncmachine.rpc.calling import Calling
+from asyncmachine.rpc.calls import MAX_CALLS
 from asyncmachine.rpc.connections import Connections
 from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.own_loop import OwnLoop
 from asyncmachine.rpc.questions import Questions
 from asyncmachine.rpc.reacting import Reacting
 from asyncmachine.rpc.states import ClientStates
+from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import pack_args
 from asyncmachine.rpc.watching import Watch, Watching
 
@@ -33,6 +35,19 @@ class MirrorCalls:
     _loop: OwnLoop
     _reacting: Reacting
     _watching: Watching
+
+    @property
+    def room(self) -> int:
+        """How many calls may wait for their answers at once: fewer where the server says so."""
+        session = self._connections.session
+        return MAX_CALLS if session is None else session.calls.limit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much waits to be sent to the source as may."""
+        connection = self._connections.connection
+        frames, size = (0, 0) if connection is None else connection.unsent
+        return frames >= MAX_CALLS or size >= MAX_FRAME
 
     def call(
         self,

@@ -10,7 +10,7 @@ from asyncmachine.machine.errors import AmError
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.debounce import Debounce
-from asyncmachine.rpc.errors import Code, Outgrown, Unsendable, close_code
+from asyncmachine.rpc.errors import Code, Outgrown, TooLarge, Unsendable, close_code
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.telling import Telling
@@ -67,7 +67,8 @@ class Pushing:
     def source_gone(self) -> None:
         """On the thread that disposes of the source: the client is told, and comes back in case there is another."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._say_goodbye)
+            # A turn later: those who wait for something of the source are told first that it will not come.
+            self._loop.call_soon_threadsafe(self._loop.call_soon, self._say_goodbye)
 
     def _say_goodbye(self) -> None:
         why = "the source was disposed of"
@@ -127,7 +128,8 @@ class Pushing:
             self._outgrown(error)
         except Unsendable as error:
             self._failed(error)
-            self._connection.close(close_code(Code.INTERNAL), f"{Code.INTERNAL}: {error}")
+            code = Code.TOO_LARGE if isinstance(error, TooLarge) else Code.INTERNAL
+            self._connection.close(close_code(code), f"{code}: {error}")
 
     def _outgrown(self, error: Outgrown) -> None:
         # Not with BYE: the session goes on, and its welcome tells everything.

@@ -116,8 +116,9 @@ class Reacting:
                 self._connections.refused(event.retry_after)
 
     def _welcomed(self, connection: Link, event: e.WelcomeReceived) -> None:
-        self._mirror_sync.welcomed(event)
-        connection.session.ready(connection.now, self._watching.open())
+        with self._calling.held():  # what handlers of the mirror call for the welcome's clock goes out behind READY
+            self._mirror_sync.welcomed(event)
+            connection.session.ready(connection.now, self._watching.open())
         self._calling.arrived(connection.session)
         if self.questions is not None:
             self.questions.resume()

@@ -96,4 +96,6 @@ def _kept(answer: Answer) -> Answer:
             return answer
         case str():
             return clipped(answer, NAME)
-    return sendable(answer, NAME)
+    # Without its traceback and cause, whose frames hold all that the call brought along.
+    kept = sendable(answer, NAME)
+    return CallRefused(kept.code, kept.message, retryable=kept.retryable, details=kept.details)

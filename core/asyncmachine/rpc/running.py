@@ -16,16 +16,20 @@ from asyncmachine.machine.mutation import MutationSource
 from asyncmachine.machine.result import CANCELED, FinalResult, Result
 from asyncmachine.rpc.answering import ServerSession
 from asyncmachine.rpc.called import args_of, called_by
+from asyncmachine.rpc.calls import MAX_BYTES
 from asyncmachine.rpc.connection import Connection
 from asyncmachine.rpc.errors import CallRefused, Code
-from asyncmachine.rpc.events import AnswerRequested, MutationRequested
+from asyncmachine.rpc.events import AnswerRequested, CanRequested, MutationRequested
 from asyncmachine.rpc.exposure import Exposure
 from asyncmachine.rpc.legality import Phase
 from asyncmachine.rpc.loose import LooseArgs
+from asyncmachine.rpc.netmach import NetworkMachine
 from asyncmachine.rpc.pushing import Pushing
-from asyncmachine.rpc.relaying import Share
+from asyncmachine.rpc.relaying import Share, Way
 from asyncmachine.rpc.requests import Answer
+from asyncmachine.rpc.timing import call_at
 from asyncmachine.rpc.tracing import Tracing, within
+from asyncmachine.rpc.weighing import weight_of
 
 Link = Connection[ServerSession]
 
@@ -33,8 +37,8 @@ Link = Connection[ServerSession]
 class RunningClient:
     """What `served` adds welcome, waits, questions and payloads to.
 
-    `_heir` is the same client in its next connection: an answer that is late goes there. `_share` is what it may have
-    under way at a source that is a mirror.
+    `_heir` is the same client in its next connection: an answer that is late goes there. `_share` is what it has under
+    way, at a source that is a mirror or has once not answered at once.
     """
 
     __slots__ = ("_connection", "_heir", "_loop", "_loose", "_pushing", "_share", "_source", "_tracing")
@@ -79,9 +83,10 @@ class RunningClient:
             done = partial(self._done, request.id, result, answered=request.answered)
             if result.done():
                 done()
-            else:
-                self._pushing.source_changed()
-                result.then(partial(self._loop.call_soon_threadsafe, done))
+                return
+            timer = None if self._is_relay else self._timed(request, result)
+            self._pushing.source_changed()
+            result.then(partial(self._loop.call_soon_threadsafe, partial(done, timer=timer)))
 
     def answer_again(self, request: AnswerRequested) -> None:
         """Answers a call that was run already."""
@@ -89,10 +94,33 @@ class RunningClient:
 
     # Inside
 
+    @property
+    def _is_relay(self) -> bool:
+        """Whether the source is a mirror itself."""
+        return isinstance(self._source, NetworkMachine)
+
+    def _note_late(self, number: int, request: MutationRequested | CanRequested) -> None:
+        """It waits, as another thread is at work with the source."""
+        self._share = self._share or Share(Way())
+        self._share.note(number, max(request.size, weight_of(request.args, MAX_BYTES)))
+
+    def _give_back(self, number: int) -> None:
+        if self._share is not None:
+            self._share.give_back(number)
+
+    def _timed(self, request: MutationRequested, result: Result) -> asyncio.TimerHandle | None:
+        """The mutation waits, and is taken back when its time is over."""
+        self._note_late(request.id, request)
+        if request.expires is None:
+            return None
+        late = CallRefused(Code.DEADLINE, "the source was busy for longer than the call had time")
+        return call_at(self._loop, request.expires, partial(self._source._withdraw, result, late))
+
     def _mutate(self, request: MutationRequested) -> Result:
         if not request.states:
             return CANCELED  # its caller has given up
-        if request.expires is not None and self._loop.time() > request.expires:
+        left = None if request.expires is None else request.expires - self._loop.time()
+        if left is not None and left < 0:
             raise CallRefused(Code.DEADLINE, "it came too late to be run")
         called = called_by(self.exposure, self._source.names, request)
         args = args_of(self.exposure, called, request, self._loose)
@@ -104,12 +132,15 @@ class RunningClient:
         self._pushing.holds = True  # the answer tells what changes meanwhile
         try:
             with within(self._tracing, request.trace):
-                found: Result = getattr(self._source, request.kind)(called, args or None, e=source)
+                calls = self._source if left is None or not self._is_relay else self._source.within(left)
+                found: Result = getattr(calls, request.kind)(called, args or None, e=source)
         finally:
             self._pushing.holds = False
         return found
 
-    def _done(self, id: int, result: Result, *, answered: bool) -> None:
+    def _done(self, id: int, result: Result, *, answered: bool, timer: asyncio.TimerHandle | None = None) -> None:
+        if timer is not None:
+            timer.cancel()
         try:
             answer = self._outcome(result.wait())
         except AmError as error:  # the source is a mirror itself, and its own call failed
@@ -119,8 +150,7 @@ class RunningClient:
         elif answered:
             self._answer(id, answer)
         else:
-            if self._share is not None:
-                self._share.give_back(id)
+            self._give_back(id)
             self._connection.session.requests.answered(id, answer)
             self._pushing.source_changed()
 
@@ -138,8 +168,7 @@ class RunningClient:
 
     def _answer(self, id: int, answer: Answer) -> None:
         """Notes an answer, and gives it to the client: where it is now, or when it asks again."""
-        if self._share is not None:
-            self._share.give_back(id)
+        self._give_back(id)
         client = self
         client._connection.session.requests.answered(id, answer)
         while client._heir is not None:

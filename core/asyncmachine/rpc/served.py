@@ -39,7 +39,7 @@ _EACH: Final = 64
 class ServedClient(RunningClient):
     """A client that was let in."""
 
-    __slots__ = ("_convoy", "_upstream", "has_left", "id", "watched")
+    __slots__ = ("_convoy", "_upstream", "_way", "has_left", "id", "watched")
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class ServedClient(RunningClient):
         self._tracing = tracing
         self._loose = loose
         self._source = source
-        way = way_of(source)
+        self._way = way = way_of(source)
         self._share = None if way is None else Share(way)
         self._connection = connection
         self._convoy: Convoy | None = None
         self._upstream: Upstream | None = None
         self._loop = asyncio.get_running_loop()
         self._pushing = Pushing(source, connection, exposure, f"rpc-{id}-{token_hex(4)}", push_interval, failed)
-        self.watched = Watched(source, self._fired)
+        self.watched = Watched(source, self._fired, way)
         connection.drained = self._drained
 
     @property
@@ -98,7 +98,7 @@ class ServedClient(RunningClient):
                 epoch=epoch,
                 seq=0,
                 features=features,
-                limits=m.Limits(MAX_FRAME, MAX_CALLS),
+                limits=m.Limits(MAX_FRAME, MAX_CALLS if self._way is None else self._way.room // 2),
                 source=self._source.id,
                 names=None if known and seen.is_whole else seen.names,
                 schema=seen.schema.to_dict() if hello.sync.schema and not known else None,
@@ -152,12 +152,16 @@ class ServedClient(RunningClient):
         """Asks the source whether it would accept something, and tells the client."""
         try:
             called = called_by(self.exposure, self._source.names, request)
+            if self._share is not None:
+                self._share.take(-request.id, request.size)
             asked = self._dry_run(request.kind)(called, args_of(self.exposure, called, request, self._loose) or None)
-        except CallRefused as refused:
-            self._reply(request.id, refused)
         except AmError as error:
-            self._reply(request.id, CallRefused(Code.NOT_EXECUTED, str(error)))
+            self._give_back(-request.id)
+            refused = error if isinstance(error, CallRefused) else CallRefused(Code.NOT_EXECUTED, str(error))
+            self._reply(request.id, refused)
         else:
+            if not asked.done() and not self._is_relay:
+                self._note_late(-request.id, request)
             asked.then(partial(self._in_loop, self._could, request.id, asked))
 
     def _dry_run(self, kind: str) -> Callable[..., Result]:
@@ -168,6 +172,7 @@ class ServedClient(RunningClient):
         return found
 
     def _could(self, id: int, asked: Result) -> None:
+        self._give_back(-id)
         try:
             executed = asked.wait().executed
         except AmError as error:

@@ -87,8 +87,8 @@ def unpack_args(args: WireArgs | None, is_its: StateTest, is_state: StateTest) -
         if isinstance(key, str):
             if OF_RECORDS in key:
                 raise InvalidArgs(f"argument {key!r}: names with {OF_RECORDS!r} are those of typed records")
-            if type(value) in _OPAQUE and _has_record(value):
-                raise InvalidArgs(f"argument {key!r} is or holds a typed record: those stand under numbers")
+            if type(value) in _OPAQUE and (fault := _fault(value)):
+                raise InvalidArgs(f"argument {key!r} {fault}")
             unpacked[key] = value
         elif isinstance(value, TypedArgs):
             record = _rebuild(value, is_its, is_state)
@@ -98,14 +98,20 @@ def unpack_args(args: WireArgs | None, is_its: StateTest, is_state: StateTest) -
     return unpacked
 
 
-def _has_record(value: Any) -> bool:
-    level = [value]
+def _fault(value: Any) -> str:
+    """What is wrong with a value that nobody here would have sent; empty if nothing is."""
+    level, depth = [value], 0
     while True:
         kinds = set(map(type, level))
         if TypedArgs in kinds:
-            return True
+            return "is or holds a typed record: those stand under numbers"
         if kinds.isdisjoint(_CONTAINERS):
-            return False
+            return ""
+        depth += 1
+        if depth > MAX_DEPTH:
+            return f"is nested deeper than {MAX_DEPTH} levels"
+        if not all(_KEYS.issuperset(map(type, item)) for item in level if type(item) is dict):
+            return "has a key that is neither a text nor an integer nor bytes"
         inner = (item if type(item) is list else item.values() for item in level if type(item) in _CONTAINERS)
         level = list(chain.from_iterable(inner))
 

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from msgspec import Raw
 
@@ -25,6 +25,9 @@ from asyncmachine.rpc.messages import WhenArgs, WireArgs
 from asyncmachine.rpc.transport import MAX_FRAME
 from asyncmachine.rpc.values import encode_value
 from asyncmachine.rpc.weighing import weight_of
+
+if TYPE_CHECKING:
+    from asyncmachine.rpc.relaying import Way
 
 LIMIT: Final = 1024
 """Waits of one client."""
@@ -164,12 +167,16 @@ class Tell(Protocol):
 
 
 class Watched:
-    """The server's side, over all connections of one client. `tell` is that of the current one."""
+    """The server's side, over all connections of one client. `tell` is that of the current one.
 
-    __slots__ = ("_fired", "_loop", "_source", "_waits", "size", "tell", "weight")
+    A source that is a mirror passes the waits on, all of its clients' by one `way`.
+    """
 
-    def __init__(self, source: Any, tell: Tell) -> None:
+    __slots__ = ("_fired", "_loop", "_source", "_waits", "_way", "size", "tell", "weight")
+
+    def __init__(self, source: Any, tell: Tell, way: Way | None = None) -> None:
         self.tell = tell
+        self._way = way
         self.size = 0
         """Bytes that the messages of the waits have taken."""
         self.weight = 0
@@ -189,6 +196,8 @@ class Watched:
             self.tell(token, 0, Code.RATE, f"no more than {LIMIT} waits at once")
         elif self.size + size > BYTES:
             self.tell(token, 0, Code.RATE, f"this wait takes {size} bytes, all of a client no more than {BYTES}")
+        elif (way := self._way) is not None and self._has_no_room(way, size):
+            self.tell(token, 0, Code.RATE, "no more waits can be passed on to the source: end some of them first")
         elif self.weight + (weight := weight_of(args, MEMORY) + EACH) > MEMORY:
             self.tell(token, 0, Code.RATE, f"the waits of a client take no more than {MEMORY} bytes in memory")
         else:
@@ -196,6 +205,9 @@ class Watched:
             self._waits[token] = wait, size, weight
             self.size += size
             self.weight += weight
+            if way is not None:
+                way.waits += 1
+                way.waits_bytes += size
             wait.then(partial(self._loop.call_soon_threadsafe, self._happened, token, state, wait))
 
     def end(self, token: int) -> None:
@@ -215,14 +227,23 @@ class Watched:
             return
         try:
             wait._raise()
+        except CallRefused as refused:  # by the source of a mirror
+            self._fired[token] = 0, refused.code, str(refused)
         except AmError as error:
             self._fired[token] = 0, Code.CANCELED, str(error)
         else:
             self._fired[token] = self._source.tick(state), "", ""
         self.tell(token, *self._fired[token])
 
+    def _has_no_room(self, way: Way, size: int) -> bool:
+        """The rest of the way takes as much as one client may: what is left of that is for one as well."""
+        return way.is_full or len(self._waits) >= LIMIT - way.waits or self.size + size > BYTES - way.waits_bytes
+
     def _taken(self, token: int) -> Wait | None:
         wait, size, weight = self._waits.pop(token, (None, 0, 0))
         self.size -= size
         self.weight -= weight
+        if wait is not None and self._way is not None:
+            self._way.waits -= 1
+            self._way.waits_bytes -= size
         return wait
