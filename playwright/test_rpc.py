@@ -1,8 +1,8 @@
 """The marked part of the aRPC behaviour suite in real Chromium, over MessagePort and over WebSocket through the relay.
 
-The file that runs natively (`tests/rpc/behaviour.py`) is given to the page. Over MessagePort both ends of a channel
-are in the page; over WebSocket source and mirror are in the page too, each at the end of a tunnel, and the relay joins
-the two tunnels.
+The files that run natively are given to the page: those of `SUITES`. Over MessagePort both ends of a channel are in the
+page; over WebSocket source and mirror are in the page too, each at the end of a tunnel, and the relay joins the two
+tunnels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -17,11 +18,13 @@ from playwright.sync_api import Browser, Page
 from asyncmachine.rpc.transport import Transport, TransportClosed
 from asyncmachine_relay import Limits, Match, Relay, StaticRoot, Tunnel
 from asyncmachine_web.build import static_folder
-from tests.rpc import behaviour
+from tests.rpc import behaviour, growing, stepping
 from tests.web.browser import Mishaps, run, serving
 
 PAGES = Path(__file__).parent / "pages"
-SOURCE = Path(behaviour.__file__)
+SUITES: tuple[ModuleType, ...] = (behaviour, growing, stepping)
+"""Modules that have marked behaviours, the first imported by the others."""
+MARKED = [found for suite in SUITES for found in behaviour.IN_BROWSER if found.__module__ == suite.__name__]
 
 NETS = '''
 import asyncio, importlib, json, pathlib, sys
@@ -99,21 +102,24 @@ def suite(browser: Browser, address: str) -> Iterator[Page]:
     page.goto("/pages/suite.html")
     page.wait_for_selector("#python", state="attached", timeout=60_000)
     run(page, NETS)
-    run(page, f"pathlib.Path('behaviour.py').write_text({SOURCE.read_text()!r}); sys.path.insert(0, '.'); None")
-    run(page, "importlib.invalidate_caches(); import behaviour")
+    run(page, "pathlib.Path('tests/rpc').mkdir(parents=True); sys.path.insert(0, '.'); None")
+    for suite in SUITES:
+        path, text = f"{suite.__name__.replace('.', '/')}.py", Path(str(suite.__file__)).read_text()
+        run(page, f"pathlib.Path({path!r}).write_text({text!r}); None")
+    run(page, f"importlib.invalidate_caches(); import {', '.join(suite.__name__ for suite in SUITES)}")
     yield page
     context.close()
     mishaps.check()
 
 
 @pytest.mark.parametrize("net", ["port", "websocket"])
-@pytest.mark.parametrize("name", [found.__name__ for found in behaviour.IN_BROWSER])
-def test_behaviour(suite: Page, net: str, name: str) -> None:
+@pytest.mark.parametrize("found", MARKED, ids=lambda found: found.__name__)
+def test_behaviour(suite: Page, net: str, found: behaviour.Behaviour) -> None:
     tasks = run(
         suite,
         f"""
         before = asyncio.all_tasks()
-        await behaviour.{name}(NETS["{net}"]())
+        await {found.__module__}.{found.__name__}(NETS["{net}"]())
         for turn in range(20):
             await asyncio.sleep(0)
         json.dumps([repr(task) for task in asyncio.all_tasks() - before])

@@ -51,9 +51,16 @@ def time_limit(item: pytest.Item) -> float | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print how many rounds each nightly test took."""
+    """Print how many rounds each nightly test took, and what others have counted (see `record_property`)."""
     taken = config.stash.get(TAKEN, {})
     if taken:
         terminalreporter.section("rounds")
         for test, count in taken.items():
             terminalreporter.write_line(f"{count:>12,}  {test}")
+    # Reports come from the processes of xdist, too.
+    for report in terminalreporter.getreports("passed"):
+        for name, counts in report.user_properties:
+            if name == "counts":
+                terminalreporter.section(f"counts of {report.nodeid}")
+                for what, count in counts.items():
+                    terminalreporter.write_line(f"{count:>12,}  {what}")

@@ -26,8 +26,8 @@ from tests.rpc.behaviour import QUICK, Basic, Taking
 class Place:
     """A server at a listener in this process."""
 
-    def __init__(self, handlers: object = None, **options: Any) -> None:
-        self.source: am.Machine[Any] = am.Machine(Basic, handlers, id="source")
+    def __init__(self, handlers: object = None, source: am.Machine[Any] | None = None, **options: Any) -> None:
+        self.source: am.Machine[Any] = source or am.Machine(Basic, handlers, id="source")
         self.server = rpc.Server(self.source, "test", **{"push_interval": 0.001, "backoff": QUICK, **options})
         self.listeners: list[Listener] = []
         self.listens = asyncio.Event()
@@ -57,8 +57,8 @@ class Place:
 class TcpPlace(Place):
     """One that has a port from the beginning, at which nobody is before it listens, and where it listens again."""
 
-    def __init__(self, handlers: object = None, **options: Any) -> None:
-        super().__init__(handlers, **options)
+    def __init__(self, handlers: object = None, source: am.Machine[Any] | None = None, **options: Any) -> None:
+        super().__init__(handlers, source, **options)
         self.address = f"tcp://127.0.0.1:{free_port()}"
 
     async def listen(self) -> Listener:
@@ -116,6 +116,33 @@ async def test_one_too_many_and_one_of_the_same_id_are_told_to_come_later() -> N
             refused.machine.dispose()
 
 
+async def test_two_servers_of_one_source_push_each_in_its_own_time_and_both_mirrors_end_equal() -> None:
+    """Neither knows of the other."""
+    async with place(push_interval=0.001) as fast, place(source=fast.source, push_interval=0.05) as slow:
+        source = fast.source
+        async with fast.client("a") as a, slow.client("b") as b:
+            before = source.tracers
+            for turn in range(30):
+                source.toggle("A")
+                calls = [a.netmach.add("Ask"), b.netmach.toggle("B")] if turn % 10 == 0 else []
+                for call in calls:
+                    await call
+                await asyncio.sleep(0.003)
+            source.add("D")
+            for client in (a, b):
+                await client.netmach.when("D")
+                assert client.netmach.clock() == source.clock()
+                assert client.netmach.queue_tick == source.queue_tick
+                assert (client.statistics.out_of_step, client.statistics.full_syncs) == (0, 0)
+            assert 0 < b.statistics.pushes < a.statistics.pushes
+            await slow.server.stop()
+            assert source.tracers == before[:1]
+            source.remove("D")
+            await a.netmach.when_not("D")
+            assert "D" in b.netmach
+    assert source.tracers == ()
+
+
 async def test_payloads_go_to_whom_they_are_for() -> None:
     def asked(e: am.Event) -> None:
         at.server.send_payload("answer", e.raw_args["n"], e)
@@ -162,18 +189,29 @@ async def test_the_address_comes_with_the_state() -> None:
 
 @PLACES
 async def test_retry_closed_listener(made: type[Place]) -> None:
-    """Who is there goes on; the listener comes back; the error is over with it."""
+    """Who is there goes on; the listener comes back; the error came, and is over with the next client."""
+
+    def ticks(machine: am.Machine[Any]) -> tuple[int, ...]:
+        return machine.time(["Exception", "ErrRpc"])
+
     async with place(made=made, clients=2) as at, at.client("a") as client:
+        await at.server.machine.when(S.Ready)
+        assert ticks(at.server.machine) == (0, 0)
         at.listens.clear()
         await at.listeners[0].close()
         assert (await client.netmach.add("A")).executed
         await at.listens.wait()
         assert isinstance(at.server.machine.err, rpc.ListenerFailed)
-        assert at.server.machine.tick(S.ErrRpc) > 0
-        assert client.machine.tick(C.Connected) == 1
+        assert ticks(at.server.machine) == (1, 1)
         assert (await client.netmach.add("B")).executed
-        async with at.client("b"):
-            pass
+        async with at.client("b") as other:
+            assert (await other.netmach.remove("A")).executed
+            await client.netmach.when_not("A")
+        assert at.source.active_states() == ("B",)
+        assert ticks(at.server.machine) == (2, 2)
+        assert at.server.machine.is_(S.RpcReady, S.Ready)
+        assert client.machine.tick(C.Connected) == 1
+        assert ticks(client.machine) == (0, 0), "it has noticed nothing"
 
 
 @PLACES

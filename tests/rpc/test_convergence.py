@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
 
@@ -400,7 +400,7 @@ HAPPENS = (
 
 
 @pytest.mark.timeout(600)
-def test_mirror_and_source_are_equal_after_any_weather() -> None:
+def test_mirror_and_source_are_equal_after_any_weather(record_property: Callable[[str, object], None]) -> None:
     total: Counter[str] = Counter()
     for seed in range(SCENARIOS):
         try:
@@ -408,7 +408,7 @@ def test_mirror_and_source_are_equal_after_any_weather() -> None:
         except BaseException as error:
             error.add_note(f"in scenario {seed}")
             raise
-    print(*(f"{total[what]:>8}  {what}" for what in HAPPENS), sep="\n")
+    record_property("counts", {"scenarios": SCENARIOS} | {what: total[what] for what in HAPPENS})
     for what in HAPPENS:
         assert total[what] > SCENARIOS // 50, f"{what} hardly happened: {total}"
 

@@ -6,9 +6,12 @@ without the index. What is said to hold on both is seen to run on memory and on 
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+from tests.bench import test_rpc_loop as loop
 from tests.helpers import test_pipes as pipes
 from tests.rpc import behaviour as b
 from tests.rpc import growing, large, situations, stepping, sync_modes
@@ -24,6 +27,7 @@ from tests.rpc import test_counters as counters
 from tests.rpc import test_direct as direct
 from tests.rpc import test_faults as faults
 from tests.rpc import test_frames as frames
+from tests.rpc import test_kept_sessions as kept
 from tests.rpc import test_memory as memory
 from tests.rpc import test_mux as mux
 from tests.rpc import test_mux_payloads as mux_payloads
@@ -35,8 +39,12 @@ from tests.rpc import test_server as server
 from tests.rpc import test_session as session
 from tests.rpc import test_session_fuzz as fuzz
 from tests.rpc import test_tls as tls
+from tests.rpc import test_tracing as tracing
+from tests.rpc import test_tree_convergence as trees
 from tests.rpc.behaviour import ALL, IN_BROWSER
 from tests.rpc.nets import NETS, WHOLE
+
+CHROMIUM = Path(__file__).parents[2] / "playwright" / "test_rpc.py"
 
 Proof = Callable[..., Any]
 Index = dict[str, tuple[Proof, ...]]
@@ -154,6 +162,7 @@ ADDITIONAL: Index = {
 
 MORE: Index = {
     "5": (convergence.test_mirror_and_source_are_equal_after_any_weather,),
+    "10": (trees.test_mirrors_of_mirrors_are_equal_to_the_source_after_any_weather,),
     "16": (codec.test_ticks_go_up_to_the_largest_number_of_the_wire,),
     "17": (
         fuzz.test_a_server_session_survives_anything_and_says_little_before_ready,
@@ -260,6 +269,16 @@ SITUATIONS: Index = {
     "a cancelled caller": (client.test_a_caller_that_is_cancelled_leaves_the_call_alone,),
     "if mirror.add(…)": (named.test_an_outcome_that_is_not_awaited_cannot_be_mistaken_for_one,),
     "a thousand mirrors": (named.test_a_thousand_mirrors_of_one_source_hear_of_one_change_with_one_frame_each,),
+    "two servers of one source": (
+        clients.test_two_servers_of_one_source_push_each_in_its_own_time_and_both_mirrors_end_equal,
+    ),
+    "origin and trace of every mutation": (
+        tracing.test_every_kind_of_mutation_brings_its_origin_and_trace_to_the_handlers_of_the_source,
+    ),
+    "sessions that are kept": (
+        kept.test_of_too_many_the_oldest_is_forgotten,
+        kept.test_a_session_does_not_go_on_with_other_rights,
+    ),
     "an idle mirror": (memory.test_an_idle_mirror_of_twenty_states_takes_less_than_24_kilobytes,),
     "64 MiB": (payloads.test_64_mebibytes_over_tcp_take_no_memory_but_their_own,),
 }
@@ -271,8 +290,15 @@ COUNTED: Index = {
         counted.test_a_mutation,
         counted.test_five_hundred_mutations_in_a_row,
         counted.test_idle_is_silent,
+        loop.test_an_operation_of_the_loop_is_one_call_and_at_most_48_bytes,
+        loop.test_the_handshake_of_a_known_schema_takes_at_most_250_bytes,
     ),
-    "metrics": (counters.test_both_sides_of_a_session,),
+    "metrics": (
+        counters.test_both_sides_of_a_session,
+        counters.test_a_wrong_sum_is_told_apart_from_a_message_that_is_missing,
+        counters.test_the_backlog_is_the_most_that_ever_waited_to_be_sent,
+        counters.test_both_sides_tell_the_round_trip_once_they_have_asked,
+    ),
     "pipelining": (
         b.calls_arrive_in_their_order_and_are_not_waited_for,
         direct.test_answers_to_calls_that_came_together_leave_together,
@@ -295,11 +321,17 @@ def is_test(proof: Proof) -> bool:
     return module.startswith("test_") and proof.__name__.startswith("test_")
 
 
+def parameters(test: Proof) -> dict[str, Any]:
+    """The marks that give a test its parameters, by their names."""
+    marks = getattr(test, "pytestmark", [])
+    return {str(mark.args[0]): mark for mark in marks if mark.name == "parametrize"}
+
+
 def nets_of(proof: Proof) -> set[str]:
     """The connections that a function is run on."""
     if proof in ALL:
         return set(NETS) if proof in IN_BROWSER else set(WHOLE)
-    marks = [mark for mark in getattr(proof, "pytestmark", []) if mark.name == "parametrize"]
+    marks = parameters(proof).values()
     values = [str(value) for mark in marks for value in (mark.kwargs.get("ids") or mark.args[1])]
     return {net for net in NETS if any(value.partition(":")[0] == net for value in values)}
 
@@ -326,3 +358,10 @@ def test_every_other_transport_carries_the_marked_part() -> None:
     assert set(NETS) >= {"unix", "tls", "websocket", "wss", "port"}
     marked = {name for name, proof in proofs(NAMED, MACHINE, ADDITIONAL) if proof in IN_BROWSER}
     assert {"Basic", "Waiting", "ClockPush", "Payload", "MutationsSync", "WhenArgs", "WhenCtx"} <= marked
+
+
+def test_chromium_carries_the_whole_marked_part() -> None:
+    test = runpy.run_path(str(CHROMIUM))["test_behaviour"]
+    found = {name: mark.args[1] for name, mark in parameters(test).items()}
+    assert found["net"] == ["port", "websocket"]
+    assert [each.__name__ for each in IN_BROWSER if each not in found["found"]] == []

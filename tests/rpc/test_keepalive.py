@@ -23,3 +23,15 @@ def test_whatever_is_heard_begins_anew() -> None:
     keepalive.heard(16.5)
     assert keepalive.rtt == 0.5
     assert keepalive.deadline == 32.5
+
+
+def test_the_round_trip_is_that_of_the_last_question_whatever_comes_before_its_answer() -> None:
+    keepalive = Keepalive(0.0, Timing(silence=15.0, dead=45.0))
+    keepalive.answered(0, 1.0)
+    assert keepalive.rtt is None, "nothing was asked"
+    number = keepalive.asked(15.0)
+    keepalive.heard(15.1)
+    keepalive.answered(number, 15.5)
+    assert keepalive.rtt == 0.5
+    keepalive.answered(number, 20.0)
+    assert keepalive.rtt == 0.5, "a copy of the answer tells nothing"

@@ -30,6 +30,7 @@ CLOCKS = (m.ClockPush, m.ClockSteps, m.Full, m.Grown)
 CALLS = (m.Add, m.Remove, m.Set, m.AddUnanswered, m.Result, m.Error)
 HANDSHAKE = (m.Hello, m.Welcome, m.Ready, m.Reject)
 ASKED_AGAIN = (*CLOCKS, *CALLS, *HANDSHAKE, m.SyncRequest, m.Ping, m.Pong, m.WhenCancel, m.GoAway, m.Bye)
+"""Errors are among them, but nobody asks for that of a notification, which is `owed` as well."""
 ORDERED = (m.Payload, m.Chunk)
 """That each comes behind the one before is the promise of the transport: none is lost without all that follow."""
 
@@ -105,7 +106,7 @@ class Weather:
             what = "mute"
         self.counts[what] += 1
         self.counts[f"bad for {NAMES.get(kind, 'the rest')}"] += 1
-        if what in ("lose", "hold") and kind not in ASKED_AGAIN:
+        if what in ("lose", "hold") and (kind not in ASKED_AGAIN or kind is m.Error):
             self.owed.add(end)
         match what:
             case "mute":

@@ -22,7 +22,7 @@ class Keepalive:
     `patience` is added to the silence of one side, so that not both ask at the same moment.
     """
 
-    __slots__ = ("_greeting", "_patience", "_timing", "asked_at", "heard_at", "pings", "rtt")
+    __slots__ = ("_greeting", "_patience", "_sent_at", "_timing", "asked_at", "heard_at", "pings", "rtt")
 
     def __init__(self, now: float, timing: Timing, patience: float = 0.0) -> None:
         self._timing = timing
@@ -30,6 +30,7 @@ class Keepalive:
         self.heard_at = now
         self.asked_at: float | None = None
         self.pings = 0
+        self._sent_at: float | None = None
         self.rtt: float | None = None
         self._greeting = 0.0
 
@@ -52,12 +53,13 @@ class Keepalive:
         if self.asked_at is None:
             self.asked_at = now
         self.pings += 1
+        self._sent_at = now
         return self.pings
 
     def answered(self, nonce: int, now: float) -> None:
-        """Notes the PONG, before `heard`: an answer to the last PING tells the round trip time."""
-        if nonce == self.pings and self.asked_at is not None:
-            self.rtt = now - self.asked_at
+        """Notes the PONG: an answer to the last PING tells the round trip time, whatever has come before it."""
+        if nonce == self.pings and self._sent_at is not None:
+            self.rtt, self._sent_at = now - self._sent_at, None
 
     @property
     def deadline(self) -> float:
