@@ -421,8 +421,51 @@ def test_wrong_settings_of_a_page_are_named_at_once(page: Page, mishaps: Mishaps
     page.add_init_script(RECORD)
     page.goto("/pages/bare-counter.html")
     expect(page.locator("[data-boot=error]")).to_contain_text(f"the page's settings (#asyncmachine): {why}")
+    expect(page.locator("[data-boot=error]")).not_to_contain_text("Reload")
     assert page.evaluate("phases") == ["failed"]
     assert not [url for url in mishaps.requests if url.endswith(".wasm")]
+
+
+RELOAD = ". Reload the page to try again."
+LEFT_OUT = 'my_app.backend is not part of the page: "leave_out" in pyproject.toml leaves it out, or it is not there'
+CANNOT = "ImportError: cannot import name 'backend' from 'my_app' (PLACE)"
+MAINS = [
+    (
+        "page:mian",
+        "",
+        'there is no mian in it; did you mean main? it is "main" in the page\'s settings (#asyncmachine)',
+    ),
+    ("page:main", "from .backend import A", f"ModuleNotFoundError: No module named 'my_app.backend'. {LEFT_OUT}"),
+    ("page:main", "from . import backend", f"{CANNOT}. {LEFT_OUT}"),
+    ("page:soon", "async def soon(): raise ValueError('wrong')", "ValueError: wrong"),
+    (
+        "page:soon",
+        "import js\nasync def soon(): await js.fetch('http://127.0.0.1:9')",
+        f"pyodide.ffi.JsException: TypeError: Failed to fetch{RELOAD}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("main", "text", "why"), MAINS, ids=["function", "left out", "left out, too", "later", "cut"])
+def test_a_main_that_fails_is_told_with_what_helps(
+    page: Page, mishaps: Mishaps, main: str, text: str, why: str
+) -> None:
+    """A reload is told of where it may."""
+    mishaps.expect("Traceback|Failed to fetch|Content Security")
+    sources = io.BytesIO()
+    with ZipFile(sources, "w") as archive:
+        archive.writestr("my_app/__init__.py", "")
+        archive.writestr("my_app/page.py", f"{text}\ndef main(): pass")
+
+    def rewrite(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace("counter:show", f"my_app.{main}"))
+
+    page.route("**/bare-counter.html", rewrite)
+    page.route("**/sources.zip", lambda route: route.fulfill(body=sources.getvalue()))
+    page.goto("/pages/bare-counter.html")
+    told = re.escape(f"my_app.{main} failed: {why}").replace("PLACE", r"\S+/my_app/__init__\.py")
+    expect(page.locator("[data-boot=error]")).to_have_text(re.compile(f"^{told}$"))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def address(flood: Flood, tmp_path: Path) -> Iterator[str]:
     ]
     with serving(Relay(static, dial=[Match("tab", "flood", flood.serve)])) as origin:
         yield origin
+        flood.stop()
 
 
 @pytest.fixture

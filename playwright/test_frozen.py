@@ -73,6 +73,7 @@ def shown(flood: Flood, limits: Limits, tmp_path: Path) -> Iterator[Tab]:
         yield page
         assert page.console == []
         page.run("await client.stop()\nNone")
+        flood.stop()
 
 
 def heap(page: Tab) -> int:
@@ -91,9 +92,12 @@ def pour(flood: Flood, seconds: float) -> int:
     return flood.pause()
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(40, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("seconds", [20, *[pytest.param(many, marks=pytest.mark.nightly) for many in (40, 75)]])
 def test_a_frozen_page_catches_up_at_once(shown: Tab, flood: Flood, seconds: float) -> None:
-    """Chromium ends a WebSocket in which something has come meanwhile, when the page goes on: its session does, too."""
+    """Chromium ends a WebSocket in which something has come meanwhile, when the page goes on: its session does, too.
+
+    After some 45 s without an answer the relay has given the page up, and the machine goes on alone.
+    """
     before = pour(flood, 1)
     shown.wait_until(f"p.innerText === '{before}'")
     used, memory, told = heap(shown), shown.evaluate("python._module.HEAPU8.length"), flood.statistics
@@ -102,9 +106,10 @@ def test_a_frozen_page_catches_up_at_once(shown: Tab, flood: Flood, seconds: flo
     tasks = shown.evaluate("writes = 0, tasks")
     changes = pour(flood, seconds)
     assert shown.evaluate("[tasks, told]") == [tasks, ["freeze"]], "it stood still"
-    after = flood.statistics
-    assert after.frames_out - told.frames_out < (changes - before) / 5, "conflated"
-    assert after.backlog <= told.backlog + 10
+    if seconds <= 40:
+        after = flood.statistics
+        assert after.frames_out - told.frames_out < (changes - before) / 5, "conflated"
+        assert after.backlog <= told.backlog + 10
 
     shown.thaw()
     shown.run(f"while client.netmach.tick('Hit') < {2 * changes - 1}: await asyncio.sleep(0.01)\nNone")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.docs.pages import ROOT, blocks
 from tests.ports import free_port
 from tests.web.browser import Mishaps
 from tests.web.looks import check_looks
-from tests.web.projects import NAME, Running, opened, proxy, refusing
+from tests.web.projects import NAME, PATIENCE, Running, chosen, opened, proxy, refusing
 from tests.web.test_served import SERVE
 
 
@@ -43,6 +45,29 @@ def test_a_file_that_is_no_python_is_told_with_its_line_before_anything_is_serve
     code.write_text(code.read_text() + "\nif Page\n")
     line = code.read_text().count("\n")
     assert refusing(project).startswith(f"{NAME}/page.py:{line}: SyntaxError: expected ':'")
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "told"),
+    [
+        ("states.py", "require=Open", 'require="Opne"', "state 'Sign': require names unknown state 'Opne'"),
+        ("backend.py", "def SignEnter", "def SingEnter", "SingEnter looks like a handler, but the schema has no state"),
+    ],
+)
+def test_a_mistake_in_the_states_is_told_with_where_they_are_used(
+    project: Path, file: str, right: str, wrong: str, told: str
+) -> None:
+    code = project / NAME / file
+    text = code.read_text()
+    assert right in text
+    code.write_text(text.replace(right, wrong, 1))
+    command, environment = [sys.executable, "-m", NAME], chosen(0)
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert told in done.stderr.splitlines()[-1]
+    where = rf'{NAME}/backend\.py", line \d+, in __init__\n +self\.machine = am\.Machine\(Guests,'
+    assert re.search(where, done.stderr)
 
 
 def test_localhost_is_an_address_of_it_too(page: Page, running: Running, mishaps: Mishaps) -> None:
@@ -164,11 +189,14 @@ FIELDS = """
   <label><input type="checkbox"> At once</label>
   <fieldset><legend>Size</legend><label><input type="radio" name="size" checked> Small</label></fieldset>
   <label for="file">Picture</label><input id="file" type="file">
-  <p class="row"><label>Search <input></label> <button type="button">Go</button></p>
+  <p class="row"><label>Search <input id="search"></label> <button type="button">Go</button></p>
   <button>Order</button><p data-message role="status">This is not possible now.</p></form>
   <p>Price: <b id="price" data-stale>3.50</b> <span id="none" data-stale></span></p>
   <ul data-stale><li>One tea</li><li>Two coffees</li></ul><ul id="empty" data-stale></ul><ol><li>First</li></ol>
   <label for="draft">Draft</label><input id="draft" value="old" data-stale>
+  <h2 id="more">More</h2><p id="on" class="badge on">Open</p><p id="old" class="badge on" data-stale>Busy</p>
+  <button id="close">Close</button><form><label id="next">Next <input></label><button>Send</button></form>
+  <progress id="bar" max="1" value="0.5" aria-label="Done"></progress><button id="stop">Stop</button>
 </section>
 """
 
@@ -203,3 +231,10 @@ def test_fields_of_every_kind_fit_and_can_be_read(page: Page, project: Path) -> 
     assert style_of("ul[data-stale] >> nth=0", "listStyleType") == "none"
     assert box("[type=radio]")["width"] == box("[type=radio]")["height"]
     assert box("#order .row label")["bottom"] == box("#order .row button")["bottom"]
+    assert style_of("#search", "fontWeight") == style_of("#who", "fontWeight") == "400"
+    assert style_of("#search >> xpath=..", "fontWeight") == "600"
+    assert style_of("#on", "color") != style_of("#old", "color") == style_of(".where >> nth=0", "color")
+    assert box("#bar")["width"] == wide
+    own = [("#order .row", "#order > button"), ("#file", "#search >> xpath=.."), ("#draft", "#more")]
+    for above, below in [*own, ("#old", "#close"), ("#close", "#next"), ("#next + button", "#bar"), ("#bar", "#stop")]:
+        assert box(below)["y"] - box(above)["bottom"] >= 8, below

@@ -106,6 +106,20 @@ def kept(page: Page, site: Site) -> Page:
     return page
 
 
+@pytest.mark.parametrize("why", ["a file is wrong", "there is no room"])
+def test_a_page_whose_first_release_cannot_be_kept_says_so(page: Page, site: Site, mishaps: Mishaps, why: str) -> None:
+    mishaps.expect("integrity|hash|ServiceWorker|Quota")
+    if why == "a file is wrong":
+        site.deploy("r-1", spoilt="r-1/own.txt")
+    else:
+        quota = {"origin": site.address, "quotaSize": 1}
+        page.context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", quota)
+    with page.expect_console_message(lambda message: message.text.startswith("not available offline: ")) as told:
+        page.goto(f"{site.address}/")
+    assert "could not be installed" in told.value.text
+    expect(page.locator("[data-offline]")).to_be_hidden()
+
+
 UPDATE = """async () => {
     const registration = await navigator.serviceWorker.ready;
     await registration.update();

@@ -108,21 +108,130 @@ def test_a_tab_that_could_not_open_the_machine_tries_again(page: Page) -> None:
     assert told == [["Leading"], True]
 
 
+def dispatch(page: Page, *events: str) -> None:
+    """As Chromium does when it freezes a page, or lets it go on: it never freezes one that a test drives."""
+    for event in events:
+        page.evaluate("event => void document.dispatchEvent(new Event(event))", event)
+
+
 def test_a_tab_that_was_left_stays_away_whatever_the_page_does(context: BrowserContext, page: Page) -> None:
     assert joined(page) == ["Leading"]
     run(page, "tab.leave(); None")
-    devtools = context.new_cdp_session(page)
-    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
-    devtools.send("Page.setWebLifecycleState", {"state": "active"})
     run(
-        page,
-        "from asyncmachine_web.page.lifecycle import lifecycle; await lifecycle().machine.when_not('Frozen'); None",
+        page, "from asyncmachine_web.page.lifecycle import lifecycle; before = lifecycle().machine.tick('Frozen'); None"
     )
+    dispatch(page, "freeze", "resume")
+    assert run(page, "json.dumps([lifecycle().machine.tick('Frozen') - before])") == [2], "it was frozen"
     assert run(page, "json.dumps(sorted(tab.machine.active_states()))") == ["Away"]
     second = context.new_page()
     assert joined(second) == ["Leading"]
     run(page, "tab.enter(); await tab.client.when_ready(); None")
     assert run(page, "json.dumps(sorted(tab.machine.active_states()))") == ["Following"]
+
+
+def test_a_frozen_leader_lets_another_lead_and_follows_when_it_goes_on(context: BrowserContext, page: Page) -> None:
+    joined(page)
+    second = context.new_page()
+    joined(second)
+    dispatch(page, "freeze")
+    assert run(second, TAKEN_OVER) == [["Leading"], 0]
+    assert run(second, PAY) is True
+    dispatch(page, "resume")
+    run(page, "await tab.client.when_ready(); None")
+    paid(page, 1)
+    assert run(page, LOOK) == [["Following"], 1]
+
+
+OPEN_SLOWLY = """
+import shop
+from asyncmachine_web.page import shared
+asked, answer = asyncio.Event(), asyncio.Event()
+ended = []
+async def open_slowly():
+    asked.set()
+    await answer.wait()
+    try:
+        return await shop.open_counter()
+    except Exception as error:
+        ended.append(type(error).__name__)
+        raise
+tab = shared.join("counter", shop.Counter, open_slowly)
+await asked.wait()
+None
+"""
+"""What opens the machine asks for something of its own first."""
+
+ANSWERED = """
+answer.set()
+while not ended: await asyncio.sleep(0.01)
+await tab.machine.when("Following")
+await tab.client.when_ready()
+json.dumps([ended, sorted(tab.machine.active_states()), tab.mirror.tick("Paid")])
+"""
+
+
+@pytest.mark.parametrize("how", ["leaves", "is frozen"])
+def test_a_tab_that_leads_no_more_takes_nothing_over_however_late_it_opens(
+    context: BrowserContext, page: Page, how: str
+) -> None:
+    open_python(page)
+    run(page, OPEN_SLOWLY)
+    if how == "leaves":
+        run(page, "tab.leave(); None")
+    else:
+        dispatch(page, "freeze")
+    second = context.new_page()
+    assert joined(second) == ["Leading"]
+    assert run(second, PAY) is True
+    if how == "leaves":
+        run(page, "tab.enter(); None")
+    else:
+        dispatch(page, "resume")
+    assert run(page, ANSWERED) == [["TermOver"], ["Following"], 1]
+    assert run(second, PAY) is True
+    assert run(second, "json.dumps(sorted(tab.own.keeping.active_states()))") == ["Kept"]
+
+
+def test_a_page_from_the_back_forward_cache_takes_nothing_over_however_late_it_opens(caching: Page) -> None:
+    open_python(caching)
+    run(caching, OPEN_SLOWLY)
+    second = caching.context.new_page()
+    caching.goto("/pages/blank.html")
+    assert joined(second) == ["Leading"]
+    assert run(second, PAY) is True
+    come_back(caching)
+    caching.wait_for_selector("#python", state="attached")
+    assert run(caching, ANSWERED) == [["TermOver"], ["Following"], 1]
+    assert run(second, PAY) is True
+
+
+def test_a_leader_from_which_the_machine_was_taken_opens_it_again(
+    context: BrowserContext, page: Page, mishaps: Mishaps
+) -> None:
+    """By a page that opens it by itself. It goes on from what that one has written."""
+    mishaps.expect("in memory only: TakenOver")
+    joined(page)
+    assert run(page, PAY) is True
+    second = context.new_page()
+    open_python(second)
+    run(second, "import shop; own = await shop.open_counter(); await own.add('Paid'); None")
+    told = run(
+        page,
+        """
+        first = tab.own
+        try:
+            await tab.mirror.add("Paid")
+            why = "kept"
+        except am.AmError as error:
+            why = type(error).__name__
+        while tab.own in (None, first): await asyncio.sleep(0.01)
+        await tab.client.when_ready()
+        json.dumps([why, sorted(tab.machine.active_states()), tab.mirror.tick("Paid")])
+        """,
+    )
+    assert told == ["UnknownOutcome", ["Leading"], 3]
+    assert run(page, PAY) is True
+    assert run(page, "json.dumps(sorted(tab.own.keeping.active_states()))") == ["Kept", "Resumed"]
 
 
 ASKS_OFTEN = """
@@ -182,6 +291,51 @@ def test_a_leader_that_stands_still_is_ousted_and_what_it_writes_then_is_refused
     assert told == ["TakenOver", ["Following"], 3, True]
     assert run(page, PAY) is True
     assert run(second, LOOK) == [["Leading"], 5]
+
+
+def test_a_tab_that_stands_still_while_it_opens_takes_nothing_over(
+    context: BrowserContext, page: Page, mishaps: Mishaps
+) -> None:
+    """In `load`: what it had read belongs to another tab when it goes on, and it does not know yet."""
+    open_python(page)
+    run(page, "import shop; own = await shop.open_counter(); await own.add('Paid'); own.dispose(); None")
+    asked: list[Route] = []
+    page.route("**/pages/wake", lambda route: asked.append(route))
+    run(
+        page,
+        """
+        import js
+        from asyncmachine_web.page import durable, shared
+        loaded = []
+        def load(data):
+            loaded.append(data)
+            request = js.XMLHttpRequest.new()
+            request.open("GET", "/pages/wake", False)
+            request.send()
+        async def open_slowly():
+            return await durable.open(shop.Counter, shop.basket, id="counter", save=shop.basket.save, load=load)
+        tab = shared.join("counter", shop.Counter, open_slowly)
+        None
+        """,
+    )
+    while not asked:
+        page.wait_for_timeout(20)
+    second = context.new_page()
+    second.add_init_script(ASKS_OFTEN)
+    assert joined(second) == ["Leading"]
+    assert run(second, PAY) is True
+    asked[0].fulfill(body="go on")
+    told = run(
+        page,
+        """
+        await tab.client.when_ready()
+        await tab.mirror.when_time(["Paid"], [3])
+        json.dumps([sorted(tab.machine.active_states()), len(loaded)])
+        """,
+    )
+    assert told == [["Following"], 1]
+    assert run(second, PAY) is True
+    assert run(second, "json.dumps(sorted(tab.own.keeping.active_states()))") == ["Kept", "Resumed"]
 
 
 def test_a_leader_in_the_back_forward_cache_lets_another_lead(caching: Page) -> None:

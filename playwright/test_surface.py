@@ -381,6 +381,48 @@ def test_what_a_handler_ends_does_not_hear_of_the_same_event(ui: Page, act: str)
     assert tell(ui, REBIND.replace("ACT", act)) == [1, 1]
 
 
+LISTEN = """
+    document.body.innerHTML = '<ul id="jobs"></ul><ul id="l"></ul>';
+    const told = [];
+    const { warn } = console;
+    console.warn = (message) => told.push(message);
+    MORE
+    await new Promise((done) => setTimeout(done, 1100));
+    console.warn = warn;
+    return told;
+"""
+
+
+def test_listening_where_nothing_matches_is_told_once(ui: Page) -> None:
+    """Not where it has come or gone meanwhile, nor where a row will be; an event that comes later is heard."""
+    assert tell(
+        ui,
+        LISTEN.replace(
+            "MORE",
+            """
+            const template = JSON.stringify(['<li><button data-do="buy" class="big ', '">x</button></li>']);
+            ui.define(9, "#l", "list", template, 0);
+            const listened = ["#togle", "#later", "#ended", "#jobs li b", "#jbos li", "#jobs", "[data-do=buy]",
+                "li > button.big", "[data-do=sell]"];
+            listened.forEach((selector, number) => ui.listen(number + 1, "click", selector, false));
+            ui.listen(20, "input", "#a, #b", false);
+            ui.drop(3);
+            document.body.insertAdjacentHTML("beforeend", '<p id="later"></p>');
+            """,
+        ),
+    ) == [
+        f'page.on("{event}", "{selector}", …): no element matches so far'
+        for event, selector in (
+            ("click", "#togle"),
+            ("click", "#jbos li"),
+            ("click", "[data-do=sell]"),
+            ("input", "#a, #b"),
+        )
+    ]
+    ui.evaluate("""document.body.insertAdjacentHTML("beforeend", '<p id="togle"></p>'); togle.click()""")
+    assert ui.evaluate("events.map(([id]) => id)") == [1]
+
+
 # What was sent is emptied
 
 

@@ -41,6 +41,8 @@ TOKEN_PREFIX = "amtok."  # noqa: S105 (a prefix)
 
 MAX_WISHES = 16
 """Tokens that one request may ask for."""
+SHOWN = 40
+"""Characters of an id and of a target that a refusal repeats to who asked for them."""
 
 Authorize = Callable[[Request], TunnelGrants | Awaitable[TunnelGrants | None] | None]
 """Decides what the sender of a token request may have. None: nothing."""
@@ -157,7 +159,8 @@ class Admission:
     def _match(self, op: Op, id: str, target: str) -> Matcher:
         match = first(self.matches[op], id, target)
         if match is None:
-            raise Refused(Reason.TARGET, f"nothing here answers {op} for this id and target")
+            asked = f"{op} for the id {_quoted(id)} and the target {_quoted(target)}"
+            raise Refused(Reason.TARGET, f"nothing here answers {asked}")
         return match
 
     def _count(self, rate: PeerRate, caller: Caller) -> None:
@@ -189,3 +192,8 @@ class Admission:
             )
             raise Refused(Reason.BAD_FRAME, what) from None
         return wishes
+
+
+def _quoted(text: str) -> str:
+    """What somebody has sent, for a message to them."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")

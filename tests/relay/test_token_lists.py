@@ -100,9 +100,18 @@ async def test_each_is_judged_for_itself() -> None:
         assert answer.json[3] == {
             "status": 404,
             "code": "TARGET",
-            "message": "nothing here answers dial for this id and target",
+            "message": "nothing here answers dial for the id 'other' and the target 'orchestrator'",
         }
         assert run.relay.counts.refused == {Reason.FORBIDDEN: 2, Reason.TARGET: 1}
+
+
+async def test_what_is_not_offered_is_repeated_quoted_and_not_at_length() -> None:
+    async with running() as run:
+        answer = await ask(run, wish("a" * 41, target="<b>\n" + "é" * 60))
+        (told,) = answer.json
+        assert told["message"] == (
+            f"nothing here answers dial for the id '{'a' * 40}…' and the target '<b>\\n{'é' * 36}…'"
+        )
 
 
 async def test_a_list_counts_as_many() -> None:

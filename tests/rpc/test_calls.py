@@ -113,10 +113,9 @@ def test_requests_are_judged_by_their_numbers() -> None:
     requests.take(2)
     requests.answered(2, False)
     requests.take(3)
-    error = CallRefused("FORBIDDEN", "no")
-    requests.answered(3, error)
+    requests.answered(3, CallRefused("FORBIDDEN", "no"))
     assert [requests.judge(number) for number in (1, 2, 3, 4)] == [Known.ANSWERED] * 3 + [Known.NEW]
-    assert [requests.answer(number) for number in (1, 2, 3)] == [True, False, error]
+    assert [str(requests.answer(number)) for number in (1, 2, 3)] == ["True", "False", "FORBIDDEN: no"]
 
 
 def test_answers_are_remembered_for_as_many_calls_as_may_be_open() -> None:

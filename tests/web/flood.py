@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from threading import Event
 from time import monotonic
 
@@ -17,7 +19,9 @@ class States(rpc.StateSource):
 
 
 class Flood:
-    """The native side: one machine, which changes while a page is there, until it is told to pause."""
+    """The native side: one machine, which changes from the first page on, whether that is still there or not, until it
+    is told to pause.
+    """
 
     def __init__(self) -> None:
         self.runs = Event()
@@ -26,12 +30,18 @@ class Flood:
         """Right while it rests."""
         self._machine = am.Machine(States, id="flood")
         self._server: rpc.Server | None = None
+        self._stop: Callable[[], object] = lambda: None
 
     async def serve(self, tunnel: Tunnel) -> None:
-        self._server = self._server or rpc.Server(self._machine, "flood", push_interval=0.01)
-        pouring = asyncio.create_task(self._pour(self._machine))
+        if self._server is None:
+            self._server = rpc.Server(self._machine, "flood", push_interval=0.01)
+            pouring = asyncio.create_task(self._pour(self._machine))
+            self._stop = partial(asyncio.get_running_loop().call_soon_threadsafe, pouring.cancel)
         await self._server.serve(tunnel.transport)
-        pouring.cancel()
+
+    def stop(self) -> None:
+        """For good, while its loop still runs."""
+        self._stop()
 
     async def _pour(self, machine: am.Machine[States]) -> None:
         last = monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from asyncmachine_web.page.store import StoreEmptied, StoreFailed, TakenOver
+from asyncmachine_web.page.store import ClaimedMeanwhile, StoreEmptied, StoreFailed, TakenOver
 
 
 class Disk:
@@ -37,16 +37,20 @@ class Opened:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self._seen: Opened | None = None
         self.lost: Callable[[], None] = lambda: None
 
     async def read(self) -> dict[str, bytes]:
         if self._disk.failure is not None:
             raise self._disk.failure
+        self._seen = self._disk.owner
         return dict(self._disk.entries)
 
     async def claim(self) -> dict[str, bytes]:
         if self._disk.failure is not None:
             raise self._disk.failure
+        if self._disk.owner is not self._seen:
+            raise ClaimedMeanwhile("another page has it since")
         self._disk.owner = self
         return dict(self._disk.entries)
 

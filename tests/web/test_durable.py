@@ -16,6 +16,7 @@ from asyncmachine_web.page.durable import DurableMachine, Saved, SchemaChanged
 from asyncmachine_web.page.journal import KeepingStates, NotKept
 from asyncmachine_web.page.records import ASIDE, EVERY, RecordsDamaged
 from asyncmachine_web.page.store import StorageBlocked, StorageFull, TakenOver
+from asyncmachine_web.page.term import Term, TermOver
 from tests.web.stores import Disk
 
 
@@ -365,6 +366,65 @@ async def test_what_is_written_between_reading_and_taking_over_is_resumed() -> N
     store.claim = claim_late  # type: ignore[method-assign]
     second = await durable.open(Shop, late, id="shop", save=late.save, load=late.load, store=store)
     assert (second.tick(Shop.Paid), late.paid) == (3, 2)
+
+
+@in_loop
+async def test_a_page_that_is_overtaken_while_it_reads_goes_on_from_what_the_other_has_written() -> None:
+    disk, late = Disk(), Basket()
+    first = await shop(disk)
+    await first.add(Shop.Paid)
+    store = disk.opened()
+    claim, others = store.claim, list[DurableMachine[Shop]]()
+
+    async def claim_late() -> dict[str, bytes]:
+        if not others:
+            others.append(await shop(disk))
+            await others[0].add(Shop.Paid)
+        return await claim()
+
+    store.claim = claim_late  # type: ignore[method-assign]
+    third = await durable.open(Shop, late, id="shop", save=late.save, load=late.load, store=store)
+    assert (third.tick(Shop.Paid), late.paid) == (3, 2)
+    assert (await third.add(Shop.Paid)).executed
+
+
+@pytest.mark.parametrize("when", ["before", "while it reads", "in load"])
+@in_loop
+async def test_a_tab_whose_term_is_over_takes_nothing_over(when: str) -> None:
+    """In `load` it stands still: another tab has the machine by then."""
+    disk, basket, term = Disk(), Basket(), Term()
+    first = await shop(disk)
+    await first.add(Shop.Paid)
+    second: list[DurableMachine[Shop]] = []
+    store = disk.opened()
+    read, claim = store.read, store.claim
+
+    async def read_late() -> dict[str, bytes]:
+        term.over |= when == "while it reads" or bool(second)
+        return await read()
+
+    async def claim_late() -> dict[str, bytes]:
+        if when == "in load":
+            second.append(await shop(disk))
+        return await claim()
+
+    store.read, store.claim = read_late, claim_late  # type: ignore[method-assign]
+    term.over = when == "before"
+    with term, pytest.raises(TermOver):
+        await durable.open(Shop, basket, id="shop", save=basket.save, load=basket.load, store=store)
+    last = second[0] if second else first
+    assert (await last.add(Shop.Paid)).executed
+    assert last.keeping.is_(KeepingStates.Kept)
+
+
+@in_loop
+async def test_what_a_tab_opens_beside_the_shared_machine_outlives_its_term() -> None:
+    disk, term = Disk(), Term()
+    with term:
+        await shop(Disk())
+        beside = asyncio.create_task(shop(disk))
+    term.over = True
+    assert (await (await beside).add(Shop.Paid)).executed
 
 
 @in_loop

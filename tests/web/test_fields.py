@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from weakref import ref
 
 import pytest
 
@@ -14,6 +16,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc.states import ClientStates
 from asyncmachine.rpc.transport.memory import pair
 from asyncmachine_web.page.bindings import BindingError, Html, as_content
+from asyncmachine_web.page.forms import Form
 from asyncmachine_web.page.ui import Page, UiEvent
 from tests.web.surface import FakeDocument
 
@@ -410,6 +413,62 @@ async def test_an_error_of_a_server_is_told_from_its_veto_and_is_not_shown() -> 
         assert page.document.reports == []
 
 
+async def test_an_async_handler_that_raises_ends_the_waiting_for_what_does_not_follow() -> None:
+    """Its mutation has been carried out."""
+    async with remote() as page:
+        page.shop.add(RemoteShop.Open)
+
+        async def broken(_: am.Event) -> None:
+            raise OSError("no room in /srv/shop")
+
+        page.shop.bind({"OrderState": broken})
+        for _ in range(2):  # `Exception` stays active, and ticks all the same
+            assert await page.send() == ("failed", "Something went wrong, and this did not work.")
+        page.document.fire("input", "form")
+        page.shop.add(RemoteShop.Saved)
+        page.document.draw()
+        assert form_state(page.document) == (None, "")
+        assert page.document.reports == []
+
+
+async def test_an_error_that_goes_while_a_form_waits_is_none_of_it() -> None:
+    machine, handlers, document, page = opened(form=1)
+    machine.add_err(OSError("something else"))
+    page.form("form", "Order", until="Saved")
+    machine.add(Shop.Open)
+    document.fire("submit", "form", form={"name": "tea"})
+    while not handlers.orders:
+        await asyncio.sleep(0)
+    machine.remove(Shop.Exception)
+    await asyncio.sleep(0)
+    document.draw()
+    assert form_state(document)[0] == "busy"
+    machine.add(Shop.Saved)
+    await settled(page)
+    document.draw()
+    assert form_state(document)[0] == "done"
+    page.close()
+
+
+async def test_what_an_async_handler_of_the_page_raised_is_told_where_it_is_asked_for() -> None:
+    machine, _, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", messages={"failed": "Sorry: {error}."})
+    machine.add(Shop.Open)
+
+    async def broken(_: am.Event) -> None:
+        raise OSError("no room")
+
+    machine.bind({"OrderState": broken})
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document) == ("failed", "Sorry: no room.")
+    (told,) = document.reports
+    assert "OSError: no room" in told
+    page.close()
+
+
 async def test_what_the_server_does_not_let_a_page_do_is_refused() -> None:
     async with remote(mutate=("Saved",)) as page:
         page.shop.add(RemoteShop.Open)
@@ -436,6 +495,93 @@ async def test_a_form_whose_answer_does_not_come_is_late_and_can_be_sent_again()
         document.draw()
         assert form_state(document) == ("late", "No answer yet. It may still come: look before you try again.")
     assert handlers.orders == [{"name": "tea"}] * 2
+
+
+async def late(**messages: str) -> tuple[am.Machine[Shop], ShopHandlers, FakeDocument, Page]:
+    """A form that nothing has followed in time."""
+    machine, handlers, document, page = opened(form=1)
+    document.elements["form [data-message]"] = 1
+    page.form("form", "Order", until="Saved", timeout=0.01, messages=messages)
+    machine.add(Shop.Open)
+    document.draw()
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document)[0] == "late"
+    return machine, handlers, document, page
+
+
+async def test_a_form_that_is_late_is_done_when_what_it_waited_for_comes() -> None:
+    machine, _, document, page = await late(done="Thank you.")
+    machine.add_err(OSError("something else"))
+    assert document.draw() == {}
+    machine.add(Shop.Saved)
+    assert document.draw()["form", "reset", ""] == "1"
+    assert form_state(document) == ("done", "Thank you.")
+    machine.add(Shop.Saved)
+    assert document.draw() == {}
+    page.close()
+
+
+async def test_who_types_after_a_form_was_late_goes_on() -> None:
+    machine, _, document, page = await late()
+    document.fire("input", "form")
+    document.draw()
+    assert form_state(document) == (None, "")
+    machine.add(Shop.Saved)
+    assert document.draw() == {}
+    page.close()
+
+
+async def test_a_form_that_is_sent_again_after_it_was_late_is_done_once() -> None:
+    machine, handlers, document, page = await late()
+    document.fire("submit", "form", form={"name": "tea"})
+    while len(handlers.orders) < 2:
+        await asyncio.sleep(0)
+    machine.add(Shop.Saved)
+    await settled(page)
+    assert document.draw()["form", "reset", ""] == "1"
+    assert form_state(document)[0] == "done"
+    page.close()
+
+
+async def test_a_form_that_is_gone_is_not_kept_by_what_it_was_late_for() -> None:
+    machine, _, document, page = await late()
+    forms = [each for each in gc.get_objects() if isinstance(each, Form) and each.state.get() == "late"]
+    (gone,) = map(ref, forms)
+    document.draw(ended=tuple(document.defined))
+    del forms
+    gc.collect()
+    assert gone() is None
+    machine.add(Shop.Saved)
+    page.close()
+    machine.dispose()
+    assert document.draw() == {}
+
+
+class Slow(am.Machine[Shop]):
+    """Its answer is the test's to give."""
+
+    answer: am.Result
+
+    def add(self, *_: object, **__: object) -> am.Result:
+        return self.answer
+
+
+@pytest.mark.parametrize(("outcome", "state"), [(am.Outcome.EXECUTED, "done"), (am.Outcome.CANCELED, "refused")])
+async def test_a_form_without_until_is_told_of_an_answer_that_comes_late(outcome: am.Outcome, state: str) -> None:
+    machine, document = Slow(Shop, id="shop"), FakeDocument(form=1)
+    page = Page(machine, surface=document.open)
+    page.form("form", "Order", timeout=0.01)
+    machine.answer = am.Result.make_pending()
+    document.fire("submit", "form", form={"name": "tea"})
+    await settled(page)
+    document.draw()
+    assert form_state(document)[0] == "late"
+    machine.answer._settle(outcome)
+    document.draw()
+    assert form_state(document)[0] == state
+    page.close()
 
 
 async def test_a_form_without_until_is_done_when_the_mutation_is() -> None:

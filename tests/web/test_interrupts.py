@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -72,3 +72,45 @@ def test_ours_comes_to_its_end_before_the_application_fails() -> None:
     assert machine.tick(Door.Open) == 1
     assert machine.add(Door.Open).executed
     assert sys.gettrace() is None
+
+
+def advice(error: BaseException) -> str:
+    return str(error).partition("; ")[2]
+
+
+def test_code_that_cannot_await_is_told_to_move() -> None:
+    with pytest.raises(am.HandlerDeadline, match="longer than the worker's `patience`; ") as raised:
+        interrupt()
+    assert advice(raised.value) == interrupts.MOVE
+
+
+async def test_code_of_a_coroutine_is_told_to_await_more_often() -> None:
+    """Also what a coroutine calls, while it is in ours, and in a generator of its own."""
+
+    async def portions() -> AsyncIterator[int]:
+        interrupt()
+        yield 1
+
+    async def all_of_them() -> None:
+        async for _ in portions():
+            pass
+
+    async def adds() -> None:
+        am.Machine(Door).add(interrupting("Open"))
+
+    async def calls() -> None:
+        json.loads("[1]", parse_int=interrupt)
+
+    for slow in (all_of_them, adds, calls):
+        with pytest.raises(am.HandlerDeadline) as raised:
+            await slow()
+        assert advice(raised.value) == interrupts.AWAIT, slow
+
+
+async def test_a_plain_handler_is_told_to_move_though_a_coroutine_made_the_mutation() -> None:
+    machine = am.Machine(Door)
+    machine.bind({"OpenState": interrupt})
+    machine.add(Door.Open)
+    assert isinstance(machine.err, am.HandlerDeadline)
+    assert advice(machine.err) == interrupts.MOVE
+    machine.dispose()

@@ -26,6 +26,11 @@ from asyncmachine_web.page.markup import is_harmless
         ("<p {x}>", "for a text, or for the value"),
         ('<p data-{x}="1">', "for a text, or for the value"),
         ('<p a="1" {x}="2">', "for a text, or for the value"),
+        ('<animate attributeName="href" values="#a;{x}">', "values would be an address"),
+        ("<SET to={x} AttributeName=' xlink:HREF '>", "to would be an address"),
+        ('<animate from="{x}" attributeName="a:href">', "from would be an address"),
+        ('<set attributeName="{x}" to="javascript:a">', "attributeName would be an address"),
+        ('<animate attributeName="c{x}" by="{x}">', "would be an address"),
     ],
 )
 def test_a_hole_where_text_would_be_more_than_that_is_refused(template: str, told: str) -> None:
@@ -40,6 +45,10 @@ def test_a_hole_where_text_would_be_more_than_that_is_refused(template: str, tol
         "<script src=a.js></script><p>{x}</p>",
         "<style>p {{ color: red }}</style><p title={x}>{x}",
         '<a href="/orders/{x}">{x}</a>',
+        '<animate attributeName="cx" values="0;{x}" dur="{x}s"/>',
+        '<animate attributeName="href" values="#a;#b" dur="{x}s"/>',
+        '<mail-line from="{x}" to="{x}" attributeName="href">',
+        '<set-up to="{x}" attributeName="href">',
     ],
 )
 def test_a_hole_in_a_text_or_a_value_is_taken(template: str) -> None:
@@ -76,6 +85,7 @@ def test_an_address_that_may_be_code_is_left_out(address: str) -> None:
     assert not is_harmless(address)
     assert as_value_of("href", address) is None
     assert as_value_of("xlink:HREF", address) is None
+    assert as_value_of("values", f"/a;{address}") is as_value_of("to", address) is None
     assert as_value_of("title", address) == address
     found = Template.parse('<li class="{c}"><a href="{url}">{url}</a>').rows(
         [{"id": 1, "c": "c", "url": address}], "id"
@@ -99,6 +109,12 @@ def test_an_address_of_several_parts_is_looked_at_as_a_whole() -> None:
 def test_html_that_is_marked_is_no_way_around() -> None:
     found = Template.parse("<a href={url}>").rows([{"id": 1, "url": Html("javascript:x")}], "id")
     assert found == [["1", ""]]
+
+
+def test_html_that_is_marked_is_text_in_an_attribute() -> None:
+    row = {"id": 1, "x": Html("<b>&amp;</b>")}
+    found = Template.parse('<p title="a {x}" class={x}>{x}</p>').rows([row], "id")
+    assert found == [["1", "<b>&amp;</b>", "<b>&amp;</b>", {"html": "<b>&amp;</b>"}]]
 
 
 @given(st.text(), st.sampled_from(["javascript", "data", "vbscript"]))

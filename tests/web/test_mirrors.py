@@ -226,6 +226,22 @@ async def test_payloads_feed_values_and_lists() -> None:
     await link.close()
 
 
+async def test_rows_that_a_page_puts_back_are_not_overwritten_by_new_ones() -> None:
+    """They have the numbers that they had on an earlier page."""
+    consumer = am.Machine(Shown, id="consumer")
+    link = Link(consumer)
+    page = Page(consumer, surface=FakeDocument().open)
+    lines = page.payloads("lines")
+    lines.set([{"id": 1, "text": "one"}, {"id": 2, "text": "two"}, {"id": "own", "text": "three"}])
+    link.client.start()
+    await link.mend()
+    await link.server.send_payload("lines", [{"text": "four"}, {"text": "six", "id": 6}, {"text": "five"}])
+    await link.server.send_payload("lines", {"text": "seven"})
+    assert [row["id"] for row in lines.get()] == [1, 2, "own", 3, 6, 5, 7]
+    page.close()
+    await link.close()
+
+
 async def test_rows_of_a_source_end_with_the_first_row_of_another_one() -> None:
     """A cut ends none; after a restart of the server the same numbers mean other rows."""
     consumer = am.Machine(Shown, id="consumer")

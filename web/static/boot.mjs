@@ -19,8 +19,8 @@ export { version };
 /**
  * @typedef {import("./settings.mjs").Settings} Settings
  * @typedef {"downloading runtime" | "starting Python" | "loading packages" | "ready" | "retrying" | "failed"} Phase
- * @typedef {{phase: Phase, attempt: number, snapshot?: string, code?: string, message?: string}} Progress `snapshot` is
- *   USED, or why it was not
+ * @typedef {{phase: Phase, attempt: number, snapshot?: string, code?: string, message?: string, again?: boolean}} Progress
+ *   `snapshot` is USED, or why it was not; `again`: another try may go better
  * @typedef {import("./runtime.mjs").Python} Python
  * @typedef {import("./runtime.mjs").Options} Options
  * @typedef {{module: WebAssembly.Module, snapshot: import("./runtime.mjs").Bytes | string}} Parts what threads
@@ -91,8 +91,9 @@ export async function loadPyodide(options = {}) {
       return await tryBoot(options, attempt);
     } catch (error) {
       const { code, message } = /** @type {BootError} */ (error);
-      const pause = code === "SETTINGS" ? undefined : PAUSES[attempt - 1]; // they will not change
-      announce({ phase: pause ? "retrying" : "failed", attempt, code, message });
+      const again = code !== "SETTINGS"; // they will not change
+      const pause = again ? PAUSES[attempt - 1] : undefined;
+      announce({ phase: pause ? "retrying" : "failed", attempt, code, message, again });
       if (!pause) throw error;
       await new Promise((over) => setTimeout(over, pause));
     }

@@ -81,11 +81,22 @@ function agree() {
   container.controller?.postMessage({ type: "RELEASE" }, [port2]);
 }
 
+/**
+ * Until a release is kept. Where the first one cannot be installed, as for want of room, `ready` would never settle.
+ * @param {ServiceWorkerRegistration} registration
+ */
+const kept = ({ active, installing }) =>
+  new Promise((done, failed) => {
+    container.ready.then(done);
+    const gone = () => installing?.state === "redundant" && failed("it could not be installed; is there room for it?");
+    if (!active) installing?.addEventListener("statechange", gone);
+  });
+
 async function register() {
   const registration = await container.register(new URL("sw.mjs", document.baseURI), { updateViaCache: "none" });
   registration.addEventListener("updatefound", () => follow(registration));
   follow(registration);
-  await container.ready;
+  await kept(registration);
   const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
   registration.active?.postMessage({ type: "LOADED", loaded });
   show("offline");

@@ -20,8 +20,8 @@ const patience = setTimeout(() => show("error", nothing), SILENCE);
 
 addEventListener("asyncmachine:boot", (event) => {
   clearTimeout(patience);
-  const { phase, message } = /** @type {CustomEvent} */ (event).detail;
-  if (phase === "failed") show("error", `${message}. Reload the page to try again.`);
+  const { phase, message, again = true } = /** @type {CustomEvent} */ (event).detail;
+  if (phase === "failed") show("error", again ? `${message}. Reload the page to try again.` : message);
   else show("phase", phase === "ready" ? "" : phase);
   if (phase === "ready") removeEventListener("submit", hold);
   if (phase === "failed") addEventListener("submit", hold); // also when it is `main` that failed

@@ -1,6 +1,8 @@
 /**
  * Records of durable machines in IndexedDB: bytes, by the machine's id and a key.
  *
+ * A page claims them from the owner that it has found when it read them, or not at all: it may have stood still since.
+ *
  * Each opening leaves a token of its own beside them, and a mark for the token it found there: a page that has been
  * overtaken by another, whatever it missed meanwhile, cannot write any more, for a write begins by adding the mark of its
  * own token, which fails if it is there. So a write asks nothing and waits for nothing: it is in the browser's hands when
@@ -29,11 +31,18 @@ class Emptied extends Error {
   name = "Emptied";
 }
 
+/** They have another owner than when they were read. */
+class ClaimedMeanwhile extends Error {
+  name = "ClaimedMeanwhile";
+}
+
 export class Records {
   /** @param {string} id */
   constructor(id) {
     this.id = id;
     this.token = "";
+    /** The token that stood there at the last reading; null before. @type {string | undefined | null} */
+    this.seen = null;
     /** Whether the token is the one that stands in the open database. */
     this.sure = false;
     /** @type {Promise<void> | undefined} */
@@ -49,8 +58,13 @@ export class Records {
     if (!this.database) await this.open();
     /** @type {Entry[]} */
     const found = [];
+    let late = false;
     await this.change((records) => {
-      if (claim) this.claim(records);
+      owner(records, this.id, (before) => {
+        if (!claim) this.seen = before;
+        else if (this.seen === null || this.seen === before) this.claim(records, before);
+        else late = true;
+      });
       const all = IDBKeyRange.bound([this.id, OWNER, []], [this.id, []], true);
       records.openCursor(all).onsuccess = (event) => {
         const cursor = /** @type {IDBRequest<IDBCursorWithValue | null>} */ (event.target).result;
@@ -59,12 +73,16 @@ export class Records {
         cursor.continue();
       };
     });
+    if (late) throw new ClaimedMeanwhile(`another page has opened ${this.id} meanwhile`);
     this.sure ||= claim;
     return found;
   }
 
-  /** @param {IDBObjectStore} records */
-  claim(records) {
+  /**
+   * @param {IDBObjectStore} records
+   * @param {string | undefined} before
+   */
+  claim(records, before) {
     // In the order of time, so that the oldest marks go first. An insecure origin has no `randomUUID`.
     this.token = `${Date.now().toString(36)} ${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     const marks = IDBKeyRange.bound([this.id, OWNER, ""], [this.id, OWNER, []]);
@@ -72,7 +90,7 @@ export class Records {
       const keys = /** @type {IDBRequest<IDBValidKey[]>} */ (event.target).result;
       for (const key of keys.slice(0, -MARKS)) records.delete(key);
     };
-    owner(records, this.id, (before) => this.own(records, before));
+    this.own(records, before);
   }
 
   /**

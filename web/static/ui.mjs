@@ -9,8 +9,8 @@ import { batch, effect, signal } from "./vendor/signals/signals-core.mjs";
 /**
  * @typedef {{destroy?: () => void}} Letgo
  * @typedef {import("./vendor/signals/signals-core.mjs").Signal} Signal
- * @typedef {{elements: Element[], value: Signal, kind: string, typed?: (element: any) => unknown, stop: () => void,
- *   leave: (element: Element) => void}} Bound
+ * @typedef {{elements: Element[], value: Signal, kind: string, detail: string,
+ *   typed?: (element: any) => unknown, stop: () => void, leave: (element: Element) => void}} Bound
  */
 
 /** By element, its bindings that are stale. @type {WeakMap<Element, Set<Bound>>} */
@@ -21,6 +21,12 @@ const age = (/** @type {Element} */ element, /** @type {Bound} */ bound, /** @ty
   else all.delete(bound);
   element.toggleAttribute("data-stale", all.size > 0);
 };
+
+/** Milliseconds within which there should be something to listen to. */
+const SOON = 1000;
+
+/** @type {(text: string) => string[]} */
+const words = (text) => text.match(/[\w-]+/g) ?? [];
 
 /** Undefined for what is no selector. @type {(selector: string) => Element[] | undefined} */
 const matching = (selector) => {
@@ -70,6 +76,13 @@ export function open(flush, emit) {
     bindings.delete(id);
     listeners.forEach((byId) => byId.delete(id));
   };
+  /** Whether nothing matches, and nothing will: neither is `#jobs` of `#jobs li` there, nor a list that has all names. */
+  const nowhere = (/** @type {string} */ selector) => {
+    const [around = ""] = /^[^\s>+~]+(?=[\s>+~])/.exec(selector) ?? [];
+    const lists = [...bindings.values()].filter(({ kind }) => kind === "list");
+    const isRow = lists.some(({ detail }) => words(selector).every((word) => words(detail).includes(word)));
+    return !matching(selector)?.length && !matching(around)?.length && !isRow;
+  };
   const removals = new MutationObserver((records) => {
     removed ||= records.some(({ removedNodes }) => [...removedNodes].some((node) => node instanceof Element));
     if (removed && bindings.size) frame();
@@ -107,7 +120,7 @@ export function open(flush, emit) {
       const value = signal(/** @type {unknown} */ (undefined));
       const stale = bindings.get(under)?.value;
       /** @type {Bound} */
-      const bound = { elements, value, kind, typed: TYPED[kind], stop() {}, leave() {} };
+      const bound = { elements, value, kind, detail, typed: TYPED[kind], stop() {}, leave() {} };
       bindings.set(id, bound);
       const writing = effect(() => {
         const now = value.value;
@@ -139,12 +152,16 @@ export function open(flush, emit) {
     },
     /** Answers whether that is a selector. @type {(id: number, type: string, selector: string, prevent: boolean) => boolean} */
     listen(id, type, selector, prevent) {
-      if (!matching(selector)) return false;
+      const found = matching(selector);
+      if (!found) return false;
       if (!listeners.has(type)) {
         listeners.set(type, new Map());
         document.addEventListener(type, heard, true); // capture: focus and blur do not bubble
       }
       listeners.get(type)?.set(id, { selector, prevent });
+      const told = `page.on("${type}", "${selector}", …): no element matches so far`;
+      const look = () => listeners.get(type)?.has(id) && nowhere(selector) && console.warn(told);
+      if (!found.length) setTimeout(look, SOON);
       return true;
     },
     /** @type {(message: string) => void} */

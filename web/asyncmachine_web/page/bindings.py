@@ -117,6 +117,8 @@ class Template:
     """(name, format specification) for each gap between two strings."""
     addresses: tuple[Address, ...] = ()
     """Where the browser may be led to."""
+    inside: frozenset[int] = frozenset()
+    """The numbers of the holes in attributes."""
 
     @classmethod
     def parse(cls, text: str) -> Template:
@@ -129,10 +131,10 @@ class Template:
                 raise BindingError(f"the hole {{{name}}} of a template must be a plain name, with a format at most")
             holes.append((name, spec or ""))
             strings.append("")
-        wrong, addresses = check_template(HOLE.join(strings))
+        wrong, addresses, inside = check_template(HOLE.join(strings))
         if wrong:
             raise BindingError(wrong)
-        return cls(tuple(bound(HOLE.join(strings)).split(HOLE)), tuple(holes), addresses)
+        return cls(tuple(bound(HOLE.join(strings)).split(HOLE)), tuple(holes), addresses, inside)
 
     def rows(self, rows: Iterable[Mapping[str, object]], key: str) -> Sent:
         """Each row as [key, value of each hole]. Raises BindingError for a missing name and a key that comes twice."""
@@ -144,6 +146,9 @@ class Template:
     def _row(self, row: Mapping[str, object], key: str) -> list[Plain | Markup]:
         try:
             values = [format(row[name], spec) if spec else _as_hole(row[name]) for name, spec in self.holes]
+            for hole in self.inside:
+                if isinstance(marked := values[hole], dict):
+                    values[hole] = marked["html"]  # an attribute has no other text
             for hole in without_code(values, self.addresses):
                 values[hole] = ""
             return [as_text(row[key]), *values]

@@ -17,6 +17,7 @@ the queue. Handlers are not called on resuming: `MachineRestored` is added, if t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
@@ -26,10 +27,11 @@ import asyncmachine as am
 from asyncmachine.machine.options import Options
 from asyncmachine.machine.reading import N
 from asyncmachine.rpc.values import encode_value, pack_data, unpack_data, unpack_ext
+from asyncmachine_web.page import term
 from asyncmachine_web.page.journal import Journal, KeepingStates
 from asyncmachine_web.page.lifecycle import lifecycle
 from asyncmachine_web.page.records import Log, Recovered, Snapshot, recover
-from asyncmachine_web.page.store import IndexedDb, Store, StoreFailed
+from asyncmachine_web.page.store import ClaimedMeanwhile, IndexedDb, Store, StoreFailed
 
 D = TypeVar("D", bound=str)
 
@@ -150,13 +152,15 @@ async def open(  # noqa: A001 (as `io.open`: `durable.open` is how it is called)
     """A machine with the states, ticks and data that are stored under its `id`; a new one if there are none.
 
     `save` returns what is kept beside the ticks: plain values, as they travel (`rpc.values`), small enough to be
-    written each time they change. `load` is given it again, before the ticks come; twice if another page writes at
-    that moment, and the last one counts. `migrate` is called when the schema is another than the stored one; without
-    it, `SchemaChanged` is raised if there are other states.
+    written each time they change. `load` is given it again, before the ticks come; once more if another page writes
+    or opens it at that moment, and the last one counts. `migrate` is called when the schema is another than the stored
+    one; without it, `SchemaChanged` is raised if there are other states.
 
     A page that opens takes over from the one that had it, unless `load`, `migrate` or the schema fail: then that one
-    keeps it. Never fails for what the storage does: see the module.
+    keeps it. Never fails for what the storage does: see the module. Where `shared` has it opened, raises `TermOver`
+    and takes nothing over when the tab leads no more.
     """
+    term.check()
     name = options.get("id", "")
     if not name:
         raise am.SchemaError("a durable machine needs an id, by which it is found again")
@@ -171,15 +175,24 @@ async def open(  # noqa: A001 (as `io.open`: `durable.open` is how it is called)
         return recovered, saved
 
     stored: Mapping[str, bytes] = {}
-    recovered, saved, failed = recover(stored), None, None
+    before = stored
+    recovered, saved, failed, claimed = recover(stored), None, None, False
     try:
-        before = await found.read()
-        recovered, saved = loaded(before)
-        stored = await found.claim()
+        while not claimed:
+            before = await found.read()
+            term.check()
+            recovered, saved = loaded(before)
+            with suppress(ClaimedMeanwhile):
+                stored = await found.claim()
+                claimed = True
+        term.check()
         if stored != before:
             recovered, saved = loaded(stored)
     except StoreFailed as error:
         failed = error
+    except BaseException:
+        found.close()
+        raise
     if saved is not None:
         machine._take_over(saved)
     machine.trace(machine._journal)

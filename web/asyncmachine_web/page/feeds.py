@@ -100,15 +100,16 @@ def _has_others(consumer: View[Any]) -> bool:
 class Rows:
     """The last rows that came, each with a number of its own as `id` unless it has one.
 
-    What is sent again after a cut needs one: two rows without it are two rows. Those of a source end when the same
-    client gets the first row of another one: after a restart numbers mean other rows.
+    Numbers are beyond those of rows that the page puts there, as those that it had kept. What is sent again after a
+    cut needs one: two rows without it are two rows. Those of a source end when the same client gets the first row of
+    another one: after a restart numbers mean other rows.
     """
 
     def __init__(self, value: Value[list[dict[str, object]]], last: int, newest_first: bool) -> None:
         self._value = value
         self._last = last
         self._newest_first = newest_first
-        self._numbers = count(1)
+        self._number = 0
         self._epochs: dict[str, int] = {}
         """By client, which source it had when its last rows came."""
         self._of: dict[object, str] = {}
@@ -121,9 +122,13 @@ class Rows:
         if self._epochs.get(client) != payload.epoch:
             self._epochs[client] = payload.epoch
             ended = {row for row, of in self._of.items() if of == client}
-        rows = {row["id"]: row for row in self._oldest_first(self._value.get()) if row["id"] not in ended}
+        shown = self._oldest_first(self._value.get())
+        put_back = [row["id"] for row in shown if isinstance(row["id"], int) and row["id"] not in self._of]
+        self._number = max([self._number, *put_back])
+        rows = {row["id"]: row for row in shown if row["id"] not in ended}
         for row in [data] if isinstance(data, Mapping) else data:
-            numbered = {"id": next(self._numbers), **row}
+            self._number = next(number for number in count(self._number + 1) if number not in rows)
+            numbered = {"id": self._number, **row}
             rows[numbered["id"]] = numbered
             self._of[numbered["id"]] = client
         kept = list(rows.values())[-self._last :]

@@ -4,24 +4,28 @@ How it stands shows in the form's `data-state`: nothing at first, then `busy`, t
 a handler or the server's grants said no), `failed` (a handler raised, or the call met an error), `late` (no answer in
 time, or the connection went before it; it may still happen) and `unsent` (there is no connection). While it is busy,
 `aria-busy` is set and sending it again does nothing. What there is to say is shown in the element inside of it that has
-`data-message`; what was refused, has failed or was not sent is forgotten when somebody types again.
+`data-message`; what was refused, has failed, is late or was not sent is forgotten when somebody types again. A form
+that is late is done when what it waits for comes after all, unless somebody has typed or sent it again before that.
 
 What an error says is not shown, unless `messages` asks for it (`{"failed": "That went wrong: {error}"}`) or it is an
 `AmError` of `args`, whose text is meant for whoever filled the form in. Nor is the reason of a refusal
-(`{"refused": "Not now: {reason}"}`). A handler that raises cancels its mutation as a
-veto does; what tells them apart is that `Exception` of the machine has ticked meanwhile. Of a mirror's source that is
-all there is to know: its errors stay there, and one that came up at the same time by other doings is not told apart.
+(`{"refused": "Not now: {reason}"}`). A handler that raises cancels its mutation as a veto does; what tells them apart
+is that `Exception` of the machine has ticked meanwhile. An async handler raises when its mutation has been carried out
+already: `Exception` that ticks while `until` is awaited ends the waiting. Of a mirror's source that is all there is to
+know: its errors stay there, and one that came up meanwhile by other doings is not told apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
+from weakref import WeakMethod
 
 from asyncmachine.helpers.waiting import deadline
 from asyncmachine.machine.errors import AmError, WaitTimeout
-from asyncmachine.machine.result import FinalResult
+from asyncmachine.machine.result import FinalResult, Result
 from asyncmachine.machine.schema import EXCEPTION
+from asyncmachine.machine.wait import Wait, wait_any
 from asyncmachine_web.page.bindings import BindingError
 from asyncmachine_web.page.reads import Value
 from asyncmachine_web.page.surface import Fields
@@ -77,17 +81,20 @@ class Form:
         self.message = Value("")
         self.done: Value[str | None] = Value(None)
         """Number of times that it was done: after each, what was sent is emptied."""
+        self._awaited: Wait | Result | None = None
+        """That `until` follows or, without it, the answer: from the sending to the end, also after it is late."""
 
     def submit(self, fields: Fields) -> Coroutine[Any, Any, None] | None:
         """What sends it, to be awaited; None while it is busy."""
         if self.state.get() == BUSY:
             return None
+        self._let_go()
         self._show(BUSY)
         return self._send(fields)
 
     def typed(self) -> None:
-        """Somebody goes on: what was said of the last time is over, unless its outcome is still to come."""
-        if self.state.get() in {REFUSED, UNSENT, FAILED}:
+        """Somebody goes on: what was said of the last time is over."""
+        if self.state.get() in {REFUSED, LATE, UNSENT, FAILED}:
             self._show("")
 
     async def _send(self, fields: Fields) -> None:
@@ -108,22 +115,41 @@ class Form:
         except AmError as error:
             self._show(FAILED, error, UNFIT)
             return
-        ticked, known = self._errors()
+        before = self._errors()
         try:
-            final = await self._add(args)
+            final, met = await self._add(args)
         except AmError as error:
             state, default = _meaning(error)
             self._show(state, error, default)
             if state == FAILED:
                 self._report(error)
+            awaited = self._awaited
+            if state == LATE and awaited is not None:
+                came = WeakMethod(self._came)  # what waits for long holds no form that is gone
+                awaited.then(lambda: (call := came()) and call(awaited, *before))
             return
-        if final.executed:
+        self._tell(met, final.reason, *before)
+
+    def _came(self, awaited: Wait | Result, ticked: int, known: BaseException | None) -> None:
+        """What was awaited has ended after the form was late."""
+        if awaited is not self._awaited:
+            return
+        try:
+            final = awaited.wait()  # which it need not: it only tells how
+        except AmError:
+            return
+        met, reason = (True, "") if final is None else (final.executed, final.reason)
+        self._tell(met, reason, ticked, known)
+
+    def _tell(self, met: bool, reason: str, ticked: int, known: BaseException | None) -> None:
+        """How it ended; what is `known` of errors is from before it was sent."""
+        if met:
             self._show(DONE)
             self.done.update(lambda count: str(int(count or 0) + 1))
             return
         now, last = self._errors()
         if now == ticked:
-            self._show(REFUSED, reason=final.reason)
+            self._show(REFUSED, reason=reason)
         elif last is None or last is known:
             self._show(FAILED)
         else:
@@ -135,22 +161,35 @@ class Form:
         machine = self._machine
         return machine.tick(EXCEPTION) if machine.has(EXCEPTION) else 0, machine.err
 
-    async def _add(self, args: object) -> FinalResult:
+    async def _add(self, args: object) -> tuple[FinalResult, bool]:
+        """The answer, and whether all has come that is awaited: not if an error came before `until`."""
         machine, state, until, timeout = self._machine, self._state, self._until, self._timeout
-        done = machine.when_next_active(until) if until else None
+        followed: Wait | None = machine.when_next_active(until) if until else None
+        erred = [machine.when_next_active(EXCEPTION)] if machine.has(EXCEPTION) else []
+        self._awaited = followed
         try:
             async with deadline(
                 timeout, f"{until or 'an answer'} did not follow the adding of {state} within {timeout} s"
             ):
-                final: FinalResult = await machine.add(state, args)
-                if final.executed and done is not None:
-                    await done
-                return final
+                answer: Result = machine.add(state, args)
+                self._awaited = followed or answer
+                final = await answer
+                if followed is None or not final.executed:
+                    return final, final.executed
+                return final, await wait_any(followed, *erred) is followed
         finally:
-            if done is not None:
-                done.cancel()
+            for wait in erred:
+                wait.cancel()
+
+    def _let_go(self) -> None:
+        """Nothing more is awaited."""
+        awaited, self._awaited = self._awaited, None
+        if isinstance(awaited, Wait):
+            awaited.cancel()
 
     def _show(self, state: str, error: BaseException | None = None, default: str = "", reason: str = "") -> None:
+        if state not in {BUSY, LATE}:
+            self._let_go()
         text = self._messages.get(state, default or MESSAGES.get(state, ""))
         self.state.set(state)
         reason = reason or (UNTOLD if error is None else str(error))

@@ -20,10 +20,14 @@ ADDRESSES: Final = frozenset({
 })  # fmt: skip
 """Attributes that hold an address, which the browser may go to."""
 
+ANIMATED: Final = frozenset({"values", "to", "from", "by"})
+"""Attributes of SVG's `<animate>` and `<set>` that become the value of another one; of `values` each part does."""
+
 Address = tuple[str | int, ...]
 """The value of such an attribute in a template: texts, and the numbers of its holes."""
 
 _TAG: Final = re.compile(r"""<[a-z](?:[^'">]|'[^']*'|"[^"]*")*""", re.IGNORECASE)
+_ANIMATION: Final = re.compile(r"<(animate|set)[\s/]", re.IGNORECASE)
 _ATTRIBUTE: Final = re.compile(r"""([^\s"'<>/=]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
 _BOOLEAN: Final = re.compile(
     r"""(\s)((?:allowfullscreen|async|autofocus|autoplay|checked|controls|default|defer|disabled|formnovalidate|hidden|inert"""
@@ -52,25 +56,43 @@ def problem(attribute: str) -> str:
     return "would be a page of its own, with its scripts; use each or fill" if name.lstrip("?") == "srcdoc" else ""
 
 
-def check_template(template: str) -> tuple[str, tuple[Address, ...]]:
-    """What is wrong with a template, whose holes are `HOLE`, empty for nothing; and the addresses in it."""
-    for raw in _RAW.finditer(template):
-        if HOLE in raw[0]:
-            return f"a hole of a template in <{raw[1].lower()}> would be code; use a text or an attribute", ()
-    if f"<{HOLE}" in template or f"</{HOLE}" in template:
-        return "a hole of a template cannot be the name of an element", ()
-    addresses: list[Address] = []
-    for tag in _TAG.finditer(template):
+def check_template(template: str) -> tuple[str, tuple[Address, ...], frozenset[int]]:
+    """What is wrong with a template, whose holes are `HOLE`, empty for nothing; the addresses in it; and the numbers of
+    the holes in attributes.
+    """
+    wrong, addresses, inside = _wrong(template), list[Address](), set[int]()
+    for tag in () if wrong else _TAG.finditer(template):
         for attribute in _ATTRIBUTE.finditer(tag[0]):
             name, value = attribute[1], attribute[2]
-            if HOLE in value and (why := problem(name)):
-                return f"a hole of a template in {name} {why}", ()
+            first = template[: tag.start() + attribute.start(2)].count(HOLE)
+            inside.update(range(first, first + value.count(HOLE)))
             if HOLE in value and name.lower() in ADDRESSES:
-                first = template[: tag.start() + attribute.start(2)].count(HOLE)
                 addresses.append(_address(value, first))
+    return wrong, tuple(addresses), frozenset(inside)
+
+
+def _wrong(template: str) -> str:
+    for raw in _RAW.finditer(template):
+        if HOLE in raw[0]:
+            return f"a hole of a template in <{raw[1].lower()}> would be code; use a text or an attribute"
+    if f"<{HOLE}" in template or f"</{HOLE}" in template:
+        return "a hole of a template cannot be the name of an element"
+    for tag in _TAG.finditer(template):
+        for name, value in _ATTRIBUTE.findall(tag[0]):
+            if HOLE in value and (why := problem(name) or _animates(tag[0], name)):
+                return f"a hole of a template in {name} {why}"
         if HOLE in _ATTRIBUTE.sub(lambda found: found[1], tag[0]):
-            return "a hole of a template stands for a text, or for the value of an attribute", ()
-    return "", tuple(addresses)
+            return "a hole of a template stands for a text, or for the value of an attribute"
+    return ""
+
+
+def _animates(tag: str, attribute: str) -> str:
+    """Why text must not become the value of this attribute, if the element changes another one's address by it."""
+    if not _ANIMATION.match(tag) or attribute.lower() not in ANIMATED | {"attributename"}:
+        return ""
+    names = [value.strip("\"' ").lower() for name, value in _ATTRIBUTE.findall(tag) if name.lower() == "attributename"]
+    is_address = any(HOLE in name or name.rpartition(":")[2] in ADDRESSES for name in names)
+    return "would be an address, which may be code; animate something else" if is_address else ""
 
 
 def bound(template: str) -> str:
@@ -94,25 +116,24 @@ def is_harmless(address: str) -> bool:
 
 def harmless(attribute: str, value: str) -> str | None:
     """The value of a bound attribute, None for an address that is none."""
-    if attribute.lower() not in ADDRESSES or is_harmless(value):
-        return value
-    tell(value)
-    return None
+    name = attribute.lower()
+    found = value.split(";") if name in ANIMATED else [value] if name in ADDRESSES else []
+    for address in found:
+        if not is_harmless(address):
+            tell(address)
+            return None
+    return value
 
 
 def without_code(values: Sequence[object], addresses: Sequence[Address]) -> set[int]:
     """The numbers of holes that would make code of an address, and are to be left empty."""
     found: set[int] = set()
     for address in addresses:
-        whole = "".join(part if isinstance(part, str) else _text(values[part]) for part in address)
+        whole = "".join(part if isinstance(part, str) else str(values[part]) for part in address)
         if not is_harmless(whole):
             tell(whole)
             found.update(part for part in address if isinstance(part, int))
     return found
-
-
-def _text(value: object) -> str:
-    return str(value["html"] if isinstance(value, dict) else value)
 
 
 def tell(address: str) -> None:

@@ -13,7 +13,9 @@ leader is closed, crashes or goes into the back/forward cache, the tab that has 
 machine from what is stored, and mirrors follow it: what was answered is there. A call without an answer yet fails with
 `UnknownOutcome`: it may have been written, and is never run again by itself. A leader that stands still, in a loop or a
 debugger, is ousted by a visible tab after 8 to 10 s: when it goes on it follows, and what it would write then is
-refused. One that cannot open the machine lets another tab try, and waits for its turn again after a pause.
+refused. One that cannot open the machine lets another tab try, and waits for its turn again after a pause; so does one
+from which a page has taken it that opens it by itself. A tab that leads no more when its `open` gets to `durable.open`
+opens nothing: that raises `TermOver`.
 
 `tab.machine` tells whether this tab is `Leading` or `Following`, `Away` while it is frozen or was left, and by
 `ErrOpen` that it could not lead. Tabs do not tell each other why: if none can open the machine, each has an `ErrOpen`
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from secrets import token_hex
 from typing import Any, Generic, TypeVar
 
@@ -36,8 +39,10 @@ from asyncmachine.rpc.transport.channel import Channel
 from asyncmachine_web.page import place
 from asyncmachine_web.page.durable import DurableMachine
 from asyncmachine_web.page.given import need
+from asyncmachine_web.page.journal import KeepingStates
 from asyncmachine_web.page.leading import Leading
 from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.term import Term, TermOver
 
 S = TypeVar("S", bound=str)
 
@@ -71,8 +76,8 @@ class Tab(Generic[S]):
         self._calls: Channel | None = None
         self._takes: Channel | None = None
         self._server: rpc.Server | None = None
-        self._term = 0
-        """Goes up when this tab leads no more."""
+        self._term = Term()
+        """Over when this tab leads no more; then another one stands here."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._release: Callable[[], None] = lambda: None
         self._has_left = False
@@ -119,7 +124,7 @@ class Tab(Generic[S]):
         self._release = Leading(self._place, self._granted, self._ousted).leave
 
     def _step_down(self) -> None:
-        self._term += 1
+        self._term.over, self._term = True, Term()
         own, self.own = self.own, None
         if self._server is not None:
             self._server.stop()
@@ -160,14 +165,16 @@ class Tab(Generic[S]):
     async def _lead(self) -> None:
         term = self._term
         try:
-            opened = await self._open()
+            with term:
+                opened = await self._open()
             server = rpc.Server(opened, self._name, PUSH_INTERVAL, clients=TABS)
         except Exception as error:  # noqa: BLE001 (the application's)
-            self.machine.add_err(error, state=TabStates.ErrOpen)
-            if term == self._term:
+            if not isinstance(error, TermOver):
+                self.machine.add_err(error, state=TabStates.ErrOpen)
+            if not term.over:
                 self._let_others()
             return
-        if term != self._term:
+        if term.over:
             opened.dispose()
             return
         self._failures = 0
@@ -178,6 +185,15 @@ class Tab(Generic[S]):
         self._takes = self._channel()
         self.machine.add(TabStates.Leading)
         self._takes.lead(lambda transport: self._run(server.serve(transport)))
+        soon = partial(asyncio.get_running_loop().call_soon, self._taken_over, term)
+        opened.keeping.when(KeepingStates.ErrTakenOver).then(soon)
+
+    def _taken_over(self, term: Term) -> None:
+        """A page has opened the machine that does not lead. What happens here is kept no more: to be opened again."""
+        if not term.over:
+            self._step_down()
+            self.machine.add(TabStates.Following)
+            self._let_others()
 
     def _let_others(self) -> None:
         """Another tab may be able to open it; this one waits for its turn again."""

@@ -43,6 +43,10 @@ class StoreEmptied(StoreFailed):
     """The site's data were cleared, by the person or the browser. Of the pages that are open the newest writes on."""
 
 
+class ClaimedMeanwhile(StoreFailed):
+    """Another page has claimed the records since they were read here: they are to be read again."""
+
+
 class Store(Protocol):
     """The records of one machine. All errors are `StoreFailed`."""
 
@@ -50,7 +54,10 @@ class Store(Protocol):
         """All records, whoever has them."""
 
     async def claim(self) -> dict[str, bytes]:
-        """Takes the records over from whoever had them, and reads all."""
+        """Takes the records over from whoever had them at the last `read`, and reads all.
+
+        Raises `ClaimedMeanwhile` and changes nothing if another page has them since.
+        """
 
     def write(self, puts: Mapping[str, bytes], drops: Collection[str]) -> Awaitable[None]:
         """Begins to write at once; awaited, it is on disk. All of it is, or nothing.
@@ -72,6 +79,7 @@ FAILURES: Mapping[str, Callable[[str], StoreFailed]] = {
     "TypeError": StorageBlocked,  # it is null
     "TakenOver": TakenOver,
     "Emptied": StoreEmptied,
+    "ClaimedMeanwhile": ClaimedMeanwhile,
 }
 """By the name of the error in JavaScript; all others are `StoreFailed`."""
 

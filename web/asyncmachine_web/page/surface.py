@@ -31,7 +31,10 @@ class Surface(Protocol):
         """What the forms of this binding show now is sent, and emptied with the next value of the binding."""
 
     def listen(self, id: int, type: str, selector: str, prevent: bool) -> bool:
-        """Tells of such events. With the id of a binding only of those at its elements. False: that is no selector."""
+        """Tells of such events. With the id of a binding only of those at its elements. False: that is no selector.
+
+        A selector that matches nothing, and of which nothing tells that it will, is warned of after a second.
+        """
 
     def report(self, message: str) -> None: ...
     def close(self) -> None: ...

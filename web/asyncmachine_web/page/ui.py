@@ -271,7 +271,8 @@ class Page:
         """Call the handler, or add the state it names, for each such event within an element that matches at that time.
 
         `args` makes the state's arguments of the event: `args=lambda event: Item(event.data["id"])`. An async handler
-        runs as a task. `prevent` stops what the browser does by itself, by default for "submit" only.
+        runs as a task. `prevent` stops what the browser does by itself, by default for "submit" only. Elements may come
+        later; where nothing matches a second from now, and nothing tells that it will, the console is told.
         """
         if isinstance(handler, str):
             handler = adds(handler, self._sources.machine_of(source), args)

@@ -26,12 +26,20 @@ def listen() -> Bound:
     return bind(port=int(chosen), move=False)
 
 
-async def serve() -> None:
-    bound = listen()
-    if bound.notice:
-        print(f"{bound.notice} (an earlier one may still run; PORT=… chooses another)")
-    # A reload shows what was edited; `am build` lets people choose.
-    build(Project.read(ROOT), ROOT / "dist", at_once=True)
+def prepare() -> Bound:
+    """A port, and the page as it is now. What is wrong with either is told in a line, without a traceback."""
+    try:
+        bound = listen()
+        if bound.notice:
+            print(f"{bound.notice} (an earlier one may still run; PORT=… chooses another)")
+        # A reload shows what was edited; `am build` lets people choose.
+        build(Project.read(ROOT), ROOT / "dist", at_once=True)
+    except am.AmError as error:  # a busy port, a page that cannot be built
+        sys.exit(str(error))
+    return bound
+
+
+async def serve(bound: Bound) -> None:
     backend = Backend(ROOT / "dist", origins=[bound.origin, f"http://localhost:{bound.port}"])
     async with RelayServer(backend.relay, bound) as server:
         print(f"Open {server.origin}/   (Ctrl-C ends it)", flush=True)
@@ -39,8 +47,6 @@ async def serve() -> None:
 
 
 try:
-    asyncio.run(serve())
+    asyncio.run(serve(prepare()))
 except KeyboardInterrupt:
     pass
-except am.AmError as error:  # a busy port, a page that cannot be built
-    sys.exit(str(error))

@@ -9,12 +9,14 @@ from secrets import token_hex
 import asyncmachine as am
 from asyncmachine import rpc
 from asyncmachine_web.page import relay
-from asyncmachine_web.page.lifecycle import lifecycle
+from asyncmachine_web.page.lifecycle import PageStates, lifecycle
 from asyncmachine_web.page.refusals import refusal
 from asyncmachine_web.page.ui import Fields, Page, Source, Value
 from asyncmachine_web.page.workers import Worker, WorkerFailed
 
 from .states import Guests, Name, Primes, Shown
+
+ALONE = "There is no server behind this page. What needs none works all the same."
 
 
 def main() -> None:
@@ -31,10 +33,21 @@ def main() -> None:
     lifecycle().on_wake(guests.retry_now)
 
     page = Page(shown)
-    refused = refusal(tunnel, guests)
+    why, weather, session = refusal(tunnel, guests), Source(lifecycle().machine), Source(guests.machine)
+
+    def refused(m: Source) -> str:
+        """For whoever looks at the page. That no relay is where it should be is on the console, with the address."""
+        told = why(m)
+        return ALONE if told and tunnel.refused and tunnel.refused.name == "NO_RELAY" else told
 
     def link(m: Source) -> str:
-        return "live" if not m.stale else "refused" if refused(m) else "reconnecting"
+        if not m.stale:
+            return "live"
+        if weather.is_(PageStates.Offline):
+            return "offline"
+        if told := refused(m):
+            return "no server" if told == ALONE else "refused"
+        return "reconnecting" if session.count("Ready") else "connecting"
 
     page.bind("#link", guests, text=link, cls={"on": lambda m: not m.stale})
     page.bind("#refused", tunnel.machine, text=refused, visible=refused)
