@@ -292,7 +292,8 @@ async def test_a_call_is_passed_on_with_what_is_left_of_its_time() -> None:
         with pytest.raises(CallTimedOut):
             await lower.mirror.within(0.05).add("A")
         (passed_on,) = upper.client._connections.session.calls._open.values()  # type: ignore[union-attr]
-        assert passed_on.is_told, "its time was over there as well"
+        while not passed_on.is_told:  # its time is over there as well, a moment later
+            await asyncio.sleep(0.001)
 
 
 async def test_what_waits_at_a_repeater_takes_no_more_than_it_did_on_the_way() -> None:
