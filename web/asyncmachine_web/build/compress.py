@@ -36,7 +36,7 @@ class Effort(NamedTuple):
 
 ONCE = Effort(brotli=9, zstandard=19)
 """For what every visitor downloads. Brotli's 11 would save another eighth and take twenty times as long."""
-QUICK = Effort(brotli=5, zstandard=14)
+QUICK = Effort(brotli=5, zstandard=16)
 """For what is made anew with each change: some seconds instead of half a minute, and a few hundredths larger."""
 
 WINDOW = 23
