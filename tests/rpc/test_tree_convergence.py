@@ -20,6 +20,7 @@ from asyncmachine import rpc
 from asyncmachine.rpc.clock import checksum
 from tests.rounds import Rounds
 from tests.rpc.behaviour import QUICK, Basic
+from tests.rpc.scenarios import all_of, rare
 from tests.rpc.test_convergence import MIRRORS, PATIENCE, Runs
 from tests.rpc.time_loop import run
 from tests.rpc.weather import Door, Weather
@@ -285,16 +286,9 @@ HAPPENS = (
 def test_mirrors_of_mirrors_are_equal_to_the_source_after_any_weather(
     record_property: Callable[[str, object], None],
 ) -> None:
-    total: Counter[str] = Counter()
-    for seed in range(SCENARIOS):
-        try:
-            total += story(seed)
-        except BaseException as error:
-            error.add_note(f"in scenario {seed}")
-            raise
+    total = all_of(story, SCENARIOS)
     record_property("counts", {"scenarios": SCENARIOS} | {what: total[what] for what in HAPPENS})
-    for what in HAPPENS:
-        assert total[what] > SCENARIOS // 10, f"{what} hardly happened: {total}"
+    assert rare(total, HAPPENS, SCENARIOS // 10) == {}
 
 
 @pytest.mark.nightly
